@@ -1,0 +1,48 @@
+"""The verbs, as functions. Everything the command line does is one call here."""
+
+from pathlib import Path
+from typing import Any
+
+from graft.config import DEFAULT_MODEL, TrainConfig
+from graft.data.check import CheckResult
+from graft.learning.recipe import Run, train_run
+from graft.progress import Progress
+from graft.report.html import write_report
+from graft.use.evaluate import evaluate_run
+
+SILENT = Progress()
+
+
+def check(source: str | Path, *, progress: Progress = SILENT) -> CheckResult:
+    """What is wrong with a folder, table, archive or named data set; see CheckResult."""
+    from graft.data.check import check as check_source
+    from graft.learning.cache import cache_folder
+
+    return check_source(source, cache_folder() / "sources", progress)
+
+
+def train(
+    source: str | Path,
+    *,
+    out: str | Path,
+    model: str = DEFAULT_MODEL,
+    progress: Progress = SILENT,
+    **settings: Any,
+) -> Run:
+    """Check, split, train, evaluate on the test part once, and write the run folder `out`.
+
+    `settings` are the fields of TrainConfig. Raises DataError for pictures that cannot be
+    trained on, ModelError for a missing model or weights, UsageError for impossible settings or
+    an `out` that is in use.
+    """
+    config = TrainConfig.from_dict({"model": model, **settings})
+    run = train_run(source, config, Path(out), progress)
+    write_report(run.path, run.files)
+    return run
+
+
+def evaluate(
+    run: str | Path, source: str | Path, *, progress: Progress = SILENT, engine: str = "auto"
+) -> dict[str, Any]:
+    """The metrics of a run on another labelled source, in the form of metrics.json."""
+    return evaluate_run(run, source, progress, engine)

@@ -1,0 +1,240 @@
+"""The command line: one thin command a verb. Answers on stdout, all else on stderr.
+
+Exit codes: 0 done; 2 wrong usage; 3 the pictures cannot be used; 4 a model or its weights are
+missing; 5 a download failed; 130 interrupted.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graft.errors import INTERRUPTED, DataError, GraftError
+
+if TYPE_CHECKING:
+    from graft.progress import Progress
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+_ENGINE = click.option(
+    "--engine",
+    default="auto",
+    type=click.Choice(["auto", "openvino", "torch"]),
+    help="What runs the encoder; auto takes the fastest there is and says which.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=(__doc__ or "")[92:])
+@click.version_option(package_name="graft", message="graft %(version)s")
+def main() -> None:
+    """A folder of labelled pictures in, an image classifier you can trust and use out."""
+
+
+def run() -> None:
+    """Entry point: errors become one line on stderr and their exit code."""
+    try:
+        main.main(standalone_mode=False)
+    except GraftError as error:
+        _fail(str(error), error.exit_code)
+    except click.exceptions.Abort:
+        _interrupted()
+    except KeyboardInterrupt:
+        _interrupted()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of stdout (head, less) has gone; nothing is left to say.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"graft: {message}", err=True)
+    sys.exit(code)
+
+
+def _interrupted() -> None:
+    _fail(
+        "interrupted; what was encoded is kept in the cache, so the same command goes on from "
+        "there",
+        INTERRUPTED,
+    )
+
+
+def _progress() -> "Progress":
+    from graft.progress import on_stderr
+
+    return on_stderr()
+
+
+@main.command()
+@click.argument("source")
+@_JSON
+def check(source: str, as_json: bool) -> None:
+    """Say what is wrong with a folder of pictures, by file.
+
+    SOURCE is a folder with a folder a class, a .csv/.tsv/.parquet table with the columns image
+    and label, an archive of a folder, or a named data set (digits, flowers, cats_vs_dogs,
+    cifar10). Exits with 3 if it cannot be trained on.
+    """
+    from graft.data.check import check as check_source
+    from graft.learning.cache import cache_folder
+
+    result = check_source(source, cache_folder() / "sources", _progress())
+    if as_json:
+        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
+    else:
+        from graft.tables import check_table
+
+        check_table(result)
+    if result.blocking:
+        sys.exit(DataError.exit_code)
+
+
+@main.command()
+@click.argument("source")
+@click.option("--model", default="mobilenetv2_100", show_default=True, help="See graft models.")
+@click.option("--out", help="The run folder to make.  [default: runs/SOURCE-MODEL]")
+@click.option("--seed", default=42, show_default=True, help="Of split, weights and order.")
+@click.option("--epochs", type=int, help="At most; early stopping keeps the best.")
+@click.option("--views", type=int, help="Views of each training picture; 1: no augmentation.")
+@click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]")
+@click.option("--image-size", type=int, help="Input pixels a side, for base_cnn.")
+@_ENGINE
+@_JSON
+def train(source: str, out: str | None, as_json: bool, **settings: Any) -> None:
+    """Audit, split, train, evaluate on the test part once, write a report.
+
+    SOURCE as in graft check.
+    """
+    from graft.config import TrainConfig
+
+    config = TrainConfig.from_dict(settings)
+    folder = Path(out) if out else _free_folder(source, config.model)
+    from graft.api import train as train_source
+
+    finished = train_source(source, out=folder, progress=_progress(), **config.to_json())
+    if as_json:
+        click.echo(json.dumps(finished.metrics, ensure_ascii=False))
+    else:
+        from graft.tables import metrics_table
+
+        metrics_table(finished.metrics)
+        click.echo(f"report: {folder / 'report.html'}")
+
+
+def _free_folder(source: str, model: str) -> Path:
+    def short(name: str) -> str:
+        return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
+
+    base = Path("runs") / f"{short(str(Path(source).absolute()))}-{short(model)}"
+    folder, number = base, 1
+    while (folder / "metrics.json").exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN")
+@click.argument("source")
+@_ENGINE
+@_JSON
+def evaluate(run_folder: str, source: str, engine: str, as_json: bool) -> None:
+    """The same numbers as train's, for another labelled SOURCE."""
+    from graft.use.evaluate import evaluate_run
+
+    metrics = evaluate_run(run_folder, source, _progress(), engine)
+    if as_json:
+        click.echo(json.dumps(metrics, ensure_ascii=False))
+    else:
+        from graft.tables import metrics_table
+
+        metrics_table(metrics)
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Labels shown.")
+@_ENGINE
+@_JSON
+def predict(run_folder: str, paths: tuple[str, ...], top: int, engine: str, as_json: bool) -> None:
+    """Labels with probabilities, for files and for folders of files.
+
+    With --json one object a line. Files that are no pictures are named on stderr, and the exit
+    code is then 3.
+    """
+    from graft.use.predict import predict_paths
+
+    failed = 0
+    for result in predict_paths(run_folder, paths, engine):
+        if result.prediction is None:
+            failed += 1
+            click.echo(f"graft: {result.path} {result.problem}", err=True)
+        elif as_json:
+            shown = {name: getattr(result.prediction, name) for name in result.prediction.__slots__}
+            click.echo(json.dumps(shown, ensure_ascii=False))
+        else:
+            ranked = sorted(result.prediction.probabilities.items(), key=lambda x: -x[1])[:top]
+            shares = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
+            click.echo(f"{result.path}  {shares}")
+    if failed:
+        sys.exit(DataError.exit_code)
+
+
+@main.command()
+@click.argument("pattern", required=False)
+@_JSON
+def models(pattern: str | None, as_json: bool) -> None:
+    """What can be trained: a chosen few, or with PATTERN (such as 'resnet*') all of timm's."""
+    from graft.models.listing import list_models
+
+    rows = list_models(pattern)
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        from graft.tables import models_table
+
+        models_table(rows)
+
+
+@main.command()
+@click.option("--clear", is_flag=True, help="Remove everything in it.")
+@_JSON
+def cache(clear: bool, as_json: bool) -> None:
+    """What the cache of activations, weights and unpacked data holds, and where it is."""
+    from graft.learning import cache as disk
+
+    folder = disk.cache_folder()
+    removed = disk.clear(folder) if clear else 0
+    held = {entry.kind: {"files": entry.files, "bytes": entry.bytes} for entry in disk.usage(folder)}
+    if as_json:
+        shown = {"folder": str(folder), "limit": disk.cache_limit(), "removed": removed, **held}
+        click.echo(json.dumps(shown))
+        return
+    if clear:
+        click.echo(f"removed {removed / 1e6:,.1f} MB")
+    click.echo(f"{folder}, at most {disk.cache_limit() / 1e9:,.1f} GB (GRAFT_CACHE_LIMIT)")
+    for kind, entry in held.items():
+        click.echo(f"  {kind:12} {entry['bytes'] / 1e6:10,.1f} MB in {entry['files']:,} files")
+
+
+@main.command()
+@click.option("--out", default="runs/demo", show_default=True, help="Where the runs go.")
+@_JSON
+def demo(out: str, as_json: bool) -> None:
+    """The whole story offline: is a network that has seen digits 0-4 quicker to learn 5-9?"""
+    from graft.demo import run_demo
+
+    result = run_demo(Path(out), _progress())
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        from graft.tables import demo_table
+
+        demo_table(result)

@@ -1,0 +1,1 @@
+"""From a source to checked, split, decoded pictures. Never imports torch."""

@@ -1,0 +1,204 @@
+"""Unpack archives that nobody vouches for: whole or not at all, and nowhere but where asked."""
+
+import errno
+import lzma
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from graft.errors import DataError
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
+
+# What the standard library raises for bytes that are not what their place says they are. gzip and
+# bz2 add OSError without a number.
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name of `path` says that `unpack` can read it, and it is not a folder."""
+    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
+
+
+def unpack(archive: Path, destination: Path) -> Path:
+    """Unpack the regular files of `archive` into the folder `destination` and return it.
+
+    A `destination` that exists is returned at once. Hidden files and what macOS adds are left out.
+    Everything is unpacked in a folder beside and renamed when it is whole; several processes may
+    do so at the same time.
+
+    Raises:
+        DataError: the archive is missing, of another kind, broken, empty, locked by a password,
+            larger than the free disk space, or holds a link, a device or a name that leads out of
+            it; `destination` cannot be written.
+
+    """
+    if destination.is_dir():
+        return destination
+    if not archive.is_file():
+        raise DataError(f"expected an archive at {archive}, but there is no such file")
+    if not is_archive(archive):
+        raise DataError(
+            f"expected an archive whose name ends in one of {', '.join(SUFFIXES)}, got {archive}; "
+            "unpack it by hand and give the folder"
+        )
+    with written_beside(destination) as folder:
+        try:
+            if archive.name.lower().endswith(".zip"):
+                _unpack_zip(archive, folder)
+            else:
+                _unpack_tar(archive, folder)
+        except NotImplementedError as error:
+            raise DataError(
+                f"{archive} is packed in a way that graft cannot read ({error}); "
+                "unpack it by hand and give the folder"
+            ) from error
+        except (*_BROKEN, OSError) as error:
+            # Any other number is the disk's fault; this one is a place before the file's beginning.
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+                raise
+            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+            raise DataError(
+                f"{archive} is broken or not whole ({why}); delete it and fetch it again"
+            ) from error
+    return destination
+
+
+@contextmanager
+def written_beside(destination: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, which becomes `destination` when the block ends well.
+
+    When another process made `destination` meanwhile, that one is kept and this one dropped.
+
+    Raises:
+        DataError: the disk is full, or the folder cannot be written.
+
+    """
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as beside:
+            # One level down, because only the owner may enter the temporary folder itself.
+            folder = Path(beside, "whole")
+            folder.mkdir()
+            yield folder
+            try:
+                folder.rename(destination)
+            except OSError:
+                if not destination.is_dir():
+                    raise
+    except OSError as error:
+        raise DataError(
+            f"{destination} could not be made: {error}; make room or choose another folder"
+        ) from error
+
+
+def _unpack_tar(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive, "r:*") as tar:
+        members = tar.getmembers()
+        _check_end(tar)
+        kept = [member for member in members if _wanted(archive, member.name, member.isdir())]
+        for member in kept:
+            if not member.isreg():
+                _refuse_special(archive, member.name)
+        _check_room(archive, folder, [member.size for member in kept])
+        tar.extractall(folder, kept, filter="data")
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Raise when the list of members stopped at something else than the end-of-archive block.
+
+    tarfile takes a broken or cut header after the first one for the end, and says nothing.
+    """
+    stream = tar.fileobj
+    if stream is None:
+        raise tarfile.ReadError("the archive is closed")
+    stream.seek(tar.offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"no end of archive at byte {tar.offset:,}")
+    # The checksum of a compressed stream is compared only by reading to its end.
+    while stream.read(1 << 20):
+        pass
+
+
+def _unpack_zip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        members = opened.infolist()
+        _check_count(archive, len(members))
+        for member in members:
+            # Some Windows tools write the separator that the format forbids. `filename` itself
+            # ends at a NUL, which `orig_filename` shows to the check below.
+            member.filename = member.orig_filename.replace("\\", "/")
+        kept = [member for member in members if _wanted(archive, member.filename, member.is_dir())]
+        for member in kept:
+            kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system == 3 else 0
+            if kind not in (0, stat.S_IFREG):
+                _refuse_special(archive, member.filename)
+            if member.flag_bits & 1:
+                raise DataError(
+                    f"{archive} is locked by a password; unpack it by hand and give the folder"
+                )
+        _check_room(archive, folder, [member.file_size for member in kept])
+        for member in kept:
+            opened.extract(member, folder)
+
+
+def _check_count(archive: Path, found: int) -> None:
+    """Raise when a zip's directory lists another number of members than its end record says.
+
+    zipfile leaves out, in silence, the members that a wrong length in the directory hides.
+    """
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - (1 << 16) - 22))
+        tail = file.read()
+    (promised,) = struct.unpack_from("<H", tail, tail.rfind(b"PK\5\6") + 10)
+    # 65,535 also says that the number is too large for its place, which old tools let wrap around.
+    if promised not in (found & 0xFFFF, 0xFFFF):
+        raise zipfile.BadZipFile(f"lists {found:,} of {promised:,} files")
+
+
+def _wanted(archive: Path, name: str, is_folder: bool) -> bool:
+    """Whether a member is to be unpacked. Raises DataError for a name that leads elsewhere."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or Path(name).drive or "\0" in name:
+        raise DataError(
+            f"{archive} holds {name!r}, which leads out of the archive; nothing was unpacked, "
+            "do not trust this file"
+        )
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return not is_folder and not hidden
+
+
+def _refuse_special(archive: Path, name: str) -> None:
+    raise DataError(
+        f"{archive} holds {name!r}, which is a link or a device and not a file; "
+        "unpack it by hand and give the folder"
+    )
+
+
+def _check_room(archive: Path, folder: Path, sizes: list[int]) -> None:
+    """Raise DataError when there is nothing to unpack, or more than the disk has room for."""
+    if not sizes:
+        raise DataError(f"{archive} holds no files; expected pictures in class folders")
+    needed, free = sum(sizes), shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"{archive} unpacks to {needed:,} bytes, but only {free:,} are free in "
+            f"{folder.parent.parent}; make room or choose another folder"
+        )

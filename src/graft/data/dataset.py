@@ -1,0 +1,63 @@
+"""The records that the data layer hands on: Example, Issue, Dataset."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled picture.
+
+    `path` is the name shown to people (relative to the source, with `/`), `file` where its bytes
+    are. `part` is one of PARTS when the source gives one. `group` ties pictures that must stay in
+    one part (the same plant, patient, camera burst).
+    """
+
+    path: str
+    file: Path
+    label: str
+    part: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Something about the data that its owner should know.
+
+    `blocking` means that no classifier can be trained before it is mended. `paths` are the
+    pictures concerned, as in Example.path; `message` is one sentence with the way out.
+    """
+
+    kind: str
+    blocking: bool
+    paths: tuple[str, ...]
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The issue as `graft check --json` prints it."""
+        return asdict(self) | {"paths": list(self.paths)}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The pictures of a source, in path order, and what was noticed while listing them."""
+
+    source: str
+    examples: tuple[Example, ...]
+    issues: tuple[Issue, ...] = ()
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that occur, sorted."""
+        return tuple(sorted({example.label for example in self.examples}))
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Pictures a class, in the order of `classes`."""
+        counted = Counter(example.label for example in self.examples)
+        return {name: counted[name] for name in self.classes}

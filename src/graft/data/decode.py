@@ -1,0 +1,195 @@
+"""File bytes to RGB pixels, the same way for check, train, evaluate and predict."""
+
+import io
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
+
+# Above this a picture is taken for a decompression bomb: 2**28 pixels are 0.8 GB once decoded.
+MAX_PIXELS = 2**28 // 3
+# Pillow warns at the same size; graft names the file as an issue instead.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# Scaled JPEG decoding stops at this many times the size needed, so that the resampling that
+# follows still averages over several decoded pixels (measured in tests/data/test_decode.py).
+OVERSAMPLING = 2
+
+_RESAMPLE = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+class UnusableImageError(Exception):
+    """A picture that cannot be used; `kind` is the Issue.kind that names why."""
+
+    def __init__(self, kind: str, reason: str):
+        super().__init__(reason)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """What a network wants to see, taken from its weights' own config and saved with the model.
+
+    `height`, `width`: input size in pixels. `crop`: the share of the resized picture that the
+    centre crop keeps, in (0, 1]. `interpolation`: a key of Pillow's filters. `mean`, `std`: per
+    channel, for pixels scaled to 0..1.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    crop: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in _RESAMPLE:
+            raise ValueError(
+                f"interpolation is one of {', '.join(_RESAMPLE)}, not {self.interpolation!r}"
+            )
+        if not (0 < self.crop <= 1 and self.height > 0 and self.width > 0):
+            raise ValueError(f"crop lies in (0, 1] and the size is positive, not {self}")
+
+    @property
+    def resample(self) -> Image.Resampling:
+        """Pillow's filter of that name."""
+        return _RESAMPLE[self.interpolation]
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored in model.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Preprocess":
+        """The inverse of to_json."""
+        return cls(**stored | {"mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+
+
+def read_bytes(file: Path) -> bytes:
+    """Return the file's bytes; raise UnusableImageError for a missing or an empty one."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnusableImageError("unreadable", f"cannot be read: {reason}") from error
+    if not data:
+        raise UnusableImageError("empty", "has no bytes in it")
+    return data
+
+
+def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
+    """Decode an encoded picture to upright 8-bit RGB.
+
+    `shorter_side`: the size that will be needed of the shorter side; JPEGs far larger than that
+    are decoded at 1/2, 1/4 or 1/8 of their size, never below OVERSAMPLING times what is needed.
+    Animated pictures give their first frame. Transparency is laid over white.
+
+    Raises UnusableImageError with kind "oversized", "truncated" or "unreadable".
+    """
+    try:
+        image = Image.open(io.BytesIO(data))
+        if image.width * image.height > MAX_PIXELS:
+            raise UnusableImageError(
+                "oversized", f"is {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}"
+            )
+        if shorter_side is not None and image.format == "JPEG":
+            needed = shorter_side * OVERSAMPLING
+            image.draft(None, (needed, needed))
+        image.load()
+        rgb = _to_rgb(image)
+        # The tag is read off the file's own image: conversions drop it.
+        return _upright(rgb, image)
+    except UnusableImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnusableImageError("oversized", str(error)) from error
+    # Pillow's readers raise many types on hostile bytes (SyntaxError, struct.error, KeyError…);
+    # whichever it is, the picture is named and kept out.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        truncated = "truncated" in reason.lower() or "not processed" in reason.lower()
+        raise UnusableImageError(
+            "truncated" if truncated else "unreadable", f"cannot be decoded: {reason}"
+        ) from error
+
+
+def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
+    if original.getexif().get(0x0112, 1) == 1:
+        return rgb
+    if "exif" not in rgb.info and "exif" in original.info:
+        rgb.info["exif"] = original.info["exif"]
+    rgb.getexif()[0x0112] = original.getexif()[0x0112]
+    return ImageOps.exif_transpose(rgb)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    mode = image.mode
+    if mode == "RGB":
+        return image
+    if mode.startswith("I;16") or mode == "I":
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise UnusableImageError(
+                "unreadable", "has 32-bit integer pixels beyond 0..65535, save it as 8 or 16 bit"
+            )
+        # 16 bits scaled to 8, not clipped: 65535 / 257 = 255.
+        return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
+    if mode == "F":
+        raise UnusableImageError(
+            "unreadable", "has floating-point pixels of no agreed range, save it as 8 or 16 bit"
+        )
+    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def resized_shorter_side(preprocess: Preprocess) -> int:
+    """The length that the shorter side is resized to before the centre crop."""
+    return int(max(preprocess.height, preprocess.width) / preprocess.crop)
+
+
+def centre_view(image: Image.Image, preprocess: Preprocess) -> Pixels:
+    """View 0: resize the shorter side, then crop the centre; (height, width, 3) uint8.
+
+    The same pixels as torchvision's Resize + CenterCrop on a Pillow image (what timm evaluates
+    with), to one grey level, but resampling only the part that is kept.
+    """
+    width, height = image.size
+    side = resized_shorter_side(preprocess)
+    if width <= height:
+        new_width, new_height = side, max(side, int(side * height / width))
+    else:
+        new_width, new_height = max(side, int(side * width / height)), side
+    left = round((new_width - preprocess.width) / 2)
+    top = round((new_height - preprocess.height) / 2)
+    scale_x, scale_y = width / new_width, height / new_height
+    box = (
+        left * scale_x,
+        top * scale_y,
+        (left + preprocess.width) * scale_x,
+        (top + preprocess.height) * scale_y,
+    )
+    return resampled(image, preprocess, box)
+
+
+def resampled(
+    image: Image.Image, preprocess: Preprocess, box: tuple[float, float, float, float]
+) -> Pixels:
+    """The box (left, top, right, bottom, in pixels) at the network's input size."""
+    # Rounding may put the box a hair outside the image, which Pillow refuses.
+    left, top, right, bottom = box
+    inside = (max(left, 0.0), max(top, 0.0), min(right, image.width), min(bottom, image.height))
+    size = (preprocess.width, preprocess.height)
+    return np.asarray(image.resize(size, preprocess.resample, box=inside))

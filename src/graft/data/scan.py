@@ -1,0 +1,213 @@
+"""List the pictures of a source: a folder, a table, an archive, or a named data set."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from graft.data.archive import is_archive, unpack
+from graft.data.dataset import Dataset, Example, Issue
+from graft.data.samples import SAMPLES, materialise
+from graft.errors import DataError, UsageError
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm .avif "
+    ".jp2 .tga".split()
+)
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+
+# The names under which people keep the three parts, whatever the case.
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+Progress = Callable[[int, int | None], None]
+
+
+def scan(source: str | Path, cache: Path, on_progress: Progress | None = None) -> Dataset:
+    """List the labelled pictures of `source`, in path order, without opening them.
+
+    `source` is a folder with a folder a class (or train/val/test folders with those below), a
+    .csv/.tsv/.parquet table with the columns image and label (optional: part, group), an archive
+    of a folder, or the name of a data set (`graft check digits`). What has to be unpacked or
+    fetched goes below `cache`.
+
+    Raises DataError when the source cannot be listed at all, UsageError when there is none.
+    """
+    path = Path(source)
+    name = str(source)
+    if name in SAMPLES and not path.exists():
+        return _folder(materialise(name, cache / "datasets", on_progress=on_progress), name)
+    if not path.exists():
+        raise UsageError(
+            f"{name}: no such folder, table or archive; the named data sets are "
+            f"{', '.join(SAMPLES)}"
+        )
+    if path.is_dir():
+        return _folder(path, name)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return _table(path, name, cache)
+    if is_archive(path):
+        return _archive(path, name, cache)
+    raise DataError(
+        f"{name}: expected a folder, a table ({', '.join(sorted(TABLE_SUFFIXES))}) or an archive "
+        "(.tar, .tar.gz, .tar.xz, .zip), this file is none of them"
+    )
+
+
+def find_images(path: Path) -> Iterator[Path]:
+    """The image files at or below a path, sorted; hidden ones and __MACOSX left out."""
+    if not path.is_dir():
+        yield path
+        return
+    yield from (file for file in _walk(path) if file.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        yield from (Path(folder, name) for name in sorted(names) if not _hidden(name))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX" or name in ("Thumbs.db", "desktop.ini")
+
+
+def _folder(root: Path, source: str) -> Dataset:
+    root = _inner_folder(root)
+    top = _subfolders(root)
+    parts = {name: PART_NAMES[name.lower()] for name in top if name.lower() in PART_NAMES}
+    # One class may be called "test" among others; parts are parts only if every folder is one.
+    split = bool(parts) and len(parts) == len(top)
+    examples: list[Example] = []
+    left_out: list[str] = []
+    loose: list[str] = []
+    for file in _walk(root):
+        relative = PurePosixPath(file.relative_to(root).as_posix())
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            left_out.append(str(relative))
+            continue
+        folders = relative.parts[:-1]
+        if len(folders) < 1 + split:
+            loose.append(str(relative))
+            continue
+        part = parts[folders[0]] if split else None
+        examples.append(Example(str(relative), file, folders[split], part))
+    issues = []
+    if left_out:
+        issues.append(
+            Issue(
+                "not_an_image",
+                False,
+                tuple(left_out),
+                f"{_files(len(left_out))} in a format that graft does not read as a picture, left "
+                "out; convert what is a picture to JPEG or PNG",
+            )
+        )
+    if loose:
+        where = "part folder without a class folder" if split else "source itself"
+        issues.append(
+            Issue(
+                "no_label",
+                False,
+                tuple(loose),
+                f"{_files(len(loose))} directly in the {where}, left out for want of a label; "
+                "put each into the folder of its class",
+            )
+        )
+    return Dataset(source, tuple(examples), tuple(issues))
+
+
+def _subfolders(root: Path) -> list[str]:
+    return sorted(p.name for p in root.iterdir() if p.is_dir() and not _hidden(p.name))
+
+
+def _inner_folder(root: Path) -> Path:
+    # Archives often hold one folder that holds everything: step into it as long as it has
+    # folders itself. With no folder below it, it is a class.
+    while True:
+        inner = _subfolders(root)
+        if len(inner) != 1 or inner[0].lower() in PART_NAMES:
+            return root
+        if not _subfolders(root / inner[0]):
+            return root
+        root = root / inner[0]
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _archive(path: Path, name: str, cache: Path) -> Dataset:
+    root = unpack(path, cache / "unpacked" / _file_key(path))
+    tables = [file for file in root.iterdir() if file.suffix.lower() in TABLE_SUFFIXES]
+    if len(tables) == 1:
+        return _table(tables[0], name, cache)
+    return _folder(root, name)
+
+
+def _file_key(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def _table(path: Path, name: str, cache: Path) -> Dataset:
+    if path.suffix.lower() == ".parquet":
+        from graft.data.parquet import rows_of_parquet
+
+        rows = rows_of_parquet(path, cache / "unpacked" / _file_key(path))
+    else:
+        rows = _rows_of_csv(path)
+    examples: list[Example] = []
+    missing: list[str] = []
+    for number, row in rows:
+        where = f"{name}, row {number}"
+        image, label = row["image"].strip(), row["label"].strip()
+        if not image or not label:
+            raise DataError(f"{where}: image and label must both be given, one is empty")
+        part = (row.get("part") or "").strip().lower()
+        if part and part not in PART_NAMES:
+            raise DataError(f"{where}: part is train, val or test (or empty), not {part!r}")
+        file = path.parent / image
+        if not file.is_file():
+            missing.append(image)
+            continue
+        group = (row.get("group") or "").strip() or None
+        examples.append(Example(image, file, label, PART_NAMES.get(part), group))
+    issues = ()
+    if missing:
+        issues = (
+            Issue(
+                "missing",
+                False,
+                tuple(missing),
+                f"{_files(len(missing))} named in the table but not there, left out; paths are "
+                "relative to the table's folder",
+            ),
+        )
+    return Dataset(name, tuple(sorted(examples, key=lambda e: (e.path, e.label))), issues)
+
+
+def _rows_of_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, delimiter=delimiter)
+            columns = reader.fieldnames or []
+            if not {"image", "label"} <= set(columns):
+                raise DataError(
+                    f"{path}: expected the columns image and label (optional: part, group), "
+                    f"found {', '.join(map(str, columns)) or 'none'}"
+                )
+            for number, row in enumerate(reader, start=2):
+                yield number, {key: value or "" for key, value in row.items() if key is not None}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a UTF-8 table: {error}") from error

@@ -1,0 +1,1 @@
+"""Numbers from predictions: numpy in, numbers out. Never imports torch."""

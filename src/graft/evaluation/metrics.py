@@ -1,0 +1,276 @@
+"""What a part's probabilities are worth, computed from nothing but them and the labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from graft.errors import DataError
+from graft.evaluation.intervals import ece_interval, percentile, resample_confusion, wilson
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BINS = 15  # as in Guo et al. 2017
+REPEATS = 1000
+
+
+def check_labels(labels: ArrayLike, n: int, k: int) -> Ints:
+    """The labels (n,) as int64.
+
+    Raises ValueError unless they are n integers from 0 to k - 1, and DataError if n is 0.
+    """
+    found = np.asarray(labels)
+    if found.shape != (n,):
+        raise ValueError(f"expected one label an image, shape ({n},), got {found.shape}")
+    if n == 0:
+        raise DataError("expected at least one labelled image, got none; add images to this part")
+    if found.dtype.kind not in "iu":
+        raise ValueError(f"expected integer labels, got {found.dtype}")
+    if found.min() < 0 or found.max() >= k:
+        raise ValueError(f"expected labels 0 to {k - 1}, got {found.min()} to {found.max()}")
+    return found.astype(np.int64)
+
+
+def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, k: int) -> Ints:
+    """How often each class was taken for each: (k, k) int64, row = true, column = predicted.
+
+    Labels and predictions are (N,) integers from 0 to k - 1. Raises ValueError if they are not,
+    and DataError without an image.
+    """
+    n = np.size(labels)
+    true, predicted = check_labels(labels, n, k), check_labels(predictions, n, k)
+    return np.bincount(true * k + predicted, minlength=k * k).reshape(k, k)
+
+
+def precision_recall_f1(confusion: Ints) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1 of each class from counts (K, K): three (K,) arrays in [0, 1].
+
+    As scikit-learn defines them with zero_division=0: the precision of a class never predicted
+    and the recall of one without images are 0.
+    """
+    return _scores(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
+
+
+def reliability(
+    probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS
+) -> tuple[Ints, Floats, Floats]:
+    """Whether images classified with confidence c are right c of the time.
+
+    The confidence is the top probability. The bins divide [0, 1] in equal widths, and each holds
+    its upper edge and not its lower (Guo et al. 2017).
+
+    Takes probabilities (N, K) and labels (N,); returns each bin's number of images (B,), mean
+    confidence (B,) and accuracy (B,), both NaN in a bin without images. Raises as `evaluate`, and
+    ValueError for fewer than one bin.
+    """
+    bin_of, confidence, correct = _top(*_check(probabilities, labels), bins)
+    count = np.bincount(bin_of, minlength=bins)
+    share = np.where(count > 0, count, np.nan)
+    return (
+        count,
+        np.bincount(bin_of, confidence, minlength=bins) / share,
+        np.bincount(bin_of, correct, minlength=bins) / share,
+    )
+
+
+def expected_calibration_error(
+    probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS
+) -> float:
+    """The mean distance of confidence from accuracy over the bins of `reliability`, in [0, 1].
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks". Noise raises it: even a perfectly
+    calibrated model shows something like 0.1 on 40 images and 0.02 on 1,000. Arguments and errors
+    as `reliability`.
+    """
+    count, confidence, accuracy = reliability(probabilities, labels, bins)
+    return float(np.nansum(count * np.abs(accuracy - confidence)) / count.sum())
+
+
+def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """The mean of -log of the true class's probability, natural logarithm, at least 0.
+
+    A probability below float64's epsilon counts as epsilon, as in scikit-learn's log_loss, so one
+    image costs 36.04 at most. Arguments (N, K) and (N,); errors as `evaluate`.
+    """
+    p, targets = _check(probabilities, labels)
+    of_true_class = p[np.arange(len(p)), targets]
+    return float(-np.log(np.clip(of_true_class, np.finfo(np.float64).eps, 1)).mean())
+
+
+def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """The mean squared distance of the probabilities from the truth, in [0, 2].
+
+    Summed over all classes as in Brier 1950, so for two classes it is twice the halved form.
+    Arguments (N, K) and (N,); errors as `evaluate`.
+    """
+    p, targets = _check(probabilities, labels)
+    return float(((p - np.eye(p.shape[1])[targets]) ** 2).sum(axis=1).mean())
+
+
+def evaluate(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    classes: Sequence[str],
+    *,
+    part: str = "test",
+    majority: str | None = None,
+) -> dict[str, Any]:
+    """All numbers of one part, ready for JSON.
+
+    Macro scores are means over the classes that have images here. A class without images cannot
+    be measured: scoring it 0 would blame the classifier for what the part lacks. Pictures taken
+    for such a class still count against the class that they belong to. With an image in every
+    class these are scikit-learn's macro scores; otherwise they are those with
+    labels=numpy.unique(labels). The classes left out are in `classes_without_images`; under
+    `per_class` they have n = 0, scores of 0 and a recall interval of 0 to 1.
+
+    The baseline always answers `majority`, which should be the most frequent class of the
+    training part, as the classifier did not see this part's labels either. Left out, it is the
+    most frequent one here, and `chosen_on` says so.
+
+    Takes probabilities (N, K), with rows summing to 1 within 0.001, labels (N,) from 0 to K - 1,
+    and the K >= 2 class names; returns Python numbers, strings, lists and dictionaries. Intervals
+    of accuracy and per-class recall are Wilson's, the others those of
+    `graft.evaluation.intervals`. `reliability` lists the bins that hold images.
+
+    Raises ValueError if shapes do not match, a number is not a probability, a label is out of
+    range, or the names are repeated or lack `majority`; DataError without an image.
+    """
+    p, targets = _check(probabilities, labels)
+    n, k = p.shape
+    if k < 2 or len(classes) != k or len(set(classes)) != k:
+        raise ValueError(f"expected {max(k, 2)} different class names, got {list(classes)}")
+    if majority is not None and majority not in classes:
+        raise ValueError(f"expected the majority to be one of {list(classes)}, got {majority!r}")
+    confusion = confusion_matrix(targets, p.argmax(axis=1), k)
+    per_class = precision_recall_f1(confusion)
+    of_class = confusion.sum(axis=1)
+    measured = of_class > 0
+    macro, macro_intervals = _macro(confusion, per_class, measured)
+    common = classes.index(majority) if majority is not None else int(of_class.argmax())
+
+    return {
+        "part": part,
+        "n": n,
+        "classes": list(classes),
+        "classes_without_images": [
+            name for name, present in zip(classes, measured, strict=True) if not present
+        ],
+        "accuracy": _rate(int(np.trace(confusion)), n),
+        **macro,
+        "intervals": {
+            **macro_intervals,
+            "ece": list(ece_interval(*_top(p, targets, BINS), repeats=REPEATS)),
+            "method": f"Bayesian bootstrap over images (ECE: inverted), {REPEATS:,} resamples, "
+            "95 %",
+        },
+        "per_class": {
+            name: _class_row(*scores, hits=int(confusion[i, i]), n=int(of_class[i]))
+            for i, (name, *scores) in enumerate(zip(classes, *per_class, strict=True))
+        },
+        "confusion": confusion.tolist(),
+        "ece": expected_calibration_error(p, targets),
+        "nll": negative_log_likelihood(p, targets),
+        "brier": brier(p, targets),
+        "reliability": _bins(p, targets),
+        "baseline": {
+            "majority_class": classes[common],
+            "chosen_on": "this part" if majority is None else "train",
+            "accuracy": _rate(int(of_class[common]), n),
+        },
+    }
+
+
+def _check(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Ints]:
+    p = np.asarray(probabilities, dtype=np.float64)
+    if p.ndim != 2:
+        raise ValueError(f"expected probabilities of shape (N, K), got {p.shape}")
+    targets = check_labels(labels, len(p), p.shape[1])
+    if not np.isfinite(p).all():
+        raise ValueError("expected finite probabilities, got NaN or infinity")
+    bad = (p < 0).any(axis=1) | (np.abs(p.sum(axis=1) - 1) > 1e-3)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            "expected probabilities of at least 0 in rows that sum to 1, "
+            f"got row {row} with smallest {p[row].min():.6g} and sum {p[row].sum():.6g}"
+        )
+    return p, targets
+
+
+def _scores(
+    hits: NDArray[Any], actual: NDArray[Any], predicted: NDArray[Any]
+) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1 from (..., K) counts or weights; 0 / 0 is 0."""
+
+    def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
+        result: Floats = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+        return result
+
+    return ratio(hits, predicted), ratio(hits, actual), ratio(2 * hits, actual + predicted)
+
+
+def _top(p: Floats, targets: Ints, bins: int) -> tuple[Ints, Floats, Floats]:
+    """Bin, top probability and correctness (1.0 or 0.0) of each image: three (N,) arrays."""
+    if bins < 1:
+        raise ValueError(f"expected at least one bin, got {bins}")
+    confidence = p.max(axis=1)
+    # A row may sum to a little over 1, and its top probability with it.
+    edges = np.linspace(0, 1, bins + 1)
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    return bin_of, confidence, (p.argmax(axis=1) == targets).astype(np.float64)
+
+
+def _macro(
+    confusion: Ints, per_class: Sequence[Floats], measured: NDArray[np.bool_]
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """The means over the measured classes, and their intervals."""
+    resampled = _scores(*resample_confusion(confusion, repeats=REPEATS))
+    means, intervals = {}, {}
+    for name, score, draws in zip(
+        ("macro_precision", "macro_recall", "macro_f1"), per_class, resampled, strict=True
+    ):
+        mean = float(score[measured].mean())
+        low, high = percentile(draws[:, measured].mean(axis=1))
+        means[name] = mean
+        # No resample reaches 1, as each holds half a mistake; a flawless sample does, and what
+        # was seen belongs to what is possible (Brown, Cai and DasGupta 2001 on Jeffreys').
+        intervals[name] = [min(low, mean), max(high, mean)]
+    return means, intervals
+
+
+def _rate(successes: int, n: int) -> dict[str, Any]:
+    low, high = wilson(successes, n)
+    return {"value": successes / n, "low": low, "high": high, "method": "Wilson, 95 %"}
+
+
+def _class_row(
+    precision: float, recall: float, f1: float, *, hits: int, n: int
+) -> dict[str, float]:
+    low, high = wilson(hits, n)
+    return {
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "n": n,
+        "recall_low": low,
+        "recall_high": high,
+    }
+
+
+def _bins(p: Floats, targets: Ints) -> list[dict[str, Any]]:
+    edges = np.linspace(0, 1, BINS + 1)
+    rows = zip(edges[:-1], edges[1:], *reliability(p, targets), strict=True)
+    return [
+        {
+            "low": float(low),
+            "high": float(high),
+            "n": int(count),
+            "confidence": float(confidence),
+            "accuracy": float(accuracy),
+        }
+        for low, high, count, confidence, accuracy in rows
+        if count
+    ]

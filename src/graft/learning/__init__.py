@@ -1,0 +1,1 @@
+"""The cache of frozen activations, the gradient loop, and the recipe that trains a run."""

@@ -1,0 +1,114 @@
+"""From a listed data set to checked, split pictures with their activations, in one pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.config import TrainConfig
+from graft.data.checks import Audit
+from graft.data.dataset import Dataset, Example, Issue
+from graft.data.split import own_part, split
+from graft.errors import DataError
+from graft.learning.cache import Activations
+from graft.learning.frozen import Frozen
+from graft.models.backbone import Backbone
+from graft.models.engine import choose
+from graft.progress import Progress
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The usable pictures with their digests, class numbers (N,) and parts (N,)."""
+
+    dataset: Dataset
+    examples: tuple[Example, ...]
+    digests: tuple[bytes, ...]
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    parts: NDArray[np.str_]
+    issues: tuple[Issue, ...]
+    notes: tuple[str, ...]
+    frozen: Frozen
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """Positions of a part's pictures."""
+        return np.flatnonzero(self.parts == part)
+
+    def activations(self, part: str, view: int = 0) -> Activations:
+        """The activations of a part, in the order of `rows`."""
+        return self.frozen.gather([self.digests[i] for i in self.rows(part)], view)
+
+
+def prepare(
+    dataset: Dataset, backbone: Backbone, config: TrainConfig, cache: Path, progress: Progress
+) -> Prepared:
+    """Read, hash, check and decode every file once, encode what the cache does not hold, split.
+
+    Raises DataError when the pictures, once read, leave too few to train on.
+    """
+    pixels = backbone.weights is None
+    views = config.views or 1
+    engine_name = None if pixels else choose(config.engine)
+    frozen = Frozen(cache, backbone, engine_name, config.engine, views, config.flip)
+    audit = Audit(dataset)
+    examples = dataset.examples
+    files = [example.file for example in examples]
+
+    def views_of(index: int, digest: bytes) -> range:
+        # An image's part depends on its own content, so it is known before the others are read
+        # and only training pictures get more than the plain view.
+        training = own_part(config.seed, examples[index], digest) == "train"
+        return range(views if training else 1)
+
+    progress.start("reading, checking, encoding" if engine_name else "reading, checking", len(files))
+    frozen.compute(files, views_of, audit.note, progress)
+    progress.finish()
+    issues = audit.issues()
+    for issue in issues:
+        progress.say(f"{issue.kind}: {issue.message}")
+    stop_if_blocked(issues, dataset.source)
+    kept = [i for i in audit.usable() if audit.digests[i] is not None]
+    digests = tuple(audit.digests[i] or b"" for i in kept)
+    usable = tuple(examples[i] for i in kept)
+    parts, notes = split(usable, digests, config.seed)
+    for note in notes:
+        progress.say(f"split: {note}")
+    _complete(frozen, usable, digests, parts, progress)
+    if frozen.compiled is not None:
+        progress.say(f"engine: {frozen.compiled.name}")
+        if frozen.compiled.note:
+            progress.say(f"engine: {frozen.compiled.note}")
+    elif engine_name:
+        progress.say(f"engine: {engine_name}, everything was in the cache")
+    classes = tuple(sorted({example.label for example in usable}))
+    number = {name: i for i, name in enumerate(classes)}
+    labels = np.array([number[example.label] for example in usable], np.int64)
+    return Prepared(
+        dataset, usable, digests, classes, labels, parts, tuple(issues), tuple(notes), frozen
+    )
+
+
+def stop_if_blocked(issues: Sequence[Issue], source: str) -> None:
+    """Raise DataError with every blocking issue's message."""
+    blocking = [issue.message for issue in issues if issue.blocking]
+    if blocking:
+        raise DataError(f"{source} cannot be trained on: {'; '.join(blocking)}")
+
+
+def _complete(
+    frozen: Frozen,
+    examples: Sequence[Example],
+    digests: Sequence[bytes],
+    parts: NDArray[np.str_],
+    progress: Progress,
+) -> None:
+    # Pictures that the split moved into train, against what their own content foretold.
+    late = [i for i in np.flatnonzero(parts == "train") if not frozen.has_views(digests[i])]
+    if late:
+        files = [examples[i].file for i in late]
+        progress.start("encoding the rest", len(files))
+        frozen.compute(files, lambda i, d: range(frozen.views), lambda loaded: None, progress)
+        progress.finish()

@@ -1,0 +1,182 @@
+"""Classifier: softmax(head(encoder(image)) / temperature), and how it lies on disk."""
+
+import io
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from graft.data.stream import Loaded
+from graft.errors import ModelError, UsageError
+from graft.evaluation.calibration import softmax
+from graft.files import replacing, write_json
+from graft.models.backbone import Backbone
+from graft.models.encode import Encoded, encode
+from graft.models.engine import BATCH, Engine, compile_encoder
+from graft.models.head import Head
+
+FORMAT = 1
+
+
+@dataclass
+class Classifier:
+    """A trained model, ready to say what a picture shows.
+
+    `classes` are in the order of the logits; `temperature` > 0 divides them. `engine` names what
+    runs the encoder ("auto", "openvino", "torch").
+    """
+
+    backbone: Backbone
+    head: Head
+    classes: tuple[str, ...]
+    temperature: float = 1.0
+    frozen: bool = True
+    engine: str = "auto"
+    _compiled: list[Engine] = field(default_factory=list, repr=False)
+
+    def compiled(self) -> Engine:
+        """The encoder's engine, compiled at the first call."""
+        if not self._compiled:
+            self._compiled.append(compile_encoder(self.backbone.build(), self.engine))
+        return self._compiled[0]
+
+    def logits(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
+        """(N, D) features to (N, K) logits, in float32 on the CPU whatever the machine."""
+        with torch.inference_mode():
+            return self.head(torch.from_numpy(features)).double().numpy()
+
+    def probabilities(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
+        """(N, D) features to (N, K) calibrated probabilities, each row summing to 1."""
+        return softmax(self.logits(features), self.temperature)
+
+    def predict_files(
+        self, files: Iterable[Path]
+    ) -> Iterator[tuple[Encoded, NDArray[np.float64] | None]]:
+        """Each file's outcome with its (K,) probabilities, in order; None for an unusable file.
+
+        Holds a bounded number of pictures in memory, however many there are.
+        """
+        encoded = encode(files, self.backbone.preprocess, self.compiled)
+        while chunk := list(islice(encoded, BATCH)):
+            usable = [item.values[0] for item in chunk if item.loaded.problem is None]
+            answers = iter(self.probabilities(np.stack(usable)) if usable else ())
+            for item in chunk:
+                yield item, next(answers) if item.loaded.problem is None else None
+
+    def predict(self, image: "str | Path | Image.Image | NDArray[np.uint8]") -> "Prediction":
+        """What one picture shows: a file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
+
+        Raises UsageError for what is not a picture, with the reason.
+        """
+        if isinstance(image, str | Path):
+            file = Path(image)
+            item, probabilities = next(self.predict_files([file]))
+            if probabilities is None:
+                raise UsageError(f"{file} {item.loaded.problem}")
+            return self._prediction(str(file), probabilities)
+        if isinstance(image, np.ndarray):
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise UsageError(
+                    f"expected (H, W, 3) uint8 pixels, got {image.shape} {image.dtype}"
+                )
+            image = Image.fromarray(image)
+        # By way of an encoded file, so that there is one path from picture to pixels.
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "image.png")
+            file.write_bytes(buffer.getvalue())
+            return self.predict(file)
+
+    def _prediction(self, path: str, probabilities: NDArray[np.float64]) -> "Prediction":
+        best = int(probabilities.argmax())
+        named = {name: float(p) for name, p in zip(self.classes, probabilities, strict=True)}
+        return Prediction(path, self.classes[best], float(probabilities[best]), named)
+
+    def predictions(self, files: Iterable[Path]) -> "Iterator[Prediction | Loaded]":
+        """A Prediction for each file, in order; a Loaded with its problem where there is none."""
+        for item, probabilities in self.predict_files(files):
+            if probabilities is None:
+                yield item.loaded
+            else:
+                yield self._prediction(str(item.loaded.file), probabilities)
+
+    def save(self, run: Path) -> None:
+        """Write model.safetensors, then model.json, each all or nothing."""
+        state = {f"encoder.{key}": value for key, value in self.backbone.state().items()}
+        state |= {f"head.{key}": value for key, value in self.head.state_dict().items()}
+        with replacing(run / "model.safetensors") as beside:
+            save_file({k: v.contiguous() for k, v in state.items()}, beside)
+        trained = sum(p.numel() for p in self.head.parameters())
+        total = self.backbone.parameters + trained
+        write_json(
+            run / "model.json",
+            {
+                "format": FORMAT,
+                "backbone": self.backbone.to_json(),
+                "head": self.head.shape,
+                "classes": list(self.classes),
+                "preprocess": self.backbone.preprocess.to_json(),
+                "temperature": self.temperature,
+                "frozen": self.frozen,
+                "parameters": {"total": total, "trained": trained if self.frozen else total},
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a picture shows, and how sure the classifier is: probabilities in 0..1, sum 1."""
+
+    path: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+def load(run: str | Path, engine: str = "auto") -> Classifier:
+    """Read the classifier of a run folder.
+
+    Raises ModelError when the folder holds no model, or one that this graft cannot read.
+    """
+    folder = Path(run)
+    try:
+        stored: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if stored["format"] > FORMAT:
+            raise ModelError(
+                f"{run}: made by a newer graft (model format {stored['format']}, this one reads "
+                f"up to {FORMAT}); upgrade graft"
+            )
+        weights = folder / "model.safetensors"
+        head = Head(**stored["head"])
+        state = load_file(weights)
+        prefix = "head."
+        head.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        backbone = Backbone.from_json(stored["backbone"], weights)
+        return Classifier(
+            backbone,
+            head.eval(),
+            tuple(stored["classes"]),
+            float(stored["temperature"]),
+            bool(stored["frozen"]),
+            engine,
+        )
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{run}: expected a run folder with model.json and model.safetensors (made by graft "
+            f"train), {Path(error.filename).name} is not there"
+        ) from error
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{run}: the model files are damaged: {error}") from error

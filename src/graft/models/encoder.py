@@ -1,0 +1,77 @@
+"""Encoder: pixels to one vector an image. The part of a classifier that can be frozen."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graft.data.decode import Preprocess
+
+# Blocks of one resolution say much the same; a transformer's last four are the custom of linear
+# evaluation (Caron et al. 2021, arXiv:2104.14294).
+LAST_BLOCKS = 4
+
+
+class Encoder(nn.Module):
+    """Normalises pixels, runs a body and returns features: (N, H, W, 3) uint8 to (N, D) float32.
+
+    `body` is a network with timm's `forward_features` and `forward_head`. With `taps`, D joins
+    the body's own final features with the mean, root mean square and maximum over positions of
+    every stage's output: for a frozen encoder the earlier stages hold what the last one, shaped
+    by its own training classes, has thrown away (Head2Toe: Evci et al. 2022, arXiv:2201.03529;
+    measured in docs/recipes.md). Without, D is the body's num_features.
+    """
+
+    def __init__(self, body: Any, preprocess: Preprocess, taps: bool):
+        super().__init__()
+        self.body = body
+        self.input_shape = (preprocess.height, preprocess.width, 3)
+        self.register_buffer("mean", torch.tensor(preprocess.mean) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(preprocess.std) * 255, persistent=False)
+        self._maps: list[Tensor] = []
+        self._channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
+        if taps:
+            for stage in stages(body):
+                stage.register_forward_hook(self._keep)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features of a batch of pixels."""
+        self._maps.clear()
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        x = (pixels.float() - mean) / std
+        # A view, not a copy: channels last is how the pixels lie in memory already.
+        x = x.permute(0, 3, 1, 2)
+        final: Tensor = self.body.forward_head(self.body.forward_features(x), pre_logits=True)
+        features = torch.cat(
+            [*(pooled(x, self._channels_last) for x in self._maps), final.float()], dim=1
+        )
+        self._maps.clear()
+        return features
+
+    def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self._maps.append(output)
+
+
+def stages(body: nn.Module) -> list[nn.Module]:
+    """The stages of a network in order, as timm's families name them.
+
+    MobileNet, EfficientNet and base_cnn: `blocks`; ResNet: layer1..4; ConvNeXt and others:
+    `stages`; Swin: `layers`; ViT, DeiT, DINOv2: the last four of `blocks`. A family that keeps
+    its stages elsewhere (VGG, Inception) gives none, and its final features stand alone.
+    """
+    for name in ("stages", "layers", "blocks"):
+        found = getattr(body, name, None)
+        if isinstance(found, nn.Sequential | nn.ModuleList):
+            transformer = name == "blocks" and hasattr(body, "cls_token")
+            return list(found)[-LAST_BLOCKS:] if transformer else list(found)
+    return [getattr(body, f"layer{i}") for i in range(1, 5) if hasattr(body, f"layer{i}")]
+
+
+def pooled(x: Tensor, channels_last: bool = False) -> Tensor:
+    """Mean, root mean square and maximum over positions, (N, 3·C) float32.
+
+    `x` is (N, C, h, w), or (N, h, w, C) with `channels_last`, or (N, T, C) for tokens.
+    """
+    x = x.float()
+    dims = (1,) if x.ndim == 3 else (1, 2) if channels_last else (2, 3)
+    return torch.cat([x.mean(dims), x.square().mean(dims).sqrt(), x.amax(dims)], dim=1)

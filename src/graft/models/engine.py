@@ -1,0 +1,198 @@
+"""Engines: the fastest way that this machine has to run a frozen encoder.
+
+The choice is by capability and is always named: on CUDA PyTorch under autocast; on a CPU
+OpenVINO, in bfloat16 where the processor has it (AMX, AVX-512 BF16) and float32 elsewhere; and
+PyTorch where OpenVINO is not installed or cannot convert the network. Every engine sees batches
+of one fixed size, the last one padded, so that an image's features do not depend on its company.
+"""
+
+import contextlib
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from graft.errors import ModelError, UsageError
+from graft.models.encoder import Encoder
+
+ENGINES = ("auto", "openvino", "torch")
+BATCH = 32
+
+Tag = TypeVar("Tag")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A compiled encoder.
+
+    `submit` takes a whole batch ((batch, H, W, 3) uint8 for an encoder) and returns a function
+    that waits for the (batch, D) float32 outputs. `depth` batches may be under way at once. `name` says what runs and how
+    precisely ("openvino 2026.4 bf16 on CPU"); `note` why it is not the usual choice.
+    """
+
+    name: str
+    batch: int
+    depth: int
+    submit: Callable[[NDArray[Any]], Callable[[], NDArray[np.float32]]]
+    note: str | None = None
+
+
+def device() -> torch.device:
+    """CUDA if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose(wanted: str = "auto") -> str:
+    """The name of the engine that `compile_encoder` will use: part of the cache key."""
+    if wanted not in ENGINES:
+        raise UsageError(f"engine is one of {', '.join(ENGINES)}, not {wanted!r}")
+    if wanted == "torch" or (wanted == "auto" and device().type == "cuda"):
+        return _torch_name()
+    try:
+        import openvino
+    except ImportError as error:
+        if wanted == "openvino":
+            raise ModelError("engine openvino: not installed; pip install openvino") from error
+        return _torch_name()
+    version = ".".join(openvino.__version__.split(".")[:2])
+    return f"openvino {version} {_openvino_precision(openvino.Core())} on CPU"
+
+
+def compile_encoder(encoder: Encoder, wanted: str = "auto") -> Engine:
+    """The encoder, ready to run. Falls back from OpenVINO to PyTorch only under "auto", and says so."""
+    name = choose(wanted)
+    if not name.startswith("openvino"):
+        return torch_engine(encoder.to(memory_format=torch.channels_last), name=name)
+    try:
+        return _openvino_engine(encoder, name)
+    # OpenVINO raises plain RuntimeErrors for operations that it does not know.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+        if wanted == "openvino":
+            raise ModelError(f"openvino cannot run this network: {reason}") from error
+        note = f"openvino cannot run this network ({reason}), PyTorch does"
+        return torch_engine(encoder.to(memory_format=torch.channels_last), note=note)
+
+
+def infer(
+    engine: Callable[[], Engine], batches: Iterable[tuple[Tag, NDArray[Any]]]
+) -> Iterator[tuple[Tag, NDArray[np.float32]]]:
+    """The no-grad loop: outputs of each batch (n ≤ engine.batch, …), in order, with its tag.
+
+    The engine is asked for when the first batch is there, so that no batch costs no compilation.
+    """
+    pending: deque[tuple[Tag, int, Callable[[], NDArray[np.float32]]]] = deque()
+    ready: Engine | None = None
+    for tag, batch in batches:
+        ready = ready or engine()
+        count = len(batch)
+        if count < ready.batch:
+            padding = np.zeros((ready.batch - count, *batch.shape[1:]), batch.dtype)
+            batch = np.concatenate([batch, padding])
+        if len(pending) >= ready.depth:
+            done, rows, wait = pending.popleft()
+            yield done, wait()[:rows]
+        pending.append((tag, count, ready.submit(batch)))
+    for done, rows, wait in pending:
+        yield done, wait()[:rows]
+
+
+def torch_dtype() -> torch.dtype:
+    """The precision that this machine's PyTorch computes fastest in."""
+    if device().type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    # Emulated bfloat16 is slower than float32: only where the processor computes in it.
+    supported = torch.cpu.get_capabilities()
+    native = supported.get("avx512_bf16") or supported.get("amx_bf16") or supported.get("bf16")
+    return torch.bfloat16 if native else torch.float32
+
+
+def _torch_name() -> str:
+    precision = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32"}[torch_dtype()]
+    where = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
+    return f"torch {torch.__version__.split('+')[0]} {precision} on {where}"
+
+
+def torch_engine(
+    module: nn.Module, batch: int = BATCH, name: str | None = None, note: str | None = None
+) -> Engine:
+    """Any module as an engine, in PyTorch; in inference mode while it runs."""
+    place, dtype = device(), torch_dtype()
+    module = module.to(place)
+
+    def submit(rows: NDArray[Any]) -> Callable[[], NDArray[np.float32]]:
+        inputs = torch.from_numpy(rows).to(place, non_blocking=True)
+        autocast = torch.autocast(place.type, dtype, enabled=dtype != torch.float32)
+        training = module.training
+        module.eval()
+        with torch.inference_mode(), autocast:
+            outputs = module(inputs)
+        module.train(training)
+        return lambda: outputs.float().cpu().numpy()
+
+    return Engine(name or _torch_name(), batch, 2 if place.type == "cuda" else 1, submit, note)
+
+
+def _openvino_precision(core: Any) -> str:
+    return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+
+
+def _openvino_engine(encoder: Encoder, name: str) -> Engine:
+    import openvino
+
+    core = openvino.Core()
+    compiled = core.compile_model(
+        _converted(encoder),
+        "CPU",
+        {"INFERENCE_PRECISION_HINT": _openvino_precision(core), "PERFORMANCE_HINT": "THROUGHPUT"},
+    )
+    depth = max(2, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+    idle = [compiled.create_infer_request() for _ in range(depth)]
+
+    def submit(pixels: NDArray[Any]) -> Callable[[], NDArray[np.float32]]:
+        request = idle.pop()
+        request.start_async([np.ascontiguousarray(pixels)], share_inputs=True)
+
+        def wait() -> NDArray[np.float32]:
+            request.wait()
+            features: NDArray[np.float32] = request.get_output_tensor().data.copy()
+            idle.append(request)
+            return features
+
+        return wait
+
+    return Engine(name, BATCH, depth, submit)
+
+
+def _converted(encoder: Encoder) -> Any:
+    # openvino.convert_model does the same and more: it validates by tracing twice at the full
+    # batch size (8 s against 0.7 s for MobileNetV2) and reports usage to its maker's server.
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    example = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
+    with torch.inference_mode(), _quiet():
+        traced = torch.jit.freeze(torch.jit.trace(encoder, example, check_trace=False))
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced, example_input=example)  # must outlive convert
+        model = frontend.convert(frontend.load(decoder))
+    model.inputs[0].get_node().set_element_type(openvino.Type.u8)
+    model.validate_nodes_and_infer_types()
+    model.reshape([BATCH, *encoder.input_shape])
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # Tracing is deprecated in favour of torch.export, which takes ten times as long here; and it
+    # warns of every Python number in a network that has a fixed input size anyway.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

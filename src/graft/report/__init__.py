@@ -1,0 +1,1 @@
+"""Pages and plots made from a finished run. Never imports torch."""

@@ -1,0 +1,114 @@
+"""One page from a finished run: `write_report`."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from graft.files import write_text
+from graft.report import numbers, plots, tables, words
+from graft.report.inputs import Record, RunFiles, read_run
+from graft.report.pictures import thumbnail
+
+MANY = 20  # classes; with more, tables are shortened and the matrix becomes a picture
+MATRIX_MOST = 200  # classes; with more, the squares of that picture are too small to see
+SAMPLES, MISTAKES, PAIRS = 6, 24, 8
+SAMPLE_SIDE, MISTAKE_SIDE = 112, 160  # pixels
+
+
+def write_report(run: Path, files: Mapping[str, Path]) -> Path:
+    """Write RUN/report.html, a page that needs nothing but itself, and return its path.
+
+    `files` says where the picture behind each path of dataset.csv is. Pictures that are gone are
+    shown by name.
+    """
+    page = _page(read_run(run), files)
+    destination = run / "report.html"
+    write_text(destination, page)
+    return destination
+
+
+def _page(run: RunFiles, files: Mapping[str, Path]) -> str:
+    counts = tables.class_counts(run.pictures)
+    samples = [
+        (row, tables.samples(run.pictures, row.name, SAMPLES))
+        for row in tables.spread(counts, MANY)
+    ]
+    mistakes = tables.mistakes(run)
+    with ThreadPoolExecutor() as pool:
+
+        def shrink(paths: Iterable[str], side: int) -> Iterable[str | None]:
+            return pool.map(lambda path: thumbnail(files.get(path), side), paths)
+
+        # Pillow works without the interpreter lock: the pictures shrink while the plots are drawn.
+        sample_tiles = shrink([path for _, paths in samples for path in paths], SAMPLE_SIDE)
+        mistake_tiles = shrink([mistake.path for mistake in mistakes[:MISTAKES]], MISTAKE_SIDE)
+        drawings = _drawings(run)
+        sampled = [(row, list(zip(paths, sample_tiles, strict=False))) for row, paths in samples]
+        mistaken = list(zip(mistakes, mistake_tiles, strict=False))
+    pictured = [tile for _, row in sampled for _, tile in row] + [tile for _, tile in mistaken]
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            run=run,
+            metrics=run.metrics,
+            model=_model(run.model),
+            machine={
+                key: value for key, value in run.config.items() if key not in ("settings", "notes")
+            },
+            counts=counts,
+            parts=tables.part_counts(run.pictures),
+            sampled=sampled,
+            mistakes=mistakes,
+            mistaken=mistaken,
+            pictured=len(pictured),
+            gone=pictured.count(None),
+            drawings=drawings,
+            pairs=tables.confused_pairs(run.metrics["confusion"], run.classes),
+        )
+    )
+
+
+def _model(model: Record) -> Record:
+    """The model card without what the page shows elsewhere, and without saying a thing twice."""
+    shown = {key: value for key, value in model.items() if key != "classes"}
+    backbone = dict(model.get("backbone") or {})
+    if backbone.get("preprocess") == model.get("preprocess"):
+        backbone.pop("preprocess", None)
+    return shown | {"backbone": backbone}
+
+
+def _drawings(run: RunFiles) -> dict[str, str]:
+    metrics = run.metrics
+    drawings = {
+        "reliability": plots.reliability_diagram(metrics["reliability"], metrics["ece"]),
+    }
+    if run.history:
+        drawings["curves"] = plots.curves(run.history)
+    if MANY < len(run.classes) <= MATRIX_MOST:
+        drawings["confusion"] = plots.confusion_matrix(metrics["confusion"], run.classes)
+    return drawings
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("graft.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "words": words,
+        "tables": tables,
+        "numbers": numbers,
+        "counted": numbers.counted,
+        "many": MANY,
+        "most_pairs": PAIRS,
+        "few": plots.FEW,
+    }
+    for name in ("percent", "span", "whole", "decimal", "duration", "moment", "flat"):
+        environment.filters[name] = getattr(numbers, name)
+    return environment

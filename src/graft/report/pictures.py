@@ -1,0 +1,53 @@
+"""Small pictures that live inside the page."""
+
+import base64
+import io
+import struct
+import zlib
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+# What Pillow raises, between its formats, for bytes that are not the picture they claim to be.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def thumbnail(file: Path | None, side: int) -> str | None:
+    """A square JPEG of the picture's middle as a data: URI; None if it cannot be opened.
+
+    The copy holds pixels alone: place, time and camera stay in the original's metadata.
+    """
+    if file is None:
+        return None
+    try:
+        with Image.open(file) as opened:
+            # A large JPEG is decoded at a half, a quarter or an eighth of its size: far less work.
+            opened.draft("RGB", (side, side))
+            small = ImageOps.fit(
+                _rgb(ImageOps.exif_transpose(opened)), (side, side), Image.Resampling.BILINEAR
+            )
+    except UNREADABLE:
+        return None
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
+        # Sixteen bits rarely fill their range: stretch what is there so that it can be seen.
+        low, high = image.convert("F").getextrema()
+        scale = 255 / max(float(high) - float(low), 1e-9)  # type: ignore[arg-type]
+        return image.convert("F").point(lambda v: v * scale - low * scale).convert("RGB")  # type: ignore[operator]
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

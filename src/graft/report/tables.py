@@ -1,0 +1,171 @@
+"""What the report counts and picks out of a run's files."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from graft.data.dataset import PARTS
+from graft.report.inputs import Record, RunFiles
+from graft.report.numbers import measured
+
+UNUSED = "unused"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How many pictures of one class each part holds."""
+
+    name: str
+    parts: Mapping[str, int]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A test picture whose most probable class is not its label."""
+
+    path: str
+    label: str
+    label_probability: float
+    called: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """How often pictures of one class were called another: `count` of the class's `n`."""
+
+    label: str
+    called: str
+    count: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class IssueKind:
+    """All issues of one kind."""
+
+    name: str
+    blocking: bool
+    issues: list[Record]
+
+
+def part_of(picture: Mapping[str, str]) -> str:
+    """The part a picture is in; UNUSED if in none."""
+    return picture.get("part") or UNUSED
+
+
+def part_counts(pictures: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """Pictures a part: train, val, test, and whatever else there is."""
+    counts = Counter(map(part_of, pictures))
+    return {part: counts[part] for part in [*PARTS, *sorted(set(counts) - set(PARTS))]}
+
+
+def class_counts(pictures: Sequence[Mapping[str, str]]) -> list[ClassCount]:
+    """Pictures a class and part, in the order of the names."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for picture in pictures:
+        counts[picture["label"]][part_of(picture)] += 1
+    return [ClassCount(name, counts[name], counts[name].total()) for name in sorted(counts)]
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """At most `most` of the items, evenly through their order."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i * len(items) // most] for i in range(most)]
+
+
+def samples(pictures: Sequence[Mapping[str, str]], label: str, most: int) -> list[str]:
+    """The paths of a few different pictures of a class, as if drawn by lot, always the same ones.
+
+    The order of the checksums has nothing to do with what is in the pictures.
+    """
+    own = {p.get("sha256") or p["path"]: p["path"] for p in pictures if p["label"] == label}
+    return [path for _, path in sorted(own.items())[:most]]
+
+
+def mistakes(run: RunFiles) -> list[Mistake]:
+    """All mistakes on the test part, the most confident first."""
+    called = run.probabilities.argmax(axis=1)
+    found = [
+        Mistake(
+            run.tested[i],
+            run.classes[run.labels[i]],
+            float(run.probabilities[i, run.labels[i]]),
+            run.classes[called[i]],
+            float(run.probabilities[i, called[i]]),
+        )
+        for i in np.flatnonzero(called != run.labels)
+    ]
+    return sorted(found, key=lambda mistake: (-mistake.probability, mistake.path))
+
+
+def confused_pairs(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[Pair]:
+    """The confusions that happened, the most frequent first."""
+    found = [
+        Pair(classes[i], classes[j], row[j], sum(row))
+        for i, row in enumerate(confusion)
+        for j in range(len(row))
+        if i != j and row[j]
+    ]
+    return sorted(found, key=lambda p: (-p.count, p.n, p.label, p.called))
+
+
+def weakest_first(per_class: Mapping[str, Record]) -> list[str]:
+    """The classes by F1, the lowest first; those without a picture to measure them on come last."""
+
+    def weakness(name: str) -> tuple[bool, float, str]:
+        row = per_class[name]
+        return not row["n"], measured(row["f1"]) or 0.0, name
+
+    return sorted(per_class, key=weakness)
+
+
+def best_epoch(history: Sequence[Record]) -> Record | None:
+    """The first epoch with the lowest validation loss; None where none was measured."""
+    known = [row for row in history if measured(row.get("val_loss")) is not None]
+    return min(known, key=lambda row: float(row["val_loss"]), default=None)
+
+
+def issue_kinds(issues: Sequence[Record]) -> list[IssueKind]:
+    """The issues by kind, blocking kinds first, otherwise in the order they were noticed."""
+    kinds: defaultdict[tuple[bool, str], list[Record]] = defaultdict(list)
+    for issue in issues:
+        kinds[not issue["blocking"], issue["kind"]].append(issue)
+    ordered = sorted(kinds.items(), key=lambda item: item[0][0])
+    return [IssueKind(kind, not note, found) for (note, kind), found in ordered]
+
+
+def in_two_parts(pictures: Sequence[Mapping[str, str]], column: str) -> tuple[int, int]:
+    """Of the values of a column that several pictures share: how many, and how many straddle parts.
+
+    For `group` the second number is what a fair split keeps at nought; for `sha256` likewise.
+    """
+    sizes: Counter[str] = Counter()
+    parts: defaultdict[str, set[str]] = defaultdict(set)
+    for picture in pictures:
+        if (value := picture.get(column)) and part_of(picture) != UNUSED:
+            sizes[value] += 1
+            parts[value].add(part_of(picture))
+    shared = [value for value, size in sizes.items() if size > 1]
+    return len(shared), sum(len(parts[value]) > 1 for value in shared)
+
+
+def time_split(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The measured stages and the rest of the total, in seconds."""
+    known = {
+        "decode_and_backbone": "reading the pictures and running the backbone",
+        "fit": "fitting the classifier",
+    }
+    stages = [
+        (known.get(name, name.replace("_", " ")), value)
+        for name, value in seconds.items()
+        if name != "total" and value is not None
+    ]
+    rest = (seconds.get("total") or 0.0) - sum(value for _, value in stages)
+    return [*stages, ("everything else", rest)] if stages and rest > 0.005 else stages

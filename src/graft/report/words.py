@@ -1,0 +1,182 @@
+"""The report's sentences, each computed from the run's own numbers."""
+
+from collections.abc import Mapping, Sequence
+
+from graft.report import tables
+from graft.report.inputs import Record, RunFiles
+from graft.report.numbers import (
+    counted,
+    decimal,
+    duration,
+    listed,
+    measured,
+    percent,
+    points,
+    quoted,
+    span,
+    whole,
+)
+
+
+def headline(metrics: Record) -> str:
+    """How often it is right, how sure that is, and what the plainest rule would reach."""
+    accuracy, n, rule = metrics["accuracy"], metrics["n"], metrics["baseline"]
+    plain = percent(rule["accuracy"]["value"])
+    right = sum(row[i] for i, row in enumerate(metrics["confusion"]))
+    return (
+        f"Of {counted(n, 'test picture')} it had never seen, the classifier named {whole(right)} "
+        f"correctly: {percent(accuracy['value'])}, with a 95\u00a0% interval of "
+        f"{span(accuracy['low'], accuracy['high'])}; always answering "
+        f"{quoted(rule['majority_class'])} would be right {plain} of the time."
+    )
+
+
+def against_baseline(metrics: Record) -> str:
+    """Whether the classifier beats the rule that always gives the commonest answer."""
+    rule, accuracy = metrics["baseline"], metrics["accuracy"]
+    chosen = f" in {rule['chosen_on']}" if rule.get("chosen_on") else ""
+    plain = f"giving every picture the commonest name{chosen}"
+    if accuracy["low"] > rule["accuracy"]["high"]:
+        return f"The classifier is clearly better than {plain}."
+    if accuracy["value"] > rule["accuracy"]["value"]:
+        return (
+            f"The classifier is ahead of {plain}, but the intervals of the two overlap, so this "
+            "could still be chance."
+        )
+    return f"The classifier is no better than {plain}."
+
+
+def the_split(run: RunFiles) -> list[str]:
+    """What each part was for, how even the split is, and what it keeps together."""
+    parts = tables.part_counts(run.pictures)
+    total = len(run.pictures)
+    n = {part: f"{whole(k)} ({percent(k / total) if total else 0})" for part, k in parts.items()}
+    sentences = [
+        f"Of {counted(total, 'picture')}, {n['train']} taught the classifier (train), {n['val']} "
+        "decided when it had learned enough and how sure it may sound (val), and "
+        f"{n['test']} were set aside for the results on this page (test)."
+    ]
+    if unused := parts.get(tables.UNUSED):
+        sentences.append(f"{counted(unused, 'picture is', 'pictures are')} in no part.")
+    classes = tables.class_counts(run.pictures)
+    shares = [c.parts["test"] / c.total for c in classes if c.parts["test"]]
+    if len(shares) > 1 and percent(min(shares)) != percent(max(shares)):
+        sentences.append(
+            f"From class to class, the test part's share runs from {percent(min(shares))} "
+            f"to {percent(max(shares))}."
+        )
+    for part, role in (("train", "learn from"), ("test", "be tested on")):
+        if lacking := [c.name for c in classes if not c.parts[part]]:
+            sentences.append(
+                f"{counted(len(lacking), 'class has', 'classes have')} no picture to {role}: "
+                f"{listed(lacking)}."
+            )
+    if run.config.get("seed") is not None:
+        sentences.append(f"The seed was {run.config['seed']}.")
+    return sentences
+
+
+def kept_apart(pictures: Sequence[Mapping[str, str]]) -> list[str]:
+    """Whether what belongs together stayed in one part."""
+    sentences = []
+    groups, torn = tables.in_two_parts(pictures, "group")
+    if torn:
+        sentences.append(
+            f"Careful: {counted(torn, 'group is', 'groups are')} spread over several parts, so "
+            "the test may look easier than new pictures will be."
+        )
+    elif groups:
+        sentences.append(
+            f"{counted(groups, 'group')} of pictures that belong together "
+            f"{'was' if groups == 1 else 'were'} each kept in one part."
+        )
+    _, torn = tables.in_two_parts(pictures, "sha256")
+    if torn:
+        sentences.append(
+            f"Careful: {counted(torn, 'file occurs', 'files occur')} in several parts, byte for "
+            "byte, so the test may look easier than new pictures will be."
+        )
+    elif any(picture.get("sha256") for picture in pictures):
+        sentences.append(
+            "No file is in two parts: no test picture was among those it learned from."
+        )
+    return sentences
+
+
+def the_training(run: RunFiles) -> list[str]:
+    """What was trained, for how long, and where it was best."""
+    sentences = []
+    backbone = run.model.get("backbone") or {}
+    parameters = run.model.get("parameters") or {}
+    if name := backbone.get("architecture") or backbone.get("name"):
+        sentence = f"The classifier builds on {name}"
+        if {"total", "trained"} <= set(parameters):
+            sentence += (
+                f": {whole(parameters['trained'])} of its {whole(parameters['total'])} numbers "
+                "were learned here, the rest came ready-made"
+                if parameters["trained"] < parameters["total"]
+                else f", and all its {whole(parameters['total'])} numbers were learned here"
+            )
+        sentences.append(sentence + ".")
+    if not run.history:
+        return [*sentences, "No epochs were recorded."]
+    epochs = len(run.history)
+    spent = sum(measured(row.get("seconds")) or 0.0 for row in run.history)
+    times = "once" if epochs == 1 else counted(epochs, "time")
+    sentence = f"It went over the training pictures {times}"
+    sentences.append(sentence + (f" in {duration(spent)}." if spent else "."))
+    if best := tables.best_epoch(run.history):
+        sentence = (
+            f"Epoch {best['epoch']} had the lowest validation loss, {decimal(best['val_loss'])}"
+        )
+        if measured(best.get("val_accuracy")) is not None:
+            sentence += f", with {percent(best['val_accuracy'])} of the validation pictures right"
+        sentences.append(sentence + ".")
+    return sentences
+
+
+def the_confusions(pairs: Sequence[tables.Pair]) -> str:
+    """The most frequent confusion, in words."""
+    if not pairs:
+        return "No class was taken for another."
+    top = pairs[0]
+    return (
+        f"Most often confused: {quoted(top.label)} was called {quoted(top.called)} for "
+        f"{whole(top.count)} of its {counted(top.n, 'picture')}."
+    )
+
+
+def the_reliability(metrics: Record) -> str:
+    """What a stated probability meant where most pictures are, and on the whole."""
+    sentence = ""
+    filled = [row for row in metrics["reliability"] if row["n"]]
+    if filled:
+        top = max(filled, key=lambda row: row["n"])
+        sentence = (
+            f"Where it claimed about {percent(top['confidence'])} "
+            f"({counted(top['n'], 'picture')}), it was right {percent(top['accuracy'])} "
+            "of the time. "
+        )
+    return (
+        f"{sentence}On average, claim and truth lie {points(metrics['ece'])} apart "
+        "(the expected calibration error, ECE)."
+    )
+
+
+def the_temperature(temperature: float) -> str:
+    """What calibration did to the probabilities."""
+    effect = "more" if temperature < 1 else "less"
+    return (
+        f"Its scores were divided by a temperature of {decimal(temperature)}, found on the "
+        f"validation pictures, which makes it sound {effect} sure."
+    )
+
+
+def the_time(seconds: Mapping[str, float]) -> str:
+    """How long it all took, and for what."""
+    sentence = f"The whole run took {duration(seconds['total'])}"
+    stages = tables.time_split(seconds)
+    name, longest = max(stages, key=lambda stage: stage[1], default=("", 0.0))
+    return (
+        f"{sentence}, most of it for {name}." if longest > seconds["total"] / 2 else sentence + "."
+    )

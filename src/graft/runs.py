@@ -1,0 +1,108 @@
+"""The run folder: what is in it, who writes it when, and reading it back.
+
+    config.json        settings as asked and as used, versions, device, seed
+    dataset.csv        path, label, part, group, sha256; one line a usable picture
+    issues.json        what check found
+    history.jsonl      one line an epoch
+    model.safetensors  weights
+    model.json         all that is needed to predict
+    predictions.csv    the test part: path, label, one probability a class
+    metrics.json       derived from predictions.csv; its presence means that the run is done
+    report.html        made from the files above
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.errors import DataError, UsageError
+from graft.files import write_text
+
+FILES = (
+    "config.json",
+    "dataset.csv",
+    "issues.json",
+    "history.jsonl",
+    "model.safetensors",
+    "model.json",
+    "predictions.csv",
+    "metrics.json",
+    "report.html",
+)
+
+
+def new_run(out: Path) -> Path:
+    """Make the run folder, or take one that was begun and not finished.
+
+    Raises UsageError for a finished run, a file, or a folder with something else in it: nothing
+    of the user's is ever overwritten.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; --out takes a new folder")
+    if (out / "metrics.json").exists():
+        raise UsageError(f"{out} holds a finished run; choose another --out, or remove it first")
+    if out.is_dir():
+        strange = sorted(
+            p.name for p in out.iterdir() if p.name not in FILES and not p.name.startswith(".")
+        )
+        if strange:
+            raise UsageError(
+                f"{out} holds something else than a run ({strange[0]}); choose another --out"
+            )
+        for name in FILES:
+            (out / name).unlink(missing_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be made: {error.strerror}") from error
+    return out
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV, all or nothing."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+def write_predictions(
+    path: Path,
+    classes: Sequence[str],
+    rows: Iterable[tuple[str, str, NDArray[np.float64]]],
+) -> None:
+    """Write predictions.csv: path, label, one probability a class, to 9 digits."""
+    write_table(
+        path,
+        ["path", "label", *classes],
+        ([name, label, *(f"{p:.9g}" for p in values)] for name, label, values in rows),
+    )
+
+
+def read_predictions(
+    path: Path,
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64], list[str]]:
+    """Read predictions.csv: paths, labels (N,), probabilities (N, K), classes."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.reader(stream)
+        classes = next(reader)[2:]
+        rows = list(reader)
+    number = {name: i for i, name in enumerate(classes)}
+    try:
+        labels = np.array([number[row[1]] for row in rows], np.int64)
+        probabilities = np.array([row[2:] for row in rows], np.float64).reshape(-1, len(classes))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: not a table of predictions: {error}") from error
+    return [row[0] for row in rows], labels, probabilities, classes
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run."""
+    return json.loads(path.read_text(encoding="utf-8"))

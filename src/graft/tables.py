@@ -1,0 +1,101 @@
+"""Tables for people, on stdout."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from graft.data.check import CheckResult
+
+SHOWN_PATHS = 3
+
+
+def _print(*things: Any) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for thing in things:
+        console.print(thing, markup=False) if isinstance(thing, str) else console.print(thing)
+
+
+def check_table(result: CheckResult) -> None:
+    """Classes with their counts, then each issue with its first files."""
+    counts = Table("class", "pictures", box=None)
+    for name, count in result.dataset.counts.items():
+        counts.add_row(_plain(name), f"{count:,}")
+    lines: list[Any] = [
+        f"{result.dataset.source}: {len(result.dataset.examples):,} pictures, "
+        f"{result.usable:,} usable, {len(result.dataset.classes)} classes",
+        counts,
+    ]
+    for issue in result.issues:
+        lines.append(f"{'BLOCKING ' if issue.blocking else ''}{issue.kind}: {issue.message}")
+        # A class's own pictures need no listing: its name says which they are.
+        if issue.kind not in ("too_few", "few"):
+            lines += [f"    {path}" for path in issue.paths[:SHOWN_PATHS]]
+            if len(issue.paths) > SHOWN_PATHS:
+                lines.append(f"    and {len(issue.paths) - SHOWN_PATHS:,} more (all with --json)")
+    if not result.issues:
+        lines.append("no issues found")
+    _print(*lines)
+
+
+def metrics_table(metrics: dict[str, Any]) -> None:
+    """Precision, recall and F1 a class, then accuracy with its interval, ECE and baseline."""
+    table = Table("class", "precision", "recall", "F1", "n", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, row in metrics["per_class"].items():
+        scores = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
+        table.add_row(_plain(name), *scores, f"{row['n']:,}")
+    macro = (f"{metrics[key]:.3f}" for key in ("macro_precision", "macro_recall", "macro_f1"))
+    table.add_row("mean", *macro, f"{metrics['n']:,}", style="bold")
+    accuracy, baseline = metrics["accuracy"], metrics["baseline"]
+    lines = [
+        table,
+        f"accuracy {accuracy['value']:.1%} (95 % interval {accuracy['low']:.1%} to "
+        f"{accuracy['high']:.1%}, {accuracy['method'].split(',')[0]}) on {metrics['n']:,} "
+        f"pictures of the part {metrics['part']!r}",
+        f"always answering {baseline['majority_class']!r} would get "
+        f"{baseline['accuracy']['value']:.1%}; calibration error (ECE) {metrics['ece']:.3f}",
+    ]
+    if "seconds" in metrics:
+        seconds = metrics["seconds"]
+        lines.append(
+            f"{seconds['total']:.1f} s: {seconds['decode_and_backbone']:.1f} reading and "
+            f"encoding, {seconds['fit']:.1f} fitting"
+        )
+    _print(*lines)
+
+
+def models_table(rows: list[dict[str, Any]]) -> None:
+    """Name, parameters, download size, input, source, and what it is good for."""
+    table = Table("model", "parameters", "MB", "input", "source", "", box=None)
+    for row in rows:
+        table.add_row(
+            _plain(row["name"]),
+            f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "",
+            f"{row['megabytes']:,.0f}" if row["megabytes"] else "",
+            f"{row['input']} px",
+            _plain(row["source"]),
+            _plain(row["note"]),
+        )
+    _print(table, "also: local-dir:FOLDER (timm's form), or the folder of an earlier run")
+
+
+def demo_table(result: dict[str, Any]) -> None:
+    """The two ways of the demo side by side."""
+    table = Table("digits 5 to 9, 10 pictures a class", "accuracy", "95 % interval", "macro F1", "s")
+    for row in result["ways"]:
+        table.add_row(
+            _plain(row["way"]),
+            f"{row['accuracy']['value']:.1%}",
+            f"{row['accuracy']['low']:.1%} to {row['accuracy']['high']:.1%}",
+            f"{row['macro_f1']:.3f}",
+            f"{row['seconds']:.1f}",
+        )
+    _print(table, result["conclusion"], f"report: {result['report']}")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

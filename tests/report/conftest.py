@@ -1,0 +1,97 @@
+import csv
+import json
+
+import pytest
+from PIL import Image
+
+FLOWERS = ["daisy", "rose", "tulip"]
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    """The function that makes a finished run folder and its pictures below a folder."""
+    return build
+
+
+def picture(file, colour):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 30), colour).save(file)
+    return file
+
+
+def score(right, n):
+    return {"value": right / n, "low": max(0, right / n - 0.1), "high": min(1, right / n + 0.05)}
+
+
+def build(folder, classes=FLOWERS, each=10, wrong=2, **changes):
+    """A finished run of `each` pictures a class, the first `wrong` test pictures mistaken."""
+    run, k = folder / "run", len(classes)
+    run.mkdir()
+    files, rows, predictions = {}, [], []
+    confusion = [[0] * k for _ in classes]
+    for c, label in enumerate(classes):
+        for i in range(each):
+            path = f"{label}/{i}.jpg"
+            part = "test" if i % 5 == 0 else "val" if i % 5 == 1 else "train"
+            files[path] = picture(folder / "pictures" / f"{c}_{i}.jpg", (40 * c % 256, 20 * i, 90))
+            rows.append([path, label, part, "", f"{c * each + i:064x}"])
+            if part == "test":
+                called = (c + 1) % k if len(predictions) < wrong else c
+                odds = [0.05 / (k - 1)] * k
+                odds[called] = 0.95
+                predictions.append([path, label, *odds])
+                confusion[c][called] += 1
+    table(run / "dataset.csv", ["path", "label", "part", "group", "sha256"], rows)
+    table(run / "predictions.csv", ["path", "label", *classes], predictions)
+    n = len(predictions)
+    row = {"precision": 0.75, "recall": 0.5, "f1": 0.6, "recall_low": 0.3, "recall_high": 0.7}
+    metrics = {
+        "part": "test",
+        "n": n,
+        "classes": classes,
+        "accuracy": score(n - wrong, n) | {"method": "Wilson"},
+        **{f"macro_{name}": 0.625 for name in ("precision", "recall", "f1")},
+        "intervals": {"macro_f1": [0.5, 0.7], "ece": [0.01, 0.2], "method": "bootstrap"},
+        "per_class": {name: row | {"n": sum(confusion[c])} for c, name in enumerate(classes)},
+        "confusion": confusion,
+        "ece": 0.0421,
+        "reliability": [
+            {"low": 0.0, "high": 0.9, "n": 0, "confidence": None, "accuracy": None},
+            {"low": 0.9, "high": 1.0, "n": n, "confidence": 0.95, "accuracy": (n - wrong) / n},
+        ],
+        "baseline": {"majority_class": classes[0], "accuracy": score(1, 9), "chosen_on": "train"},
+        "temperature": 1.234,
+        "seconds": {"decode_and_backbone": 3.5, "fit": 1.25, "total": 125.0},
+    }
+    epoch = {"train_loss": 0.5, "train_accuracy": 0.9, "val_accuracy": 0.8, "seconds": 0.25}
+    contents = {
+        "metrics": metrics,
+        "issues": [],
+        "history": [epoch | {"epoch": i, "val_loss": 1 / i, "learning_rate": 0.1} for i in (1, 2)],
+        "model": {
+            "backbone": {"name": "resnet18"},
+            "classes": classes,
+            "parameters": {"total": 11_000_000, "trained": 2565},
+        },
+        "config": {
+            "settings": {"batch_size": 128, "augment": None},
+            "source": "/data/flowers",
+            "graft": "0.1.0",
+            "versions": {"torch": "2.9.0"},
+            "seed": 7,
+            "device": "cpu",
+            "started": "2026-01-02T03:04:05+00:00",
+        },
+    }
+    for name, change in changes.items():
+        contents[name] = contents[name] | change if isinstance(change, dict) else change
+    history = "".join(json.dumps(line) + "\n" for line in contents.pop("history"))
+    (run / "history.jsonl").write_text(history)
+    for name, value in contents.items():
+        (run / f"{name}.json").write_text(json.dumps(value))
+    return run, files
+
+
+def table(file, header, rows):
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *rows])
