@@ -1,9 +1,9 @@
 """graft: a folder of labelled pictures in, an image classifier you can trust and use out.
 
-    import graft
-    graft.check("photos/")                                  what is wrong with the pictures
-    run = graft.train("photos/", out="runs/birds")          audit, split, train, test once, report
-    graft.load("runs/birds").predict("a.jpg").label         use it
+import graft
+graft.check("photos/")                                  what is wrong with the pictures
+run = graft.train("photos/", out="runs/birds")          audit, split, train, test once, report
+graft.load("runs/birds").predict("a.jpg").label         use it
 """
 
 from typing import TYPE_CHECKING, Any

@@ -212,7 +212,9 @@ def cache(clear: bool, as_json: bool) -> None:
 
     folder = disk.cache_folder()
     removed = disk.clear(folder) if clear else 0
-    held = {entry.kind: {"files": entry.files, "bytes": entry.bytes} for entry in disk.usage(folder)}
+    held = {
+        entry.kind: {"files": entry.files, "bytes": entry.bytes} for entry in disk.usage(folder)
+    }
     if as_json:
         shown = {"folder": str(folder), "limit": disk.cache_limit(), "removed": removed, **held}
         click.echo(json.dumps(shown))

@@ -37,7 +37,7 @@ class TrainConfig:
     learning_rate: float | None = None
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
-    hidden: int = 512
+    hidden: int = 256
     dropout_in: float = 0.2
     dropout_hidden: float = 0.5
     patience: int = 10

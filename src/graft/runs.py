@@ -1,14 +1,14 @@
 """The run folder: what is in it, who writes it when, and reading it back.
 
-    config.json        settings as asked and as used, versions, device, seed
-    dataset.csv        path, label, part, group, sha256; one line a usable picture
-    issues.json        what check found
-    history.jsonl      one line an epoch
-    model.safetensors  weights
-    model.json         all that is needed to predict
-    predictions.csv    the test part: path, label, one probability a class
-    metrics.json       derived from predictions.csv; its presence means that the run is done
-    report.html        made from the files above
+config.json        settings as asked and as used, versions, device, seed
+dataset.csv        path, label, part, group, sha256; one line a usable picture
+issues.json        what check found
+history.jsonl      one line an epoch
+model.safetensors  weights
+model.json         all that is needed to predict
+predictions.csv    the test part: path, label, one probability a class
+metrics.json       derived from predictions.csv; its presence means that the run is done
+report.html        made from the files above
 """
 
 import csv

@@ -83,7 +83,9 @@ def models_table(rows: list[dict[str, Any]]) -> None:
 
 def demo_table(result: dict[str, Any]) -> None:
     """The two ways of the demo side by side."""
-    table = Table("digits 5 to 9, 10 pictures a class", "accuracy", "95 % interval", "macro F1", "s")
+    table = Table(
+        "digits 5 to 9, 10 pictures a class", "accuracy", "95 % interval", "macro F1", "s"
+    )
     for row in result["ways"]:
         table.add_row(
             _plain(row["way"]),

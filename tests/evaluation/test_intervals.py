@@ -204,14 +204,12 @@ def test_ece_intervals_cover_the_truth_about_95_times_in_100(n, excess):
     assert np.mean([high - low for low, high in limits]) < (0.35 if n == 40 else 0.15)
 
 
-def test_ece_intervals_cover_the_truth_of_a_classifier_that_is_always_sure():
-    rng = np.random.default_rng(8)
-    sure, mistakes = np.full(30, 1 - 1e-6), 0.1
-    limits = [
-        ece_interval(np.full(30, 14), sure, (rng.random(30) > mistakes).astype(float), repeats=200)
-        for _ in range(150)
-    ]
-    assert np.mean([low <= mistakes <= high for low, high in limits]) >= 0.9
+@pytest.mark.parametrize("mistakes", [5, 9, 15])
+def test_where_every_image_is_sure_the_ece_interval_is_jeffreys_for_the_error_rate(mistakes):
+    correct = np.r_[np.zeros(mistakes), np.ones(30 - mistakes)]
+    limits = ece_interval(np.full(30, 14), np.full(30, 1 - 1e-6), correct, repeats=4000)
+    jeffreys = stats.beta(mistakes + 0.5, 30 - mistakes + 0.5)
+    assert limits == pytest.approx((jeffreys.ppf(0.025), jeffreys.ppf(0.975)), abs=0.025)
 
 
 @settings(deadline=None, max_examples=50)

@@ -45,9 +45,7 @@ class Audit:
         """Positions of the examples that are readable and stand under one label only."""
         two_labels = {i for group in self._same_bytes_two_labels() for i in group}
         return [
-            i
-            for i in range(len(self.digests))
-            if i not in self.problems and i not in two_labels
+            i for i in range(len(self.digests)) if i not in self.problems and i not in two_labels
         ]
 
     def issues(self) -> list[Issue]:
@@ -92,9 +90,7 @@ class Audit:
             )
         usable = set(self.usable())
         kept = [example for i, example in enumerate(examples) if i in usable]
-        units = {
-            i: (examples[i].group or self.digests[i]) for i in usable
-        }
+        units = {i: (examples[i].group or self.digests[i]) for i in usable}
         found += _class_issues(
             kept, self.dataset.source, {id(examples[i]): unit for i, unit in units.items()}
         )

@@ -1,5 +1,6 @@
 """The only gradient loop. It sees (activation, label) batches and neither knows nor asks whether
-they are features of a frozen encoder or the pictures themselves."""
+they are features of a frozen encoder or the pictures themselves.
+"""
 
 import math
 import time
@@ -90,9 +91,7 @@ def fit(
                 y = torch.from_numpy(labels).to(place, non_blocking=True)
                 with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
                     logits = model(x)
-                loss = F.cross_entropy(
-                    logits.float(), y, label_smoothing=settings.label_smoothing
-                )
+                loss = F.cross_entropy(logits.float(), y, label_smoothing=settings.label_smoothing)
                 if not torch.isfinite(loss):
                     raise ModelError(
                         f"the loss is {loss.item()} in epoch {number} after {seen:,} pictures: "

@@ -63,7 +63,9 @@ def prepare(
         training = own_part(config.seed, examples[index], digest) == "train"
         return range(views if training else 1)
 
-    progress.start("reading, checking, encoding" if engine_name else "reading, checking", len(files))
+    progress.start(
+        "reading, checking, encoding" if engine_name else "reading, checking", len(files)
+    )
     frozen.compute(files, views_of, audit.note, progress)
     progress.finish()
     issues = audit.issues()

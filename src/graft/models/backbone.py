@@ -26,7 +26,7 @@ LOCAL = "local-dir:"
 SCRATCH = "base_cnn"
 SCRATCH_SIZE = 64
 # Part of every key: raise it when the code changes what an encoder computes.
-ENCODER_FORMAT = 1
+ENCODER_FORMAT = 2
 
 _HALF = (0.5, 0.5, 0.5)
 
@@ -181,7 +181,9 @@ def _hub_weights(name: str) -> Path:
     if config is None or not config.has_weights or not config.hf_hub_id:
         raise ModelError(f"{name}: timm has no weights of that name on the hub; see graft models")
     try:
-        return Path(hf_hub_download(config.hf_hub_id, config.hf_hub_filename or "model.safetensors"))
+        return Path(
+            hf_hub_download(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
+        )
     except Exception as error:
         raise ModelError(
             f"{name}: its weights are not on this machine and {config.hf_hub_id} could not be "

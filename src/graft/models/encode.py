@@ -59,7 +59,7 @@ def encode(
         if pixels:
             yield tags, np.stack(pixels)
 
-    for tags, values in (infer_float16(engine, batches()) if engine else batches()):
+    for tags, values in infer_float16(engine, batches()) if engine else batches():
         for (item, number), value in zip(tags, values, strict=True):
             item.values[number] = value
             item.due -= 1

@@ -15,11 +15,12 @@ LAST_BLOCKS = 4
 class Encoder(nn.Module):
     """Normalises pixels, runs a body and returns features: (N, H, W, 3) uint8 to (N, D) float32.
 
-    `body` is a network with timm's `forward_features` and `forward_head`. With `taps`, D joins
-    the body's own final features with the mean, root mean square and maximum over positions of
-    every stage's output: for a frozen encoder the earlier stages hold what the last one, shaped
-    by its own training classes, has thrown away (Head2Toe: Evci et al. 2022, arXiv:2201.03529;
-    measured in docs/recipes.md). Without, D is the body's num_features.
+    `body` is a network with timm's `forward_features` and `forward_head`. With `taps`, the
+    features are the mean, root mean square and maximum over positions of every stage's output:
+    the earlier stages hold what the last layers, shaped by the classes they were trained for,
+    have thrown away (Head2Toe: Evci et al. 2022, arXiv:2201.03529; measured in docs/recipes.md).
+    Without taps, or where a family's stages are not known, they are the body's own final
+    features.
     """
 
     def __init__(self, body: Any, preprocess: Preprocess, taps: bool):
@@ -41,10 +42,11 @@ class Encoder(nn.Module):
         x = (pixels.float() - mean) / std
         # A view, not a copy: channels last is how the pixels lie in memory already.
         x = x.permute(0, 3, 1, 2)
-        final: Tensor = self.body.forward_head(self.body.forward_features(x), pre_logits=True)
-        features = torch.cat(
-            [*(pooled(x, self._channels_last) for x in self._maps), final.float()], dim=1
-        )
+        x = self.body.forward_features(x)
+        if not self._maps:
+            final: Tensor = self.body.forward_head(x, pre_logits=True)
+            return final.float()
+        features = torch.cat([pooled(m, self._channels_last) for m in self._maps], dim=1)
         self._maps.clear()
         return features
 
