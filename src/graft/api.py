@@ -7,7 +7,6 @@ from graft.config import DEFAULT_MODEL, TrainConfig
 from graft.data.check import CheckResult
 from graft.learning.recipe import Run, train_run
 from graft.progress import Progress
-from graft.report.html import write_report
 from graft.use.evaluate import evaluate_run
 
 SILENT = Progress()
@@ -35,6 +34,8 @@ def train(
     trained on, ModelError for a missing model or weights, UsageError for impossible settings or
     an `out` that is in use.
     """
+    from graft.report.html import write_report
+
     config = TrainConfig.from_dict({"model": model, **settings})
     run = train_run(source, config, Path(out), progress)
     write_report(run.path, run.files)

@@ -19,6 +19,7 @@ from graft.learning.cache import cache_folder
 from graft.learning.recipe import Run, train_run
 from graft.progress import Progress
 from graft.report.html import write_report
+from graft.report.story import write_story
 from graft.runs import read_predictions, write_table
 
 PER_CLASS = 10
@@ -62,8 +63,8 @@ def run_demo(out: Path, progress: Progress) -> dict[str, Any]:
     )
     for run in (first, scratch, transfer):
         write_report(run.path, run.files)
-    shutil.copyfile(transfer.path / "report.html", out / "report.html")
-    result = _result(out, scratch, transfer)
+    result = compared(scratch, transfer)
+    result["report"] = str(write_story(out, result, first, scratch, transfer))
     write_json(out / "demo.json", result)
     return result
 
@@ -85,28 +86,31 @@ def _tables(out: Path) -> tuple[Path, Path]:
     return out / "source.csv", out / "few.csv"
 
 
-def _result(out: Path, scratch: Run, transfer: Run) -> dict[str, Any]:
+def compared(scratch: Run, transfer: Run) -> dict[str, Any]:
+    """The figures of both ways, and the test pictures that only one of them gets right."""
     ways = [
         {
             "way": WAYS[run.path.name],
             "accuracy": run.metrics["accuracy"],
             "macro_f1": run.metrics["macro_f1"],
             "seconds": run.metrics["seconds"]["total"],
+            "report": f"{run.path.name}/report.html",
         }
         for run in (scratch, transfer)
     ]
-    right = []
-    for run in (scratch, transfer):
-        _, labels, probabilities, _ = read_predictions(run.path / "predictions.csv")
-        right.append(probabilities.argmax(1) == labels)
-    only_transfer = int((right[1] & ~right[0]).sum())
-    only_scratch = int((right[0] & ~right[1]).sum())
+    by_scratch, by_transfer = right(scratch), right(transfer)
+    only_transfer = sum(by_transfer[path] and not by_scratch[path] for path in by_scratch)
+    only_scratch = sum(by_scratch[path] and not by_transfer[path] for path in by_scratch)
     return {
         "ways": ways,
-        "n": len(right[0]),
+        "n": len(by_scratch),
         "conclusion": (
-            f"on the same {len(right[0])} test pictures, {only_transfer} are right only by "
-            f"transfer and {only_scratch} only from scratch"
+            f"{only_transfer} are named rightly only by transfer, {only_scratch} only from scratch"
         ),
-        "report": str(out / "report.html"),
     }
+
+
+def right(run: Run) -> dict[str, bool]:
+    """Whether the run names each test picture rightly, by path."""
+    paths, labels, probabilities, _ = read_predictions(run.path / "predictions.csv")
+    return dict(zip(paths, (probabilities.argmax(1) == labels).tolist(), strict=True))

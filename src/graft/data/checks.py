@@ -78,6 +78,19 @@ class Audit:
                 )
             )
         copies = [g for g in self._same_bytes() if len({examples[i].label for i in g}) == 1]
+        torn = [g for g in copies if len({examples[i].part for i in g} - {None}) > 1]
+        if torn:
+            copies = [group for group in copies if group not in torn]
+            found.append(
+                Issue(
+                    "two_parts",
+                    False,
+                    tuple(examples[i].path for group in torn for i in group),
+                    f"{_pictures(len(torn))} with copies, byte for byte, in more than one of the "
+                    "parts given: a test picture that was trained on makes the result look better "
+                    "than it is; delete one of each",
+                )
+            )
         if copies:
             found.append(
                 Issue(
@@ -137,20 +150,20 @@ def _class_issues(
             )
         )
     given = {example.part for example in examples} - {None}
+    split_given = given == {"train", "val", "test"}
     for label, members in sorted(by_class.items()):
         units = {unit_of[id(e)] if unit_of else e.path for e in members}
         paths = tuple(example.path for example in members)
-        if given == {"train", "val", "test"}:
-            if not any(example.part == "train" for example in members):
-                issues.append(
-                    Issue(
-                        "too_few",
-                        True,
-                        paths,
-                        f"class {label!r} has no picture in train, so it cannot be learned",
-                    )
+        if "train" in given and not any(example.part in ("train", None) for example in members):
+            issues.append(
+                Issue(
+                    "too_few",
+                    True,
+                    paths,
+                    f"class {label!r} has no picture in train, so it cannot be learned",
                 )
-        elif len(units) < FEWEST_PER_CLASS:
+            )
+        elif not split_given and len(units) < FEWEST_PER_CLASS:
             issues.append(
                 Issue(
                     "too_few",

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 
-# Above this a picture is taken for a decompression bomb: 2**28 pixels are 0.8 GB once decoded.
+# Above this a picture is taken for a decompression bomb: 2**28 bytes once decoded.
 MAX_PIXELS = 2**28 // 3
 # Pillow warns at the same size; graft names the file as an issue instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Cameras write broken EXIF: the picture itself is whole, and is taken for upright.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 # Scaled JPEG decoding stops at this many times the size needed, so that the resampling that
 # follows still averages over several decoded pixels (measured in tests/data/test_decode.py).
@@ -112,8 +114,13 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
         return _upright(rgb, image)
     except UnusableImageError:
         raise
-    except Image.DecompressionBombError as error:
+    # The warning comes as an exception where a program makes errors of warnings.
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnusableImageError("oversized", str(error)) from error
+    except UnidentifiedImageError as error:  # its own words name an address in memory
+        raise UnusableImageError(
+            "unreadable", "cannot be decoded: its bytes are of no picture format that Pillow knows"
+        ) from error
     # Pillow's readers raise many types on hostile bytes (SyntaxError, struct.error, KeyError…);
     # whichever it is, the picture is named and kept out.
     except Exception as error:
@@ -135,7 +142,7 @@ def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     mode = image.mode
-    if mode == "RGB":
+    if mode == "RGB" and "transparency" not in image.info:
         return image
     if mode.startswith("I;16") or mode == "I":
         values = np.asarray(image).astype(np.int64)

@@ -1,16 +1,17 @@
 """Tables in Parquet, with paths or with the image bytes themselves in the column `image`."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from graft.data.archive import written_beside
 from graft.errors import DataError
 
 
 def rows_of_parquet(path: Path, unpacked: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (row number, row) of a Parquet table; image bytes become files below `unpacked`.
+
+    A row with image bytes names its file in the extra key `file`.
 
     The column `image` holds text (paths relative to the table), binary (an encoded picture), or
     the {"bytes", "path"} struct of Hugging Face data sets. Integer labels that come with class
@@ -32,31 +33,33 @@ def rows_of_parquet(path: Path, unpacked: Path) -> Iterator[tuple[int, dict[str,
             f"found {', '.join(columns) or 'none'}"
         )
     wanted = [name for name in ("image", "label", "part", "group") if name in columns]
-    of_bytes = not pyarrow.types.is_string(table.schema_arrow.field("image").type) and (
-        not pyarrow.types.is_large_string(table.schema_arrow.field("image").type)
-    )
-    if of_bytes and not unpacked.exists():
-        _write_images(table, unpacked)
+    kind = table.schema_arrow.field("image").type
+    if pyarrow.types.is_dictionary(kind):  # how pandas stores a column of categories
+        kind = kind.value_type
+    of_bytes = not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
     number = 0
     if of_bytes:
         wanted.remove("image")
-    for batch in table.iter_batches(columns=wanted, batch_size=1024):
-        for row in batch.to_pylist():
-            number += 1
-            texts = {key: "" if value is None else str(value) for key, value in row.items()}
-            if of_bytes:
-                texts["image"] = str(unpacked / _name(number))
-            yield number, texts
+    try:
+        if of_bytes and not unpacked.exists():
+            _write_images(path, table, unpacked)
+        for batch in table.iter_batches(columns=wanted, batch_size=1024):
+            for row in batch.to_pylist():
+                number += 1
+                texts = {key: "" if value is None else str(value) for key, value in row.items()}
+                if of_bytes:
+                    texts |= {"image": _name(number), "file": str(unpacked / _name(number))}
+                yield number, texts
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: breaks off after row {number}: {error}") from error
 
 
 def _name(number: int) -> str:
     return f"{number:08d}.img"
 
 
-def _write_images(table: Any, unpacked: Path) -> None:
-    unpacked.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=unpacked.parent, prefix=".unpacking-"))
-    try:
+def _write_images(path: Path, table: Any, unpacked: Path) -> None:
+    with written_beside(unpacked) as folder:
         number = 0
         for batch in table.iter_batches(columns=["image"], batch_size=256):
             for value in batch.column(0).to_pylist():
@@ -64,13 +67,7 @@ def _write_images(table: Any, unpacked: Path) -> None:
                 data = value.get("bytes") if isinstance(value, dict) else value
                 if not isinstance(data, bytes):
                     raise DataError(
-                        f"row {number}: the column image holds neither a path nor image bytes"
+                        f"{path}, row {number}: the column image holds neither a path nor image "
+                        "bytes"
                     )
-                (beside / _name(number)).write_bytes(data)
-        try:
-            beside.rename(unpacked)
-        except OSError:
-            if not unpacked.is_dir():  # otherwise another run has just written the same
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+                (folder / _name(number)).write_bytes(data)

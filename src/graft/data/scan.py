@@ -11,29 +11,10 @@ from graft.data.dataset import Dataset, Example, Issue
 from graft.data.samples import SAMPLES, materialise
 from graft.errors import DataError, UsageError
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".gif",
-        ".bmp",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".avif",
-        ".jp2",
-        ".tga",
-    ]
-)
+_FORMATS = "jpg jpeg jpe jfif png apng gif bmp webp tif tiff ppm pgm pbm pnm avif jp2 tga"
+IMAGE_SUFFIXES = frozenset("." + name for name in _FORMATS.split())
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+TABLE_COLUMNS = ("image", "label", "part", "group")
 
 # The names under which people keep the three parts, whatever the case.
 PART_NAMES = {
@@ -89,9 +70,20 @@ def find_images(path: Path) -> Iterator[Path]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+    for folder, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if not _hidden(name) and not _leads_back(Path(folder, name))
+        )
         yield from (Path(folder, name) for name in sorted(names) if not _hidden(name))
+
+
+def _refuse(error: OSError) -> None:
+    # os.walk would leave the folder out in silence, and with it a class.
+    raise DataError(f"{error.filename}: the folder cannot be listed: {error.strerror}") from error
+
+
+def _leads_back(path: Path) -> bool:
+    return path.is_symlink() and path.resolve() in {above.resolve() for above in path.parents}
 
 
 def _hidden(name: str) -> bool:
@@ -99,21 +91,22 @@ def _hidden(name: str) -> bool:
 
 
 def _folder(root: Path, source: str) -> Dataset:
-    root = _inner_folder(root)
-    top = _subfolders(root)
+    outer, root = root, _inner_folder(root)
+    top = _picture_folders(root)
     parts = {name: PART_NAMES[name.lower()] for name in top if name.lower() in PART_NAMES}
     # One class may be called "test" among others; parts are parts only if every folder is one.
     split = bool(parts) and len(parts) == len(top)
     examples: list[Example] = []
     left_out: list[str] = []
     loose: list[str] = []
-    for file in _walk(root):
-        relative = PurePosixPath(file.relative_to(root).as_posix())
+    for file in _walk(outer):
+        inside = file.is_relative_to(root)
+        relative = PurePosixPath(file.relative_to(root if inside else outer).as_posix())
         if file.suffix.lower() not in IMAGE_SUFFIXES:
             left_out.append(str(relative))
             continue
         folders = relative.parts[:-1]
-        if len(folders) < 1 + split:
+        if not inside or len(folders) < 1 + split:
             loose.append(str(relative))
             continue
         part = parts[folders[0]] if split else None
@@ -147,14 +140,23 @@ def _subfolders(root: Path) -> list[str]:
     return sorted(p.name for p in root.iterdir() if p.is_dir() and not _hidden(p.name))
 
 
+def _picture_folders(root: Path) -> list[str]:
+    # An empty folder, or one of notes, is neither a class nor a part.
+    return [
+        name
+        for name in _subfolders(root)
+        if any(file.suffix.lower() in IMAGE_SUFFIXES for file in _walk(root / name))
+    ]
+
+
 def _inner_folder(root: Path) -> Path:
     # Archives often hold one folder that holds everything: step into it as long as it has
     # folders itself. With no folder below it, it is a class.
     while True:
-        inner = _subfolders(root)
+        inner = _picture_folders(root)
         if len(inner) != 1 or inner[0].lower() in PART_NAMES:
             return root
-        if not _subfolders(root / inner[0]):
+        if not _picture_folders(root / inner[0]):
             return root
         root = root / inner[0]
 
@@ -165,10 +167,15 @@ def _files(count: int) -> str:
 
 def _archive(path: Path, name: str, cache: Path) -> Dataset:
     root = unpack(path, cache / "unpacked" / _file_key(path))
-    tables = [file for file in root.iterdir() if file.suffix.lower() in TABLE_SUFFIXES]
-    if len(tables) == 1:
-        return _table(tables[0], name, cache)
-    return _folder(root, name)
+    inner = root
+    while True:
+        tables = [file for file in inner.iterdir() if file.suffix.lower() in TABLE_SUFFIXES]
+        if len(tables) == 1:
+            return _table(tables[0], name, cache)
+        folders = _subfolders(inner)
+        if len(folders) != 1:  # the archive of one folder that holds everything, or of classes
+            return _folder(root, name)
+        inner = inner / folders[0]
 
 
 def _file_key(path: Path) -> str:
@@ -193,13 +200,13 @@ def _table(path: Path, name: str, cache: Path) -> Dataset:
         part = (row.get("part") or "").strip().lower()
         if part and part not in PART_NAMES:
             raise DataError(f"{where}: part is train, val or test (or empty), not {part!r}")
-        file = path.parent / image
+        file = Path(row.get("file") or path.parent / image)
         if not file.is_file():
             missing.append(image)
             continue
         group = (row.get("group") or "").strip() or None
         examples.append(Example(image, file, label, PART_NAMES.get(part), group))
-    issues = ()
+    issues: tuple[Issue, ...] = ()
     if missing:
         issues = (
             Issue(
@@ -225,7 +232,7 @@ def _rows_of_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     f"{path}: expected the columns image and label (optional: part, group), "
                     f"found {', '.join(map(str, columns)) or 'none'}"
                 )
-            for number, row in enumerate(reader, start=2):
-                yield number, {key: value or "" for key, value in row.items() if key is not None}
+            for row in reader:
+                yield reader.line_num, {key: row.get(key) or "" for key in TABLE_COLUMNS}
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a UTF-8 table: {error}") from error

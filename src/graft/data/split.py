@@ -23,7 +23,7 @@ def split(
     file bytes; or of its group's name, if it has one) and of nothing else: a hash below 0.70 is
     train, below 0.85 val, else test. So byte-equal files and groups stay together, and adding,
     removing or renaming files moves nothing. Each class is split by the same shares, up to the
-    chance of the hash.
+    chance of the hash. (Groups that share a byte-equal picture are one group.)
 
     Parts that the source gives are kept. If it gives some parts only, the missing ones are taken
     from train by the same hash.
@@ -34,8 +34,11 @@ def split(
     """
     given = {example.part for example in examples} - {None}
     pairs = list(zip(examples, digests, strict=True))
-    numbers = np.array([_uniform(seed, example, digest) for example, digest in pairs])
-    parts = np.array([own_part(seed, *pair) for pair in pairs], dtype="<U5")
+    units = _units(pairs)
+    numbers = np.array([_uniform(seed, unit) for unit in units])
+    parts = np.array(
+        [e.part or _part(n) for e, n in zip(examples, numbers, strict=True)], dtype="<U5"
+    )
     notes: list[str] = []
     if given:
         for index, example in enumerate(examples):
@@ -50,18 +53,39 @@ def split(
                 f"{' and '.join(missing)} taken from train by content hash"
             )
     fixed = given if given else set()
-    notes += _fill_empty_parts(examples, digests, numbers, parts, fixed)
+    notes += _fill_empty_parts(examples, units, numbers, parts, fixed)
     return parts, notes
 
 
 def own_part(seed: int, example: Example, digest: bytes) -> str:
     """The part of one picture by itself: the one given, else by its content's hash."""
-    return example.part or _part(_uniform(seed, example, digest))
+    return example.part or _part(_uniform(seed, _unit(example, digest)))
 
 
-def _uniform(seed: int, example: Example, digest: bytes) -> float:
-    content = b"group:" + example.group.encode() if example.group else digest
-    return _fraction(hashlib.sha256(b"graft split %d:" % seed + content).digest())
+def _unit(example: Example, digest: bytes) -> bytes:
+    return b"group:" + example.group.encode() if example.group else digest
+
+
+def _units(pairs: Sequence[tuple[Example, bytes]]) -> list[bytes]:
+    """What stays together, by name: the group or the digest, one name where copies tie several."""
+    above: dict[bytes, bytes] = {}
+
+    def root(unit: bytes) -> bytes:
+        while above.get(unit, unit) != unit:
+            unit = above[unit]
+        return unit
+
+    first: dict[bytes, bytes] = {}  # by digest
+    for example, digest in pairs:
+        unit = _unit(example, digest)
+        # The lesser name is the root, whatever the order of files.
+        lesser, greater = sorted((root(unit), root(first.setdefault(digest, unit))))
+        above[greater] = lesser
+    return [root(_unit(*pair)) for pair in pairs]
+
+
+def _uniform(seed: int, unit: bytes) -> float:
+    return _fraction(hashlib.sha256(b"graft split %d:" % seed + unit).digest())
 
 
 def _fraction(digest: bytes) -> float:
@@ -76,15 +100,14 @@ def _part(number: float) -> str:
 
 def _fill_empty_parts(
     examples: Sequence[Example],
-    digests: Sequence[bytes],
+    unit_of: Sequence[bytes],
     numbers: NDArray[np.float64],
     parts: NDArray[np.str_],
     given: set[str | None],
 ) -> list[str]:
     by_class: dict[str, list[int]] = defaultdict(list)
     # What moves, moves whole: a group may have pictures of several classes.
-    unit_of = [example.group or digest for example, digest in zip(examples, digests, strict=True)]
-    members_of: dict[str | bytes, list[int]] = defaultdict(list)
+    members_of: dict[bytes, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         by_class[example.label].append(index)
         members_of[unit_of[index]].append(index)
@@ -100,9 +123,11 @@ def _fill_empty_parts(
                 continue
             target = {"train": 0.0, "val": TRAIN_SHARE + VAL_SHARE / 2, "test": 1.0}[part]
             nearest = min(units[donor], key=lambda unit: abs(numbers[members_of[unit][0]] - target))
-            parts[members_of[nearest]] = part
+            # A copy that the source itself puts into another part stays there.
+            moved = [i for i in members_of[nearest] if parts[i] == donor]
+            parts[moved] = part
             notes.append(
-                f"class {label!r} is small: {examples[members_of[nearest][0]].path} was moved "
+                f"class {label!r} is small: {examples[moved[0]].path} was moved "
                 f"from {donor} to {part}, which had none of the class"
             )
     return notes

@@ -48,10 +48,10 @@ def stream(
 ) -> Iterator[Loaded]:
     """Yield a Loaded for each file, in the order of `files`.
 
-    `wanted` says, given a file's position and sha256, which views of it to make; a file of which none is
-    wanted is hashed but not decoded. Pillow decodes and resamples outside the interpreter lock,
-    so threads use all cores. A file that cannot be used comes with its problem, never with
-    replacement pixels.
+    `wanted` says, given a file's position and sha256, which views of it to make; a file of which
+    none is wanted is hashed but not decoded. Pillow decodes and resamples outside the
+    interpreter lock, so threads use all cores. A file that cannot be used comes with its
+    problem, never with replacement pixels.
     """
     shorter_side = resized_shorter_side(preprocess)
 

@@ -37,6 +37,8 @@ SHARD_SECONDS = 20.0
 DEFAULT_LIMIT = 10 * 2**30
 # Files that a killed run left half-written are removed once they are this old, in seconds.
 STALE = 24 * 3600
+# The folders of the cache. sources: data sets and archives, fetched and unpacked.
+KINDS = ("activations", "encoders", "sources")
 
 _DTYPES = {"F16": np.float16, "U8": np.uint8}
 
@@ -52,11 +54,12 @@ def cache_limit() -> int:
     if not given:
         return DEFAULT_LIMIT
     try:
-        return int(float(given) * 1e9)
-    except ValueError as error:
-        raise UsageError(
-            f"GRAFT_CACHE_LIMIT is a number of gigabytes, such as 20, not {given!r}"
-        ) from error
+        limit = int(float(given) * 1e9)
+    except (ValueError, OverflowError):  # OverflowError: infinity
+        limit = -1
+    if limit < 0:
+        raise UsageError(f"GRAFT_CACHE_LIMIT is a number of gigabytes, such as 20, not {given!r}")
+    return limit
 
 
 class Activations:
@@ -189,7 +192,7 @@ class Usage:
 def usage(cache: Path) -> list[Usage]:
     """What the cache holds, by kind."""
     found = []
-    for kind in ("activations", "encoders", "datasets", "unpacked"):
+    for kind in KINDS:
         sizes = [size for _, _, size in _files(cache / kind)]
         found.append(Usage(kind, len(sizes), sum(sizes)))
     return found
@@ -198,8 +201,7 @@ def usage(cache: Path) -> list[Usage]:
 def trim(cache: Path, limit: int) -> int:
     """Remove the activations used longest ago until the cache holds at most `limit` bytes.
 
-    Data sets, unpacked archives and encoder cards count towards the limit but are not removed
-    (`clear` does). Returns the bytes removed.
+    Sources and encoder cards count towards the limit but are not removed (`clear` does). Returns the bytes removed.
     """
     excess = sum(entry.bytes for entry in usage(cache)) - limit
     removed = 0
@@ -216,7 +218,7 @@ def trim(cache: Path, limit: int) -> int:
 def clear(cache: Path) -> int:
     """Remove everything; return the bytes removed."""
     removed = sum(entry.bytes for entry in usage(cache))
-    for kind in ("activations", "encoders", "datasets", "unpacked"):
+    for kind in KINDS:
         shutil.rmtree(cache / kind, ignore_errors=True)
     return removed
 

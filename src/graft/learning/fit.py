@@ -78,8 +78,11 @@ def fit(
             weight_decay=settings.weight_decay,
             fused=True,  # one pass over the weights a step: twice as fast for a head
         )
+        total = max(3, settings.epochs * steps)
+        # Of few steps one warms up too; PyTorch divides by zero if the peak is at either end.
+        rising = max(WARM_UP, 2 / total)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.learning_rate, max(2, settings.epochs * steps), pct_start=WARM_UP
+            optimiser, settings.learning_rate, total, pct_start=rising
         )
         for number in range(1, settings.epochs + 1):
             start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +37,11 @@ class Frozen:
         preprocess = backbone.preprocess
         if engine_name is None:
             key = key_of(pixels=preprocess.to_json(), format=PIXELS_FORMAT)
-            shape, dtype = (preprocess.height, preprocess.width, 3), np.dtype(np.uint8)
+            shape: tuple[int, ...] = (preprocess.height, preprocess.width, 3)
+            dtype: Any = np.uint8
         else:
             key = key_of(encoder=backbone.digest, engine=engine_name, format=PIXELS_FORMAT)
-            shape, dtype = (backbone.features,), np.dtype(np.float16)
+            shape, dtype = (backbone.features,), np.float16
         names = ["view0", *(f"view{v}{'-flip' if flip else ''}" for v in range(1, views))]
         self.stores: list[Store] = [open_store(cache, key, name, shape, dtype) for name in names]
 

@@ -108,7 +108,8 @@ def _complete(
     progress: Progress,
 ) -> None:
     # Pictures that the split moved into train, against what their own content foretold.
-    late = [i for i in np.flatnonzero(parts == "train") if not frozen.has_views(digests[i])]
+    training = np.flatnonzero(parts == "train").tolist()
+    late = [i for i in training if not frozen.has_views(digests[i])]
     if late:
         files = [examples[i].file for i in late]
         progress.start("encoding the rest", len(files))

@@ -37,8 +37,8 @@ from graft.progress import Progress
 from graft.runs import new_run, read_predictions, write_predictions, write_table
 
 # Measured in docs/recipes.md.
-FROZEN = {"epochs": 20, "views": 3, "learning_rate": 2e-3}
-FROM_PIXELS = {"epochs": 40, "views": 5, "learning_rate": 3e-3}
+FROZEN: dict[str, Any] = {"epochs": 20, "views": 3, "learning_rate": 2e-3}
+FROM_PIXELS: dict[str, Any] = {"epochs": 40, "views": 5, "learning_rate": 3e-3}
 # Small sets take smaller steps, so that an epoch has several.
 STEPS_AN_EPOCH = 8
 SMALLEST_BATCH = 16
@@ -63,7 +63,7 @@ def train_run(source: str | Path, config: TrainConfig, out: Path, progress: Prog
     """
     began = time.perf_counter()
     started = datetime.now(UTC)
-    cache = cache_folder()
+    cache, limit = cache_folder(), cache_limit()
     run = new_run(out)
     dataset = scan(source, cache / "sources")
     stop_if_blocked(check_listing(dataset), dataset.source)
@@ -93,7 +93,7 @@ def train_run(source: str | Path, config: TrainConfig, out: Path, progress: Prog
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     write_json(run / "metrics.json", metrics)
-    trim(cache, cache_limit())
+    trim(cache, limit)
     (run / ENCODER_PART).unlink(missing_ok=True)
     return Run(run, metrics, {example.path: example.file for example in prepared.examples})
 

@@ -196,7 +196,7 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
     if files[0].name == "model.json":
         return _open_run(Path(name))
     import timm
-    from timm.data import resolve_model_data_config
+    from timm.data.config import resolve_model_data_config
 
     arguments: dict[str, Any] = {}
     if name.startswith(LOCAL):
@@ -209,10 +209,11 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
     except (RuntimeError, KeyError, ValueError, TypeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{name}: the weights do not fit the architecture: {first}") from error
-    config = resolve_model_data_config(body)
+    config = resolve_model_data_config(body)  # type: ignore[no-untyped-call]
+    stored: Any = body.pretrained_cfg
     _, height, width = config["input_size"]
     return body, {
-        "architecture": body.pretrained_cfg.get("architecture") or name.split(".")[0],
+        "architecture": stored.get("architecture") or name.split(".")[0],
         "arguments": arguments,
         "preprocess": Preprocess(
             height=height,
@@ -222,7 +223,7 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
             interpolation=config["interpolation"],
             crop=config["crop_pct"],
         ),
-        "source": str(body.pretrained_cfg.get("hf_hub_id") or name),
+        "source": str(stored.get("hf_hub_id") or name),
     }
 
 

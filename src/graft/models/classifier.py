@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 
 from graft.data.stream import Loaded
 from graft.errors import ModelError, UsageError
-from graft.evaluation.calibration import softmax
 from graft.files import replacing, write_json
 from graft.models.backbone import Backbone
 from graft.models.encode import Encoded, encode
@@ -53,11 +52,13 @@ class Classifier:
     def logits(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
         """(N, D) features to (N, K) logits, in float32 on the CPU whatever the machine."""
         with torch.inference_mode():
-            return self.head(torch.from_numpy(features)).double().numpy()
+            logits: NDArray[np.float64] = self.head(torch.from_numpy(features)).double().numpy()
+        return logits
 
     def probabilities(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
         """(N, D) features to (N, K) calibrated probabilities, each row summing to 1."""
-        return softmax(self.logits(features), self.temperature)
+        logits = torch.from_numpy(self.logits(features))
+        return torch.softmax(logits / self.temperature, dim=1).numpy()
 
     def predict_files(
         self, files: Iterable[Path]

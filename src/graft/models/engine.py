@@ -32,8 +32,9 @@ class Engine:
     """A compiled encoder.
 
     `submit` takes a whole batch ((batch, H, W, 3) uint8 for an encoder) and returns a function
-    that waits for the (batch, D) float32 outputs. `depth` batches may be under way at once. `name` says what runs and how
-    precisely ("openvino 2026.4 bf16 on CPU"); `note` why it is not the usual choice.
+    that waits for the (batch, D) float32 outputs. `depth` batches may be under way at once.
+    `name` says what runs and how precisely ("openvino 2026.4 bf16 on CPU"); `note` why it is not
+    the usual choice.
     """
 
     name: str
@@ -65,7 +66,11 @@ def choose(wanted: str = "auto") -> str:
 
 
 def compile_encoder(encoder: Encoder, wanted: str = "auto") -> Engine:
-    """The encoder, ready to run. Falls back from OpenVINO to PyTorch only under "auto", and says so."""
+    """The encoder, ready to run.
+
+    Falls back from OpenVINO to PyTorch under "auto" only, and says so in the engine's note.
+    Raises ModelError when the engine asked for cannot run the network.
+    """
     name = choose(wanted)
     if not name.startswith("openvino"):
         return torch_engine(encoder.to(memory_format=torch.channels_last), name=name)
@@ -179,7 +184,8 @@ def _converted(encoder: Encoder) -> Any:
 
     example = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
     with torch.inference_mode(), _quiet():
-        traced = torch.jit.freeze(torch.jit.trace(encoder, example, check_trace=False))
+        script = torch.jit.trace(encoder, example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.freeze(script)
         frontend = FrontEndManager().load_by_framework("pytorch")
         decoder = TorchScriptPythonDecoder(traced, example_input=example)  # must outlive convert
         model = frontend.convert(frontend.load(decoder))

@@ -36,6 +36,6 @@ class Head(nn.Module):
         return torch.as_tensor(self.layers(standard))
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
-        """Set the statistics, (D,) each. A feature that hardly varies is not blown up by its noise."""
+        """Set the statistics, (D,) each; a feature that hardly varies is not blown up."""
         self.get_buffer("mean").copy_(mean)
         self.get_buffer("std").copy_(std + 1e-3 * std.mean() + 1e-12)

@@ -64,7 +64,7 @@ def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
         raise ModelError(f"no model of timm matches {pattern!r}; try a pattern such as 'resnet*'")
     rows = []
     for name in names:
-        config = get_pretrained_cfg(name)
+        config: Any = get_pretrained_cfg(name)
         rows.append(
             {
                 "name": name,

@@ -49,7 +49,7 @@ def _page(run: RunFiles, files: Mapping[str, Path]) -> str:
         mistaken = list(zip(mistakes, mistake_tiles, strict=False))
     pictured = [tile for _, row in sampled for _, tile in row] + [tile for _, tile in mistaken]
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             run=run,
@@ -92,7 +92,8 @@ def _drawings(run: RunFiles) -> dict[str, str]:
     return drawings
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The pages' templates, autoescaped, with their filters."""
     environment = Environment(
         loader=PackageLoader("graft.report", ""),
         autoescape=True,

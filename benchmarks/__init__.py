@@ -1,0 +1,1 @@
+"""Ratios of two ways measured side by side in one run; never absolute promises."""

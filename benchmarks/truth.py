@@ -1,0 +1,54 @@
+"""Does the fast path tell the same as the float32 eager model? On the test parts of flowers.
+
+Each run's predictions.csv against the saved model run by PyTorch in float32, in a plain loop.
+"""
+
+import numpy as np
+import torch
+
+from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
+from graft.data.decode import centre_view, decode
+from graft.models.classifier import load
+from graft.runs import read_predictions
+
+SEEDS = (42, 43, 44)
+
+
+def main() -> None:
+    folder = pictures("flowers")
+    same, fast_right, eager_right, count = 0, 0, 0, 0
+    with workplace() as place:
+        for seed in SEEDS:
+            run = place / f"run{seed}"
+            train = [*GRAFT, "train", str(folder), "--model", WEIGHTS, "--seed", str(seed)]
+            timed([*train, "--out", str(run)], place / "cache")
+            classifier = load(run)
+            encoder, preprocess = classifier.backbone.build(), classifier.backbone.preprocess
+            paths, labels, fast, _ = read_predictions(run / "predictions.csv")
+            eager = []
+            for start in range(0, len(paths), 32):
+                views = [
+                    centre_view(
+                        decode((folder / path).read_bytes()), classifier.backbone.preprocess
+                    )
+                    for path in paths[start : start + 32]
+                ]
+                with torch.inference_mode():
+                    eager.append(classifier.head(encoder(torch.from_numpy(np.stack(views)))))
+            answers = torch.cat(eager).argmax(1).numpy()
+            same += int((answers == fast.argmax(1)).sum())
+            fast_right += int((fast.argmax(1) == labels).sum())
+            eager_right += int((answers == labels).sum())
+            count += len(paths)
+    show(
+        "truth",
+        images=count,
+        labels_agree=same / count,
+        accuracy_fast=fast_right / count,
+        accuracy_float32=eager_right / count,
+        difference_points=100 * abs(fast_right - eager_right) / count,
+    )
+
+
+if __name__ == "__main__":
+    main()
