@@ -1,7 +1,7 @@
 """The command line: one thin command a verb. Answers on stdout, all else on stderr.
 
-Exit codes: 0 done; 2 wrong usage; 3 the pictures cannot be used; 4 a model or its weights are
-missing; 5 a download failed; 130 interrupted.
+Exit codes: 0 done; 1 the system refused (disk full, no permission); 2 wrong usage; 3 the pictures
+cannot be used; 4 a model or its weights are missing; 5 a download failed; 130 interrupted.
 """
 
 import json
@@ -20,12 +20,15 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdo
 _ENGINE = click.option(
     "--engine",
     default="auto",
-    type=click.Choice(["auto", "openvino", "torch"]),
+    type=click.Choice(["auto", "openvino", "torch", "float32"]),
     help="What runs the encoder; auto takes the fastest there is and says which.",
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=(__doc__ or "")[92:])
+_EXIT_CODES = (__doc__ or "").partition("\n\n")[2]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
 @click.version_option(package_name="graft", message="graft %(version)s")
 def main() -> None:
     """A folder of labelled pictures in, an image classifier you can trust and use out."""
@@ -46,10 +49,9 @@ def run() -> None:
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of stdout (head, less) has gone; nothing is left to say.
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:  # a reader of stdout that has gone (head, less) is click's business
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", GraftError.exit_code)
 
 
 def _fail(message: str, code: int) -> None:

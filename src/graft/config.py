@@ -7,6 +7,7 @@ from typing import Any
 from graft.errors import UsageError
 
 DEFAULT_MODEL = "mobilenetv2_100"
+ENGINES = ("auto", "openvino", "torch", "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class TrainConfig:
     0 for a linear head. dropout_in, dropout_hidden: in [0, 1).
     patience: epochs without a better validation loss before stopping.
     image_size: input pixels a side for base_cnn; backbones bring their own.
-    engine: auto, openvino or torch; what runs the frozen encoder.
+    engine: auto, openvino, torch or float32; what runs the frozen encoder.
 
     Raises UsageError for a value outside its range.
     """
@@ -52,6 +53,14 @@ class TrainConfig:
         for name in ("batch_size", "patience"):
             _whole(name, getattr(self, name), 1)
         _whole("hidden", self.hidden, 0)
+        if not isinstance(self.model, str):
+            raise UsageError(f"model is a name, see graft models, not {self.model!r}")
+        if not isinstance(self.flip, bool):
+            raise UsageError(f"flip is true or false, not {self.flip!r}")
+        for name in ("weight_decay", "label_smoothing", "dropout_in", "dropout_hidden"):
+            _number(name, getattr(self, name))
+        if self.learning_rate is not None:
+            _number("learning_rate", self.learning_rate)
         if self.learning_rate is not None and not 0 < self.learning_rate < 10:
             raise UsageError(f"learning_rate lies between 0 and 10, not {self.learning_rate}")
         if not 0 <= self.weight_decay < 100:
@@ -59,8 +68,8 @@ class TrainConfig:
         for name in ("label_smoothing", "dropout_in", "dropout_hidden"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
-        if self.engine not in ("auto", "openvino", "torch"):
-            raise UsageError(f"engine is one of auto, openvino, torch, not {self.engine!r}")
+        if self.engine not in ENGINES:
+            raise UsageError(f"engine is one of {', '.join(ENGINES)}, not {self.engine!r}")
         if self.image_size is not None and self.model != "base_cnn":
             raise UsageError(
                 f"image_size is for base_cnn; {self.model} takes the size that its weights were "
@@ -81,6 +90,11 @@ class TrainConfig:
                 hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
                 raise UsageError(f"no setting {name!r}{hint}")
         return cls(**settings)
+
+
+def _number(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise UsageError(f"{name} is a number, not {value!r}")
 
 
 def _whole(name: str, value: object, least: int) -> None:

@@ -66,11 +66,14 @@ def new_run(out: Path) -> Path:
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV, all or nothing."""
+    write_text(path, "".join(_csv_line(row) for row in [header, *rows]))
+
+
+def _csv_line(row: Sequence[object]) -> str:
+    # Written with \r\n at its end, because csv quotes no other line breaks than its terminator's.
     buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, buffer.getvalue())
+    csv.writer(buffer).writerow(row)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_predictions(
@@ -92,13 +95,13 @@ def read_predictions(
     """Read predictions.csv: paths, labels (N,), probabilities (N, K), classes."""
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.reader(stream)
-        classes = next(reader)[2:]
+        classes = next(reader, [])[2:]
         rows = list(reader)
     number = {name: i for i, name in enumerate(classes)}
     try:
         labels = np.array([number[row[1]] for row in rows], np.int64)
         probabilities = np.array([row[2:] for row in rows], np.float64).reshape(-1, len(classes))
-    except (KeyError, ValueError) as error:
+    except (IndexError, KeyError, ValueError) as error:
         raise DataError(f"{path}: not a table of predictions: {error}") from error
     return [row[0] for row in rows], labels, probabilities, classes
 

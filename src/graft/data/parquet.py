@@ -40,18 +40,24 @@ def rows_of_parquet(path: Path, unpacked: Path) -> Iterator[tuple[int, dict[str,
     number = 0
     if of_bytes:
         wanted.remove("image")
+    if of_bytes and not unpacked.exists():
+        _write_images(path, table, unpacked)
+    for batch in _batches(path, table, wanted, 1024):
+        for row in batch.to_pylist():
+            number += 1
+            texts = {key: "" if value is None else str(value) for key, value in row.items()}
+            if of_bytes:
+                texts |= {"image": _name(number), "file": str(unpacked / _name(number))}
+            yield number, texts
+
+
+def _batches(path: Path, table: Any, columns: list[str], size: int) -> Iterator[Any]:
+    import pyarrow
+
     try:
-        if of_bytes and not unpacked.exists():
-            _write_images(path, table, unpacked)
-        for batch in table.iter_batches(columns=wanted, batch_size=1024):
-            for row in batch.to_pylist():
-                number += 1
-                texts = {key: "" if value is None else str(value) for key, value in row.items()}
-                if of_bytes:
-                    texts |= {"image": _name(number), "file": str(unpacked / _name(number))}
-                yield number, texts
+        yield from table.iter_batches(columns=columns, batch_size=size)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: breaks off after row {number}: {error}") from error
+        raise DataError(f"{path}: is damaged, fetch it again: {error}") from error
 
 
 def _name(number: int) -> str:
@@ -61,7 +67,7 @@ def _name(number: int) -> str:
 def _write_images(path: Path, table: Any, unpacked: Path) -> None:
     with written_beside(unpacked) as folder:
         number = 0
-        for batch in table.iter_batches(columns=["image"], batch_size=256):
+        for batch in _batches(path, table, ["image"], 256):
             for value in batch.column(0).to_pylist():
                 number += 1
                 data = value.get("bytes") if isinstance(value, dict) else value

@@ -115,11 +115,14 @@ def _fill_empty_parts(
     notes = []
     for label, members in sorted(by_class.items()):
         for part in PARTS:
-            if part in given or any(parts[i] == part for i in members):
+            if any(parts[i] == part for i in members):
+                continue
+            # A given train may have lost all it had of the class to the parts taken from it.
+            if part in given and part != "train":
                 continue
             units = {d: {unit_of[i] for i in members if parts[i] == d} for d in donors}
             donor = max(donors, key=lambda d: len(units[d]))
-            if len(units[donor]) < 2:
+            if len(units[donor]) < (1 if part == "train" else 2):
                 continue
             target = {"train": 0.0, "val": TRAIN_SHARE + VAL_SHARE / 2, "test": 1.0}[part]
             nearest = min(units[donor], key=lambda unit: abs(numbers[members_of[unit][0]] - target))

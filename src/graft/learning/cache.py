@@ -139,7 +139,7 @@ class Store:
             digests, values = _map(shard)
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, OSError):
+        except (ValueError, KeyError, TypeError, OSError):
             shard.unlink(missing_ok=True)
             return
         if values.shape[1:] != self.shape or values.dtype != self.dtype:
@@ -201,7 +201,8 @@ def usage(cache: Path) -> list[Usage]:
 def trim(cache: Path, limit: int) -> int:
     """Remove the activations used longest ago until the cache holds at most `limit` bytes.
 
-    Sources and encoder cards count towards the limit but are not removed (`clear` does). Returns the bytes removed.
+    Sources and encoder cards count towards the limit but are not removed (`clear` does). Returns
+    the bytes removed.
     """
     excess = sum(entry.bytes for entry in usage(cache)) - limit
     removed = 0
@@ -225,9 +226,10 @@ def clear(cache: Path) -> int:
 
 def _files(folder: Path) -> list[tuple[float, Path, int]]:
     found = []
-    for file in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            if file.is_file():
+    # os.walk, unlike rglob, does not mind that another run removes a folder meanwhile.
+    for inside, _, names in os.walk(folder):
+        for file in (Path(inside, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
                 status = file.stat()
                 found.append((status.st_mtime, file, status.st_size))
     return found

@@ -10,11 +10,11 @@ from graft.data.stream import Loaded
 from graft.learning.cache import Activations, Store, key_of, open_store
 from graft.models.backbone import Backbone
 from graft.models.encode import encode
-from graft.models.engine import Engine, compile_encoder
+from graft.models.engine import BATCH, Engine, compile_encoder
 from graft.progress import Progress
 
 # Raise when decode.py or views.py change the pixels that they make.
-PIXELS_FORMAT = 1
+PIXELS_FORMAT = 2
 
 
 class Frozen:
@@ -51,6 +51,7 @@ class Frozen:
         views_of: Callable[[int, bytes], Sequence[int]],
         on_loaded: Callable[[Loaded], None],
         progress: Progress,
+        batch: int = BATCH,
     ) -> int:
         """Make sure that the stores hold each file's views; returns the number computed.
 
@@ -71,10 +72,11 @@ class Frozen:
             for item in encode(
                 files,
                 self.backbone.preprocess,
-                None if self.engine_name is None else self.compile,
+                None if self.engine_name is None else lambda: self.compile(batch),
                 wanted=missing,
                 flip=self.flip,
                 on_loaded=loaded,
+                batch=batch,
             ):
                 for view, value in item.values.items():
                     if item.loaded.digest is not None:
@@ -85,10 +87,10 @@ class Frozen:
                 store.flush()
         return computed
 
-    def compile(self) -> Engine:
+    def compile(self, batch: int = BATCH) -> Engine:
         """The encoder's engine, compiled once."""
         if self.compiled is None:
-            self.compiled = compile_encoder(self.backbone.build(), self._engine)
+            self.compiled = compile_encoder(self.backbone.build(), self._engine, batch)
         return self.compiled
 
     def has_views(self, digest: bytes) -> bool:

@@ -27,11 +27,12 @@ from graft.files import write_json
 from graft.learning.batches import in_order, shuffled, statistics, steps_of
 from graft.learning.cache import cache_folder, cache_limit, trim
 from graft.learning.fit import Epoch, FitSettings, fit
+from graft.learning.frozen import Frozen
 from graft.learning.prepare import Prepared, prepare, stop_if_blocked
 from graft.models.backbone import SCRATCH, Backbone, find_backbone, scratch
 from graft.models.classifier import Classifier
 from graft.models.encode import infer_float16
-from graft.models.engine import BATCH, device
+from graft.models.engine import BATCH, choose, device
 from graft.models.head import Head
 from graft.progress import Progress
 from graft.runs import new_run, read_predictions, write_predictions, write_table
@@ -200,16 +201,37 @@ def trained(backbone: Backbone, body: nn.Module, run: Path) -> Backbone:
     return changed(backbone, digest=digest, weights=weights)
 
 
+def exact_features(
+    classifier: Classifier, prepared: Prepared, rows: list[int]
+) -> NDArray[np.float16]:
+    """Features in float32, (len(rows), D), of these rows of the test part; cached too."""
+    chosen = prepared.rows("test")[rows]
+    exact = Frozen(
+        cache_folder(), classifier.backbone, choose("float32"), "float32", views=1, flip=False
+    )
+    exact.compute(
+        [prepared.examples[i].file for i in chosen],
+        lambda index, digest: range(1),
+        lambda loaded: None,
+        Progress(),
+        batch=1,
+    )
+    view = exact.gather([prepared.digests[i] for i in chosen])
+    return view[np.arange(len(view))]
+
+
 def evaluate_test(classifier: Classifier, prepared: Prepared, run: Path) -> dict[str, Any]:
     """Predict the test part, write predictions.csv, and make the metrics from that file alone."""
-    features = features_of(classifier, prepared, "test")
     examples = [prepared.examples[i] for i in prepared.rows("test")]
+    answers = classifier.probabilities(features_of(classifier, prepared, "test"))
+    close = classifier.close_calls(answers)
+    answers[close] = classifier.probabilities(exact_features(classifier, prepared, close))
     write_predictions(
         run / "predictions.csv",
         classifier.classes,
         (
             (example.path, example.label, values)
-            for example, values in zip(examples, classifier.probabilities(features), strict=True)
+            for example, values in zip(examples, answers, strict=True)
         ),
     )
     _, labels, probabilities, classes = read_predictions(run / "predictions.csv")

@@ -168,7 +168,7 @@ def _sha256(file: Path) -> bytes:
 def _hub_weights(name: str) -> Path:
     # The file that timm would load, from the hub's local cache or fetched with a progress bar.
     import timm
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from timm.models import get_pretrained_cfg
 
     architecture = name.split(".")[0]
@@ -180,10 +180,12 @@ def _hub_weights(name: str) -> Path:
     config = get_pretrained_cfg(name, allow_unregistered=False)
     if config is None or not config.has_weights or not config.hf_hub_id:
         raise ModelError(f"{name}: timm has no weights of that name on the hub; see graft models")
+    weights = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
+    # Published weights do not change, and asking anyway is 20 s of retries when offline.
+    if isinstance(cached := try_to_load_from_cache(*weights), str):
+        return Path(cached)
     try:
-        return Path(
-            hf_hub_download(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
-        )
+        return Path(hf_hub_download(*weights))
     except Exception as error:
         raise ModelError(
             f"{name}: its weights are not on this machine and {config.hf_hub_id} could not be "

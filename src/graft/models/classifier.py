@@ -17,14 +17,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from graft.data.stream import Loaded
-from graft.errors import ModelError, UsageError
+from graft.errors import DataError, ModelError, UsageError
 from graft.files import replacing, write_json
 from graft.models.backbone import Backbone
 from graft.models.encode import Encoded, encode
-from graft.models.engine import BATCH, Engine, compile_encoder
+from graft.models.engine import BATCH, Engine, choose, compile_encoder
 from graft.models.head import Head
 
 FORMAT = 1
+# A picture whose two best answers are closer than this is computed again in float32: half
+# precision moves probabilities by less, so the answer is float32's (docs/recipes.md).
+CLOSE_CALL = 0.15
 
 
 @dataclass
@@ -42,12 +45,27 @@ class Classifier:
     frozen: bool = True
     engine: str = "auto"
     _compiled: list[Engine] = field(default_factory=list, repr=False)
+    _exact: list[Engine] = field(default_factory=list, repr=False)
 
     def compiled(self) -> Engine:
         """The encoder's engine, compiled at the first call."""
         if not self._compiled:
             self._compiled.append(compile_encoder(self.backbone.build(), self.engine))
         return self._compiled[0]
+
+    def exact(self) -> Engine:
+        """The encoder in float32, one picture at a time; compiled at the first call."""
+        if not self._exact:
+            self._exact.append(compile_encoder(self.backbone.build(), "float32", batch=1))
+        return self._exact[0]
+
+    def close_calls(self, probabilities: NDArray[np.float64]) -> list[int]:
+        """The rows of (N, K) to compute again in float32; none if the engine is exact itself."""
+        if " f32 " in choose(self.engine):
+            return []
+        best = np.sort(probabilities, axis=1)
+        margin: NDArray[np.float64] = best[:, -1] - best[:, -2]
+        return [int(row) for row in np.flatnonzero(margin < CLOSE_CALL)]
 
     def logits(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
         """(N, D) features to (N, K) logits, in float32 on the CPU whatever the machine."""
@@ -69,10 +87,23 @@ class Classifier:
         """
         encoded = encode(files, self.backbone.preprocess, self.compiled)
         while chunk := list(islice(encoded, BATCH)):
-            usable = [item.values[0] for item in chunk if item.loaded.problem is None]
-            answers = iter(self.probabilities(np.stack(usable)) if usable else ())
+            usable = [item for item in chunk if item.loaded.problem is None]
+            answers = self._settled(usable) if usable else np.empty((0, len(self.classes)))
+            rows = iter(answers)
             for item in chunk:
-                yield item, next(answers) if item.loaded.problem is None else None
+                yield item, next(rows) if item.loaded.problem is None else None
+
+    def _settled(self, items: list[Encoded]) -> NDArray[np.float64]:
+        answers = self.probabilities(np.stack([item.values[0] for item in items]))
+        close = self.close_calls(answers)
+        files = [items[row].loaded.file for row in close]
+        if files:
+            encoded = encode(files, self.backbone.preprocess, self.exact, batch=1)
+            for row, again in zip(close, encoded, strict=True):
+                if again.loaded.problem is not None:
+                    raise DataError(f"{again.loaded.file}: changed while it was read")
+                answers[row] = self.probabilities(again.values[0][np.newaxis])[0]
+        return answers
 
     def predict(self, image: "str | Path | Image.Image | NDArray[np.uint8]") -> "Prediction":
         """What one picture shows: a file, a Pillow image, or (H, W, 3) uint8 RGB pixels.

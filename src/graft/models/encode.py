@@ -32,13 +32,14 @@ def encode(
     wanted: Callable[[int, bytes], Sequence[int]] = lambda index, digest: (0,),
     flip: bool = True,
     on_loaded: Callable[[Loaded], None] = lambda loaded: None,
+    batch: int = BATCH,
 ) -> Iterator[Encoded]:
     """Read, decode and encode files, in order, a bounded number at a time.
 
-    `engine` is called for the compiled encoder when the first batch is full; None gives the
-    pixels themselves, (H, W, 3) uint8. Features are rounded to float16 here and nowhere else, so
-    a value from the cache equals one computed now. `on_loaded` sees every file as soon as it is
-    read. Raises ModelError for features that are not finite.
+    `engine` is called for the compiled encoder (of that `batch` size) when the first batch is
+    full; None gives the pixels themselves, (H, W, 3) uint8. Features are rounded to float16 here
+    and nowhere else, so a value from the cache equals one computed now. `on_loaded` sees every
+    file as soon as it is read. Raises ModelError for features that are not finite.
     """
     waiting: deque[Encoded] = deque()
 
@@ -51,7 +52,7 @@ def encode(
             for number, picture in loaded.views.items():
                 tags.append((item, number))
                 pixels.append(picture)
-                if len(pixels) == BATCH:
+                if len(pixels) == batch:
                     yield tags, np.stack(pixels)
                     tags, pixels = [], []
             loaded.views = {}  # the pixels are in the batch now

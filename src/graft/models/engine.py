@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from graft.config import ENGINES
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
 
-ENGINES = ("auto", "openvino", "torch")
 BATCH = 32
 
 Tag = TypeVar("Tag")
@@ -53,36 +53,39 @@ def choose(wanted: str = "auto") -> str:
     """The name of the engine that `compile_encoder` will use: part of the cache key."""
     if wanted not in ENGINES:
         raise UsageError(f"engine is one of {', '.join(ENGINES)}, not {wanted!r}")
+    if wanted == "float32":
+        return _torch_name(torch.float32)
     if wanted == "torch" or (wanted == "auto" and device().type == "cuda"):
-        return _torch_name()
+        return _torch_name(torch_dtype())
     try:
         import openvino
     except ImportError as error:
         if wanted == "openvino":
             raise ModelError("engine openvino: not installed; pip install openvino") from error
-        return _torch_name()
+        return _torch_name(torch_dtype())
     version = ".".join(openvino.__version__.split(".")[:2])
     return f"openvino {version} {_openvino_precision(openvino.Core())} on CPU"
 
 
-def compile_encoder(encoder: Encoder, wanted: str = "auto") -> Engine:
-    """The encoder, ready to run.
+def compile_encoder(encoder: Encoder, wanted: str = "auto", batch: int = BATCH) -> Engine:
+    """The encoder, ready to run; `batch` pictures at once.
 
     Falls back from OpenVINO to PyTorch under "auto" only, and says so in the engine's note.
     Raises ModelError when the engine asked for cannot run the network.
     """
     name = choose(wanted)
     if not name.startswith("openvino"):
-        return torch_engine(encoder.to(memory_format=torch.channels_last), name=name)
+        dtype = torch.float32 if wanted == "float32" else torch_dtype()
+        return torch_engine(encoder.to(memory_format=torch.channels_last), batch, name, None, dtype)
     try:
-        return _openvino_engine(encoder, name)
+        return _openvino_engine(encoder, name, batch)
     # OpenVINO raises plain RuntimeErrors for operations that it does not know.
     except Exception as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
         if wanted == "openvino":
             raise ModelError(f"openvino cannot run this network: {reason}") from error
         note = f"openvino cannot run this network ({reason}), PyTorch does"
-        return torch_engine(encoder.to(memory_format=torch.channels_last), note=note)
+        return torch_engine(encoder.to(memory_format=torch.channels_last), batch, note=note)
 
 
 def infer(
@@ -118,17 +121,21 @@ def torch_dtype() -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _torch_name() -> str:
-    precision = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32"}[torch_dtype()]
+def _torch_name(dtype: torch.dtype) -> str:
+    precision = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32"}[dtype]
     where = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
     return f"torch {torch.__version__.split('+')[0]} {precision} on {where}"
 
 
 def torch_engine(
-    module: nn.Module, batch: int = BATCH, name: str | None = None, note: str | None = None
+    module: nn.Module,
+    batch: int = BATCH,
+    name: str | None = None,
+    note: str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Engine:
     """Any module as an engine, in PyTorch; in inference mode while it runs."""
-    place, dtype = device(), torch_dtype()
+    place, dtype = device(), dtype or torch_dtype()
     module = module.to(place)
 
     def submit(rows: NDArray[Any]) -> Callable[[], NDArray[np.float32]]:
@@ -141,19 +148,19 @@ def torch_engine(
         module.train(training)
         return lambda: outputs.float().cpu().numpy()
 
-    return Engine(name or _torch_name(), batch, 2 if place.type == "cuda" else 1, submit, note)
+    return Engine(name or _torch_name(dtype), batch, 2 if place.type == "cuda" else 1, submit, note)
 
 
 def _openvino_precision(core: Any) -> str:
     return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
-def _openvino_engine(encoder: Encoder, name: str) -> Engine:
+def _openvino_engine(encoder: Encoder, name: str, batch: int) -> Engine:
     import openvino
 
     core = openvino.Core()
     compiled = core.compile_model(
-        _converted(encoder),
+        _converted(encoder, batch),
         "CPU",
         {"INFERENCE_PRECISION_HINT": _openvino_precision(core), "PERFORMANCE_HINT": "THROUGHPUT"},
     )
@@ -172,10 +179,10 @@ def _openvino_engine(encoder: Encoder, name: str) -> Engine:
 
         return wait
 
-    return Engine(name, BATCH, depth, submit)
+    return Engine(name, batch, depth, submit)
 
 
-def _converted(encoder: Encoder) -> Any:
+def _converted(encoder: Encoder, batch: int) -> Any:
     # openvino.convert_model does the same and more: it validates by tracing twice at the full
     # batch size (8 s against 0.7 s for MobileNetV2) and reports usage to its maker's server.
     import openvino
@@ -191,7 +198,7 @@ def _converted(encoder: Encoder) -> Any:
         model = frontend.convert(frontend.load(decoder))
     model.inputs[0].get_node().set_element_type(openvino.Type.u8)
     model.validate_nodes_and_infer_types()
-    model.reshape([BATCH, *encoder.input_shape])
+    model.reshape([batch, *encoder.input_shape])
     return model
 
 

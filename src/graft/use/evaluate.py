@@ -7,7 +7,7 @@ import numpy as np
 
 from graft.data.checks import Audit
 from graft.data.scan import scan
-from graft.errors import DataError
+from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
 from graft.learning.cache import cache_folder
 from graft.models.classifier import load
@@ -23,9 +23,14 @@ def evaluate_run(
     A source with a test part is evaluated on that part ("part": "test"), any other on all its
     pictures ("part": "all"). Labels must be among the run's classes.
 
-    Raises DataError for other labels or no usable picture, ModelError for a run without model.
+    Raises DataError for other labels or no usable picture, ModelError for a run without model
+    or not finished.
     """
     classifier = load(run, engine)
+    finished = Path(run) / "metrics.json"
+    if not finished.is_file():
+        raise ModelError(f"{run}: not a finished run, metrics.json is not there; train it again")
+    majority = read_json(finished)["baseline"]["majority_class"]
     dataset = scan(source, cache_folder() / "sources")
     tested = [example for example in dataset.examples if example.part == "test"]
     examples = tested or list(dataset.examples)
@@ -51,7 +56,6 @@ def evaluate_run(
             progress.say(f"{issue.kind}: {issue.message}")
     if not rows:
         raise DataError(f"{source} holds no usable picture below a class folder")
-    majority = read_json(Path(run) / "metrics.json")["baseline"]["majority_class"]
     return evaluate(
         np.stack(rows),
         np.array(labels, np.int64),

@@ -1,0 +1,141 @@
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+GRAFT = str(Path(sys.executable).parent / "graft")
+SMALL = ["--model", "base_cnn", "--image-size", "16", "--epochs", "2", "--views", "1"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """A cache folder of the tests' own, and no proxy between the tests and their local servers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("GRAFT_CACHE_LIMIT", raising=False)
+        for name in list(os.environ):
+            if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+                patch.delenv(name)
+        yield Path(os.environ["GRAFT_CACHE"])
+
+
+def _graft(*arguments, **environment):
+    done = subprocess.run(
+        [GRAFT, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def _graft_here(*arguments):
+    from graft.cli import run
+
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["graft", *map(str, arguments)]
+    code = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            run()
+    except SystemExit as ended:
+        code = ended.code or 0
+    finally:
+        sys.argv = before
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def graft():
+    """`graft ARGUMENTS` as a process of its own: graft("check", folder)."""
+    return _graft
+
+
+@pytest.fixture(scope="session")
+def graft_here():
+    """The entry point of `graft ARGUMENTS` in this process: no seconds spent on importing."""
+    return _graft_here
+
+
+@pytest.fixture(scope="session")
+def make_digits():
+    """The function that writes digits as folder/CLASS/INDEX.png; see `write_digits`."""
+    return write_digits
+
+
+def write_digits(folder, classes="012", each=40, start=0):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for name in classes:
+        rows = np.flatnonzero(digits.target == int(name))[start : start + each]
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            pixels = np.rint(digits.images[row] * (255 / 16)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{row}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """A folder of 3 classes with 40 pictures each."""
+    return write_digits(tmp_path_factory.mktemp("source") / "digits")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, digits):
+    """The real command that made `finished`, as it ended, and the run folder."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    return _graft("train", digits, *SMALL, "--out", folder, "--json"), folder
+
+
+@pytest.fixture(scope="session")
+def finished(trained):
+    """The folder of a finished run of base_cnn on `digits`, trained from pixels."""
+    ended, folder = trained
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def frozen_run(tmp_path_factory, digits, finished):
+    """The folder of a finished run on `digits` whose backbone is the frozen one of `finished`."""
+    folder = tmp_path_factory.mktemp("runs") / "frozen"
+    settings = ["--model", finished, "--epochs", "3", "--views", "2"]
+    ended = _graft_here("train", digits, *settings, "--out", folder)
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real photos and weights that lies beside the project here, not elsewhere."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "data" / "unpack").is_file():
+        pytest.skip(f"needs the real photos of {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def flowers(shared, tmp_path_factory):
+    """3,254 photos of flowers, 227×227, as CLASS/*.jpg."""
+    folder = tmp_path_factory.mktemp("photos")
+    subprocess.run([shared / "data" / "unpack", folder, "flowers"], check=True, capture_output=True)
+    return folder / "flowers"

@@ -1,0 +1,143 @@
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import graft as package
+from graft.errors import ModelError, UsageError
+from graft.use.predict import predict_paths
+
+
+@pytest.fixture(params=["finished", "frozen_run"])
+def run(request):
+    return request.getfixturevalue(request.param)
+
+
+def predictions_file(run):
+    """{path: {class: probability}} of predictions.csv."""
+    with (run / "predictions.csv").open(newline="") as stream:
+        return {
+            row.pop("path"): {name: float(p) for name, p in row.items() if name != "label"}
+            for row in csv.DictReader(stream)
+        }
+
+
+def test_what_predict_says_of_a_test_picture_is_its_row_in_the_predictions_file(
+    run, digits, graft_here
+):
+    rows = predictions_file(run)
+    paths = list(rows)
+    files = [digits / path for path in reversed(paths)]  # other company than in the test part
+    ended = graft_here("predict", run, *files, "--json")
+    assert ended.code == 0, ended.err
+    answers = [json.loads(line) for line in ended.out.splitlines()]
+    assert [answer["path"] for answer in answers] == [str(file) for file in files]
+    for path, answer in zip(reversed(paths), answers, strict=True):
+        assert answer["probabilities"] == pytest.approx(rows[path], abs=1e-5)
+        assert answer["label"] == max(rows[path], key=rows[path].get)
+
+
+def test_an_answer_in_json_has_four_fields_that_agree(finished, digits, graft_here):
+    file = next((digits / "1").iterdir())
+    (line,) = graft_here("predict", finished, file, "--json").out.splitlines()
+    answer = json.loads(line)
+    assert set(answer) == {"path", "label", "probability", "probabilities"}
+    assert list(answer["probabilities"]) == ["0", "1", "2"]
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    assert answer["probability"] == max(answer["probabilities"].values())
+    assert answer["probabilities"][answer["label"]] == answer["probability"]
+
+
+def test_a_file_that_is_no_picture_is_named_and_the_others_are_answered(
+    finished, digits, tmp_path, graft
+):
+    first, last = sorted((digits / "2").iterdir())[:2]
+    (tmp_path / "song.png").write_text("la la la")
+    (tmp_path / "void.jpg").write_bytes(b"")
+    (tmp_path / "half.png").write_bytes(first.read_bytes()[:80])
+    bad = [tmp_path / name for name in ("song.png", "void.jpg", "half.png")]
+    ended = graft("predict", finished, first, *bad, last, "--json")
+    assert ended.code == 3
+    assert [json.loads(line)["path"] for line in ended.out.splitlines()] == [str(first), str(last)]
+    lines = ended.err.splitlines()
+    assert len(lines) == 3, ended.err
+    for line, file in zip(lines, bad, strict=True):
+        assert line.startswith(f"graft: {file} ")
+
+
+def test_a_folder_stands_for_the_pictures_below_it_in_order(finished, digits, tmp_path):
+    pictures = sorted((digits / "0").iterdir())[:3]
+    for name, picture in zip(("b/2.png", "a/1.png", "b/.hidden.png"), pictures, strict=True):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(picture, tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    found = [result.path for result in predict_paths(finished, [pictures[0], tmp_path])]
+    assert found == [str(pictures[0]), str(tmp_path / "a/1.png"), str(tmp_path / "b/2.png")]
+
+
+def test_top_shows_the_likeliest_first(finished, digits, graft_here):
+    file = next((digits / "1").iterdir())
+    (line,) = graft_here("predict", finished, file, "--top", "3").out.splitlines()
+    path, *shown = line.split("  ")
+    assert path == str(file)
+    shares = [float(item.split()[1].rstrip("%")) for item in shown]
+    assert shares == sorted(shares, reverse=True)
+    assert len(shares) == 3
+    (line,) = graft_here("predict", finished, file).out.splitlines()
+    assert line.split("  ") == [path, shown[0]]
+
+
+def test_a_path_that_is_not_there_stops_before_any_answer(finished, digits, graft_here):
+    ended = graft_here("predict", finished, next((digits / "1").iterdir()), digits / "no.png")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == f"graft: {digits / 'no.png'}: no such file or folder\n"
+
+
+def test_a_file_a_pillow_image_and_its_pixels_get_one_answer(finished, digits):
+    classifier = package.load(finished)
+    file = next((digits / "2").iterdir())
+    image = Image.open(file).convert("RGB")
+    said = [classifier.predict(x).probabilities for x in (file, str(file), image, np.array(image))]
+    assert all(answer == said[0] for answer in said)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (3, 8, 8)])
+def test_pixels_of_another_shape_are_refused(finished, shape):
+    with pytest.raises(UsageError, match="expected \\(H, W, 3\\) uint8 pixels"):
+        package.load(finished).predict(np.zeros(shape, np.uint8))
+
+
+def test_a_file_that_is_no_picture_is_refused(finished, tmp_path):
+    (tmp_path / "song.png").write_text("la la la")
+    with pytest.raises(UsageError, match=r"song\.png cannot be decoded"):
+        package.load(finished).predict(tmp_path / "song.png")
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def test_a_run_folder_can_be_moved(finished, digits, copy):
+    file = next((digits / "0").iterdir())
+    moved = package.load(copy).predict(file)
+    assert moved == package.load(finished).predict(file)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_model_cut_short_is_refused(copy, name, share):
+    data = (copy / name).read_bytes()
+    (copy / name).write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ModelError, match="the model files are damaged"):
+        package.load(copy)
+
+
+def test_a_model_of_a_newer_graft_is_refused(copy):
+    stored = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps(stored | {"format": stored["format"] + 1}))
+    with pytest.raises(ModelError, match="made by a newer graft"):
+        package.load(copy)
