@@ -28,9 +28,7 @@ def main() -> None:
             eager = []
             for start in range(0, len(paths), 32):
                 views = [
-                    centre_view(
-                        decode((folder / path).read_bytes()), classifier.backbone.preprocess
-                    )
+                    centre_view(decode((folder / path).read_bytes()), preprocess)
                     for path in paths[start : start + 32]
                 ]
                 with torch.inference_mode():

@@ -19,6 +19,12 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Cameras write broken EXIF: the picture itself is whole, and is taken for upright.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
+# Pictures only: Pillow would hand an EPS file, whatever its name, to Ghostscript to run.
+FORMATS = (
+    *("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB"),
+    *("WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA"),
+)
+
 # Scaled JPEG decoding stops at this many times the size needed, so that the resampling that
 # follows still averages over several decoded pixels (measured in tests/data/test_views.py).
 OVERSAMPLING = 2
@@ -104,7 +110,7 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
     """
     scaled = None
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise UnusableImageError(
                 "oversized", f"is {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}"

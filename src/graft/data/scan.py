@@ -99,9 +99,13 @@ def _folder(root: Path, source: str) -> Dataset:
     examples: list[Example] = []
     left_out: list[str] = []
     loose: list[str] = []
+    unnamed: list[str] = []
     for file in _walk(outer):
         inside = file.is_relative_to(root)
         relative = PurePosixPath(file.relative_to(root if inside else outer).as_posix())
+        if not _is_text(str(relative)):
+            unnamed.append(str(relative).encode(errors="replace").decode())
+            continue
         if file.suffix.lower() not in IMAGE_SUFFIXES:
             left_out.append(str(relative))
             continue
@@ -112,6 +116,16 @@ def _folder(root: Path, source: str) -> Dataset:
         part = parts[folders[0]] if split else None
         examples.append(Example(str(relative), file, folders[split], part))
     issues = []
+    if unnamed:
+        issues.append(
+            Issue(
+                "bad_name",
+                False,
+                tuple(unnamed),
+                f"{_files(len(unnamed))} whose name is not valid UTF-8 (an old archive, perhaps), "
+                "left out; rename them",
+            )
+        )
     if left_out:
         issues.append(
             Issue(
@@ -134,6 +148,15 @@ def _folder(root: Path, source: str) -> Dataset:
             )
         )
     return Dataset(source, tuple(examples), tuple(issues))
+
+
+def _is_text(name: str) -> bool:
+    # The system hands over names that are not UTF-8 with stand-ins that cannot be written again.
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _subfolders(root: Path) -> list[str]:

@@ -59,13 +59,12 @@ class Run:
 def train_run(source: str | Path, config: TrainConfig, out: Path, progress: Progress) -> Run:
     """Train a classifier on `source`, evaluate it on its test part once, fill the run folder.
 
-    Raises DataError for blocking issues (all of them in
-    the message), ModelError for a missing backbone, UsageError for a run folder in use.
+    Raises DataError for blocking issues (all of them in the message), ModelError for a missing
+    backbone, UsageError for a run folder in use.
     """
     began = time.perf_counter()
     started = datetime.now(UTC)
     cache, limit = cache_folder(), cache_limit()
-    run = new_run(out)
     dataset = scan(source, cache / "sources")
     stop_if_blocked(check_listing(dataset), dataset.source)
     backbone = (
@@ -73,6 +72,7 @@ def train_run(source: str | Path, config: TrainConfig, out: Path, progress: Prog
         if config.model == SCRATCH
         else find_backbone(config.model, cache)
     )
+    run = new_run(out)
     config = resolved(config, backbone)
     clock = time.perf_counter()
     prepared = prepare(dataset, backbone, config, cache, progress)

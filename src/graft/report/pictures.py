@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from graft.data.decode import FORMATS
+
 # What Pillow raises, between its formats, for bytes that are not the picture they claim to be.
 UNREADABLE = (
     OSError,
@@ -28,7 +30,7 @@ def thumbnail(file: Path | None, side: int) -> str | None:
     if file is None:
         return None
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=FORMATS) as opened:
             # A large JPEG is decoded at a half, a quarter or an eighth of its size: far less work.
             opened.draft("RGB", (side, side))
             small = ImageOps.fit(

@@ -1,0 +1,112 @@
+"""The gradient loop, against float64 loops and scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from graft.errors import ModelError
+from graft.learning.batches import in_order, shuffled, statistics, steps_of
+from graft.learning.cache import Activations
+from graft.learning.fit import FitSettings, fit, logits_of
+from graft.models.head import Head
+
+
+def view_of(values):
+    count = len(values)
+    return Activations(
+        [values], np.zeros(count, np.int32), np.arange(count), values.shape[1:], values.dtype
+    )
+
+
+@pytest.fixture
+def blobs():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 600)
+    x = random.normal(size=(600, 20)) + 1.2 * np.eye(3, 20)[labels]
+    return x.astype(np.float16), labels
+
+
+def settings(**changes):
+    values = {"epochs": 20, "learning_rate": 1e-2, "weight_decay": 0.01, "label_smoothing": 0.0}
+    return FitSettings(**values | {"patience": 20, "seed": 1} | changes)
+
+
+def trained(x, y, chosen):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        head = Head(x.shape[1], 3, 0, 0.0, 0.0)
+    head.standardise(*statistics(view_of(x[:400])))
+    history = fit(
+        head,
+        lambda epoch: shuffled([view_of(x[:400])], y[:400], 32, 1, epoch),
+        steps_of(400, 32),
+        lambda: in_order(view_of(x[400:500]), y[400:500]),
+        chosen,
+    )
+    return head, history
+
+
+def test_a_linear_head_is_about_as_good_as_logistic_regression(blobs):
+    x, y = blobs
+    head, _ = trained(x, y, settings())
+    logits, labels = logits_of(head, in_order(view_of(x[500:]), y[500:]))
+    reference = LogisticRegression(max_iter=1000).fit(x[:400].astype(float), y[:400])
+    expected = reference.score(x[500:].astype(float), y[500:])
+    assert (logits.argmax(1) == labels).mean() >= expected - 0.05
+
+
+def test_the_best_epoch_is_restored_and_not_the_last(blobs):
+    x, y = blobs
+    head, history = trained(x, y, settings(epochs=30, learning_rate=0.5))
+    losses = [epoch.val_loss for epoch in history]
+    logits, labels = logits_of(head, in_order(view_of(x[400:500]), y[400:500]))
+    found = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    assert float(found) == pytest.approx(min(losses), rel=1e-5)
+    assert min(losses) < losses[-1]
+
+
+def test_fitting_stops_when_validation_has_not_improved_for_patience_epochs(blobs):
+    x, y = blobs
+    _, history = trained(x, y, settings(epochs=200, learning_rate=0.5, patience=3))
+    losses = [epoch.val_loss for epoch in history]
+    assert len(history) == losses.index(min(losses)) + 1 + 3
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_randomness_alone(blobs):
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    first, _ = trained(*blobs, settings(epochs=2))
+    assert torch.equal(torch.rand(1), expected)
+    second, _ = trained(*blobs, settings(epochs=2))
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_likely_cause(blobs):
+    x, y = blobs
+    with pytest.raises(ModelError, match="learning rate"):
+        trained(np.where(x > 2, np.float16("inf"), x), y, settings())
+
+
+def test_an_epoch_holds_every_picture_once_and_takes_the_views_in_turn():
+    labels = np.arange(50)
+    views = [view_of(np.stack([labels, np.full(50, v)], 1).astype(np.float16)) for v in range(3)]
+    seen = {i: set() for i in range(50)}
+    for epoch in range(1, 4):
+        rows = [(x, y) for x, y in shuffled(views, labels, 7, 0, epoch)]
+        assert sorted(np.concatenate([y for _, y in rows])) == list(range(50))
+        assert len(rows) == steps_of(50, 7)
+        for x, y in rows:
+            assert (x[:, 0] == y).all()
+            for number, view in zip(y, x[:, 1], strict=True):
+                seen[int(number)].add(int(view))
+    assert all(numbers == {0, 1, 2} for numbers in seen.values())
+
+
+def test_statistics_are_those_of_a_float64_loop():
+    x = np.random.default_rng(0).normal(3, 2, (1300, 5)).astype(np.float16)
+    mean, std = statistics(view_of(x))
+    assert mean.numpy() == pytest.approx(x.astype(np.float64).mean(0), rel=1e-6)
+    assert std.numpy() == pytest.approx(x.astype(np.float64).std(0), rel=1e-5)
