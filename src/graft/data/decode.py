@@ -21,7 +21,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImageP
 
 # Pictures only: Pillow would hand an EPS file, whatever its name, to Ghostscript to run.
 FORMATS = (
-    *("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB"),
+    *("JPEG", "PNG", "GIF", "BMP", "DIB"),  # JPEG reads MPO too
     *("WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA"),
 )
 
