@@ -128,4 +128,5 @@ def test_weights_are_fetched_from_a_hub_and_then_work_offline(tmp_path):
             assert "mobilenetv3_small_050" in done.stdout
     finally:
         server.shutdown()
+        server.server_close()
     assert any("model.safetensors" in path for path in asked)

@@ -208,7 +208,14 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
             raise ModelError(f"{files[0]}: not the JSON of a timm model: {error}") from error
     try:
         body = timm.create_model(name, pretrained=True, num_classes=0).eval()
-    except (RuntimeError, KeyError, ValueError, TypeError, SafetensorError) as error:
+    except (
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{name}: the weights do not fit the architecture: {first}") from error
     config = resolve_model_data_config(body)  # type: ignore[no-untyped-call]
