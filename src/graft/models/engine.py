@@ -7,6 +7,7 @@ of one fixed size, the last one padded, so that an image's features do not depen
 """
 
 import contextlib
+import functools
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -49,6 +50,7 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@functools.cache  # asked for every batch of predictions, and starting OpenVINO to ask takes time
 def choose(wanted: str = "auto") -> str:
     """The name of the engine that `compile_encoder` will use: part of the cache key."""
     if wanted not in ENGINES:
