@@ -18,7 +18,7 @@ def rate(run: str, folder: str) -> None:
     from graft.models.classifier import load
 
     classifier = load(run)
-    classifier.compiled()
+    classifier.engine()
     start = time.perf_counter()
     count = sum(1 for _ in classifier.predictions(find_images(Path(folder))))
     print(json.dumps({"rate": count / (time.perf_counter() - start), "images": count}))

@@ -17,16 +17,17 @@ from safetensors.numpy import load_file, save_file
 
 from graft.data.decode import UnusableImageError
 from graft.learning.frozen import Frozen
+from graft.models import engine as engines
 from graft.models.backbone import find_backbone, scratch
-from graft.models.engine import choose
+from graft.models.engine import LazyEngine, choose
 from graft.progress import Progress
 
 ENGINE = "torch"
 
 
 def frozen(cache, backbone, views=1, flip=True):
-    engine_name = None if backbone.weights is None else choose(ENGINE)
-    return Frozen(cache, backbone, engine_name, ENGINE, views, flip)
+    engine = None if backbone.weights is None else LazyEngine(backbone.build, ENGINE)
+    return Frozen(cache, backbone, engine, views, flip)
 
 
 def computed(frozen, files, views=(0,)):
@@ -58,9 +59,28 @@ def test_a_second_run_computes_nothing_and_compiles_no_encoder(tmp_path, files, 
     assert count == len(files) == 36
     second = frozen(tmp_path / "cache", backbone)
     assert computed(second, files) == (0, digests)
-    assert second.compiled is None
+    assert second.engine is None or second.engine.ready is None
     rows = np.arange(len(files))
     assert np.array_equal(first.gather(digests)[rows], second.gather(digests)[rows])
+
+
+def test_features_are_kept_under_the_name_of_the_engine_that_made_them(
+    tmp_path, files, finished, monkeypatch
+):
+    backbone = find_backbone(str(finished), tmp_path / "cache")
+    monkeypatch.setattr(engines, "_openvino_engine", lambda *_: 1 / 0)
+
+    def fallen_back():
+        return Frozen(tmp_path / "cache", backbone, LazyEngine(backbone.build), 1, False)
+
+    first = fallen_back()
+    assert choose().startswith("openvino")
+    assert first.engine.name == choose("torch")
+    assert "division by zero" in first.engine.ready.note
+    assert computed(first, files)[0] == len(files)
+    assert computed(fallen_back(), files)[0] == 0
+    named = Frozen(tmp_path / "cache", backbone, LazyEngine(backbone.build, "torch"), 1, False)
+    assert computed(named, files)[0] == 0
 
 
 def test_a_picture_that_is_kept_is_hashed_and_not_decoded(tmp_path, files, monkeypatch):
@@ -146,7 +166,7 @@ def test_another_engine_misses(tmp_path, files, finished):
     cache = tmp_path / "cache"
     backbone = find_backbone(str(finished), cache)
     computed(frozen(cache, backbone), files)
-    other = Frozen(cache, backbone, "another engine", ENGINE, 1, True)
+    other = Frozen(cache, backbone, LazyEngine(backbone.build, "float32"), 1, True)
     assert computed(other, files)[0] == len(files)
 
 

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from graft.data.archive import is_archive, unpack
 from graft.data.dataset import Dataset, Example, Issue
@@ -100,21 +100,25 @@ def _folder(root: Path, source: str) -> Dataset:
     left_out: list[str] = []
     loose: list[str] = []
     unnamed: list[str] = []
+    above = root.relative_to(outer).parts
     for file in _walk(outer):
-        inside = file.is_relative_to(root)
-        relative = PurePosixPath(file.relative_to(root if inside else outer).as_posix())
-        if not _is_text(str(relative)):
-            unnamed.append(str(relative).encode(errors="replace").decode())
+        names = file.relative_to(outer).parts
+        inside = names[: len(above)] == above
+        if inside:
+            names = names[len(above) :]
+        relative = "/".join(names)
+        if not _is_text(relative):
+            unnamed.append(relative.encode(errors="replace").decode())
             continue
         if file.suffix.lower() not in IMAGE_SUFFIXES:
-            left_out.append(str(relative))
+            left_out.append(relative)
             continue
-        folders = relative.parts[:-1]
+        folders = names[:-1]
         if not inside or len(folders) < 1 + split:
-            loose.append(str(relative))
+            loose.append(relative)
             continue
         part = parts[folders[0]] if split else None
-        examples.append(Example(str(relative), file, folders[split], part))
+        examples.append(Example(relative, file, folders[split], part))
     issues = []
     if unnamed:
         issues.append(

@@ -100,6 +100,9 @@ class Store:
         for shard in sorted(folder.glob("*.safetensors")):
             self._open(shard)
 
+    def __len__(self) -> int:
+        return len(self._where) + len(self._waiting)
+
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._where or digest in self._waiting
 

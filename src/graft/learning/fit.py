@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from graft.errors import ModelError
+from graft.learning.optimiser import AdamW, one_cycle
 from graft.models.engine import device, infer, torch_dtype, torch_engine
 
-# One-cycle (Smith & Topin 2019, arXiv:1708.07120): the share of steps that the rate rises.
-WARM_UP = 0.1
+WARM_UP = 0.1  # the share of steps in which the rate rises
 CLIP_NORM = 5.0
 EVALUATION_BATCH = 512
 
@@ -62,7 +62,7 @@ def fit(
 
     `train(epoch)` gives the batches of an epoch, `steps` of them; `val()` those of validation.
     Stops after `patience` epochs without a better validation loss. The caller's random state is
-    left as it was. AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101.
+    left as it was.
 
     Raises ModelError when the loss is not finite, with the step.
     """
@@ -72,22 +72,13 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model.to(place)
-        optimiser = torch.optim.AdamW(
-            model.parameters(),
-            settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=True,  # one pass over the weights a step: twice as fast for a head
-        )
-        total = max(3, settings.epochs * steps)
-        # Of few steps one warms up too; PyTorch divides by zero if the peak is at either end.
-        rising = max(WARM_UP, 2 / total)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.learning_rate, total, pct_start=rising
-        )
+        optimiser = AdamW(model.parameters(), settings.weight_decay)
+        step, total = 0, max(3, settings.epochs * steps)
+        warm_up = max(WARM_UP, 2 / total)  # of few steps one warms up too
         for number in range(1, settings.epochs + 1):
             start = time.perf_counter()
             loss_sum, right, seen = 0.0, 0, 0
-            rate = float(optimiser.param_groups[0]["lr"])
+            epochs_rate = settings.learning_rate * one_cycle(step, total, warm_up)[0]
             model.train()
             for activations, labels in train(number):
                 x = torch.from_numpy(activations).to(place, non_blocking=True)
@@ -100,11 +91,12 @@ def fit(
                         f"the loss is {loss.item()} in epoch {number} after {seen:,} pictures: "
                         f"the learning rate {settings.learning_rate:g} is likely too high"
                     )
-                optimiser.zero_grad(set_to_none=True)
+                optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-                optimiser.step()
-                schedule.step()
+                share, beta1 = one_cycle(step, total, warm_up)
+                optimiser.step(settings.learning_rate * share, beta1)
+                step += 1
                 loss_sum += float(loss.detach()) * len(y)
                 right += int((logits.argmax(1) == y).sum())
                 seen += len(y)
@@ -115,7 +107,7 @@ def fit(
                 right / seen,
                 val_loss,
                 val_accuracy,
-                rate,
+                epochs_rate,
                 time.perf_counter() - start,
             )
             history.append(epoch)

@@ -10,7 +10,7 @@ from graft.data.stream import Loaded
 from graft.learning.cache import Activations, Store, key_of, open_store
 from graft.models.backbone import Backbone
 from graft.models.encode import encode
-from graft.models.engine import BATCH, Engine, compile_encoder
+from graft.models.engine import BATCH, LazyEngine
 from graft.progress import Progress
 
 # Raise when decode.py or views.py change the pixels that they make.
@@ -19,31 +19,39 @@ PIXELS_FORMAT = 2
 
 class Frozen:
     """The frozen part's activations by view: features of a backbone, or for a network that
-    trains from pixels (`engine_name` None) the pixels themselves.
+    trains from pixels (`engine` None) the pixels themselves.
     """
 
     def __init__(
         self,
         cache: Path,
         backbone: Backbone,
-        engine_name: str | None,
-        engine: str,
+        engine: LazyEngine | None,
         views: int,
         flip: bool,
     ):
-        self.backbone, self.views, self.flip = backbone, views, flip
-        self.engine_name, self._engine = engine_name, engine
-        self.compiled: Engine | None = None
-        preprocess = backbone.preprocess
-        if engine_name is None:
+        self.backbone, self.views, self.flip, self.engine = backbone, views, flip, engine
+        self.stores = self._open(cache)
+        if engine and not any(map(len, self.stores)):
+            # Nothing cached under the expected engine's name: the one that can really run this
+            # network may have another.
+            expected = engine.name
+            if engine().name != expected:
+                self.stores = self._open(cache)
+
+    def _open(self, cache: Path) -> list[Store]:
+        preprocess = self.backbone.preprocess
+        if self.engine is None:
             key = key_of(pixels=preprocess.to_json(), format=PIXELS_FORMAT)
             shape: tuple[int, ...] = (preprocess.height, preprocess.width, 3)
             dtype: Any = np.uint8
         else:
-            key = key_of(encoder=backbone.digest, engine=engine_name, format=PIXELS_FORMAT)
-            shape, dtype = (backbone.features,), np.float16
-        names = ["view0", *(f"view{v}{'-flip' if flip else ''}" for v in range(1, views))]
-        self.stores: list[Store] = [open_store(cache, key, name, shape, dtype) for name in names]
+            digest, name = self.backbone.digest, self.engine.name
+            key = key_of(encoder=digest, engine=name, format=PIXELS_FORMAT)
+            shape, dtype = (self.backbone.features,), np.float16
+        kind = "-flip" if self.flip else ""
+        names = ["view0", *(f"view{v}{kind}" for v in range(1, self.views))]
+        return [open_store(cache, key, name, shape, dtype) for name in names]
 
     def compute(
         self,
@@ -51,7 +59,6 @@ class Frozen:
         views_of: Callable[[int, bytes], Sequence[int]],
         on_loaded: Callable[[Loaded], None],
         progress: Progress,
-        batch: int = BATCH,
     ) -> int:
         """Make sure that the stores hold each file's views; returns the number computed.
 
@@ -72,11 +79,11 @@ class Frozen:
             for item in encode(
                 files,
                 self.backbone.preprocess,
-                None if self.engine_name is None else lambda: self.compile(batch),
+                self.engine,
                 wanted=missing,
                 flip=self.flip,
                 on_loaded=loaded,
-                batch=batch,
+                batch=self.engine.batch if self.engine else BATCH,
             ):
                 for view, value in item.values.items():
                     if item.loaded.digest is not None:
@@ -86,12 +93,6 @@ class Frozen:
             for store in self.stores:
                 store.flush()
         return computed
-
-    def compile(self, batch: int = BATCH) -> Engine:
-        """The encoder's engine, compiled once."""
-        if self.compiled is None:
-            self.compiled = compile_encoder(self.backbone.build(), self._engine, batch)
-        return self.compiled
 
     def has_views(self, digest: bytes) -> bool:
         """Whether every view of a file is there."""

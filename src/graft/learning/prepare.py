@@ -15,7 +15,7 @@ from graft.errors import DataError
 from graft.learning.cache import Activations
 from graft.learning.frozen import Frozen
 from graft.models.backbone import Backbone
-from graft.models.engine import choose
+from graft.models.engine import LazyEngine
 from graft.progress import Progress
 
 
@@ -49,10 +49,9 @@ def prepare(
 
     Raises DataError when the pictures, once read, leave too few to train on.
     """
-    pixels = backbone.weights is None
     views = config.views or 1
-    engine_name = None if pixels else choose(config.engine)
-    frozen = Frozen(cache, backbone, engine_name, config.engine, views, config.flip)
+    engine = None if backbone.weights is None else LazyEngine(backbone.build, config.engine)
+    frozen = Frozen(cache, backbone, engine, views, config.flip)
     audit = Audit(dataset)
     examples = dataset.examples
     files = [example.file for example in examples]
@@ -63,9 +62,7 @@ def prepare(
         training = own_part(config.seed, examples[index], digest) == "train"
         return range(views if training else 1)
 
-    progress.start(
-        "reading, checking, encoding" if engine_name else "reading, checking", len(files)
-    )
+    progress.start("reading, checking, encoding" if engine else "reading, checking", len(files))
     frozen.compute(files, views_of, audit.note, progress)
     progress.finish()
     issues = audit.issues()
@@ -79,12 +76,12 @@ def prepare(
     for note in notes:
         progress.say(f"split: {note}")
     _complete(frozen, usable, digests, parts, progress)
-    if frozen.compiled is not None:
-        progress.say(f"engine: {frozen.compiled.name}")
-        if frozen.compiled.note:
-            progress.say(f"engine: {frozen.compiled.note}")
-    elif engine_name:
-        progress.say(f"engine: {engine_name}, everything was in the cache")
+    if engine:
+        progress.say(
+            f"engine: {engine.name}{'' if engine.ready else ', everything was in the cache'}"
+        )
+        if engine.ready and engine.ready.note:
+            progress.say(f"engine: {engine.ready.note}")
     classes = tuple(sorted({example.label for example in usable}))
     number = {name: i for i, name in enumerate(classes)}
     labels = np.array([number[example.label] for example in usable], np.int64)

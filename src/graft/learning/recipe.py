@@ -32,7 +32,7 @@ from graft.learning.prepare import Prepared, prepare, stop_if_blocked
 from graft.models.backbone import SCRATCH, Backbone, find_backbone, scratch
 from graft.models.classifier import Classifier
 from graft.models.encode import infer_float16
-from graft.models.engine import BATCH, choose, device
+from graft.models.engine import BATCH, LazyEngine, device
 from graft.models.head import Head
 from graft.progress import Progress
 from graft.runs import new_run, read_predictions, write_predictions, write_table
@@ -164,7 +164,8 @@ def learn(
     frozen = backbone.weights is not None
     if not frozen:
         backbone = trained(backbone, encoder.body, run)
-    classifier = Classifier(backbone, head.cpu(), classes, frozen=frozen, engine=config.engine)
+    engine = prepared.frozen.engine or LazyEngine(backbone.build, config.engine)
+    classifier = Classifier(backbone, head.cpu(), classes, frozen=frozen, engine=engine)
     val_logits = classifier.logits(features_of(classifier, prepared, "val"))
     classifier.temperature = fit_temperature(val_logits, val_labels)
     return classifier, history
@@ -183,7 +184,7 @@ def features_of(classifier: Classifier, prepared: Prepared, part: str) -> NDArra
         (None, activations[np.arange(i, min(i + BATCH, len(activations)))])
         for i in range(0, len(activations), BATCH)
     )
-    return np.concatenate([f for _, f in infer_float16(classifier.compiled, blocks)])
+    return np.concatenate([f for _, f in infer_float16(classifier.engine, blocks)])
 
 
 def batch_size(most: int, pictures: int) -> int:
@@ -206,15 +207,12 @@ def exact_features(
 ) -> NDArray[np.float16]:
     """Features in float32, (len(rows), D), of these rows of the test part; cached too."""
     chosen = prepared.rows("test")[rows]
-    exact = Frozen(
-        cache_folder(), classifier.backbone, choose("float32"), "float32", views=1, flip=False
-    )
+    exact = Frozen(cache_folder(), classifier.backbone, classifier.exact, views=1, flip=False)
     exact.compute(
         [prepared.examples[i].file for i in chosen],
         lambda index, digest: range(1),
         lambda loaded: None,
         Progress(),
-        batch=1,
     )
     view = exact.gather([prepared.digests[i] for i in chosen])
     return view[np.arange(len(view))]
@@ -225,7 +223,8 @@ def evaluate_test(classifier: Classifier, prepared: Prepared, run: Path) -> dict
     examples = [prepared.examples[i] for i in prepared.rows("test")]
     answers = classifier.probabilities(features_of(classifier, prepared, "test"))
     close = classifier.close_calls(answers)
-    answers[close] = classifier.probabilities(exact_features(classifier, prepared, close))
+    if close:
+        answers[close] = classifier.probabilities(exact_features(classifier, prepared, close))
     write_predictions(
         run / "predictions.csv",
         classifier.classes,
@@ -252,6 +251,7 @@ def _write_data(run: Path, prepared: Prepared) -> None:
 def _write_config(
     run: Path, source: str | Path, config: TrainConfig, prepared: Prepared, started: datetime
 ) -> None:
+    engine = prepared.frozen.engine
     names = ("graft", "torch", "timm", "openvino", "pillow", "numpy")
     versions = {name: version(name) for name in names} | {"python": sys.version.split()[0]}
     write_json(
@@ -263,7 +263,7 @@ def _write_config(
             "graft": version("graft"),
             "versions": versions,
             "device": str(device()),
-            "engine": prepared.frozen.engine_name or "torch",
+            "engine": engine.name if engine else "torch",
             "threads": cores(),
             "seed": config.seed,
             "started": started.isoformat(timespec="seconds"),

@@ -21,7 +21,7 @@ from graft.errors import DataError, ModelError, UsageError
 from graft.files import replacing, write_json
 from graft.models.backbone import Backbone
 from graft.models.encode import Encoded, encode
-from graft.models.engine import BATCH, Engine, choose, compile_encoder
+from graft.models.engine import BATCH, LazyEngine
 from graft.models.head import Head
 
 FORMAT = 1
@@ -34,8 +34,8 @@ CLOSE_CALL = 0.15
 class Classifier:
     """A trained model, ready to say what a picture shows.
 
-    `classes` are in the order of the logits; `temperature` > 0 divides them. `engine` names what
-    runs the encoder ("auto", "openvino", "torch").
+    `classes` are in the order of the logits; `temperature` > 0 divides them. `engine` runs the
+    encoder; by default the fastest that there is.
     """
 
     backbone: Backbone
@@ -43,25 +43,16 @@ class Classifier:
     classes: tuple[str, ...]
     temperature: float = 1.0
     frozen: bool = True
-    engine: str = "auto"
-    _compiled: list[Engine] = field(default_factory=list, repr=False)
-    _exact: list[Engine] = field(default_factory=list, repr=False)
+    engine: LazyEngine = field(default=None, repr=False)  # type: ignore[assignment]
 
-    def compiled(self) -> Engine:
-        """The encoder's engine, compiled at the first call."""
-        if not self._compiled:
-            self._compiled.append(compile_encoder(self.backbone.build(), self.engine))
-        return self._compiled[0]
-
-    def exact(self) -> Engine:
-        """The encoder in float32, one picture at a time; compiled at the first call."""
-        if not self._exact:
-            self._exact.append(compile_encoder(self.backbone.build(), "float32", batch=1))
-        return self._exact[0]
+    def __post_init__(self) -> None:
+        self.engine = self.engine or LazyEngine(self.backbone.build)
+        # In float32, one picture at a time: they are few.
+        self.exact = LazyEngine(self.backbone.build, "float32", batch=1)
 
     def close_calls(self, probabilities: NDArray[np.float64]) -> list[int]:
         """The rows of (N, K) to compute again in float32; none if the engine is exact itself."""
-        if " f32 " in choose(self.engine):
+        if self.engine.exact:
             return []
         best = np.sort(probabilities, axis=1)
         margin: NDArray[np.float64] = best[:, -1] - best[:, -2]
@@ -85,7 +76,7 @@ class Classifier:
 
         Holds a bounded number of pictures in memory, however many there are.
         """
-        encoded = encode(files, self.backbone.preprocess, self.compiled)
+        encoded = encode(files, self.backbone.preprocess, self.engine)
         while chunk := list(islice(encoded, BATCH)):
             usable = [item for item in chunk if item.loaded.problem is None]
             answers = self._settled(usable) if usable else np.empty((0, len(self.classes)))
@@ -203,7 +194,7 @@ def load(run: str | Path, engine: str = "auto") -> Classifier:
             tuple(stored["classes"]),
             float(stored["temperature"]),
             bool(stored["frozen"]),
-            engine,
+            LazyEngine(backbone.build, engine),
         )
     except FileNotFoundError as error:
         raise ModelError(

@@ -90,6 +90,32 @@ def compile_encoder(encoder: Encoder, wanted: str = "auto", batch: int = BATCH) 
         return torch_engine(encoder.to(memory_format=torch.channels_last), batch, note=note)
 
 
+@dataclass
+class LazyEngine:
+    """An encoder's engine: named at once, compiled at the first call, then kept."""
+
+    build: Callable[[], Encoder]
+    wanted: str = "auto"
+    batch: int = BATCH
+    ready: Engine | None = None
+
+    @property
+    def name(self) -> str:
+        """What runs; before the first call, what is expected to."""
+        return self.ready.name if self.ready else choose(self.wanted)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes in float32."""
+        return " f32 " in self.name
+
+    def __call__(self) -> Engine:
+        """The engine itself."""
+        if self.ready is None:
+            self.ready = compile_encoder(self.build(), self.wanted, self.batch)
+        return self.ready
+
+
 def infer(
     engine: Callable[[], Engine], batches: Iterable[tuple[Tag, NDArray[Any]]]
 ) -> Iterator[tuple[Tag, NDArray[np.float32]]]:

@@ -4,11 +4,31 @@ import torch
 from torch import Tensor, nn
 
 
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) whose draws are sixteen bits each, four to a random word.
+
+    PyTorch's draws a float an element on one core, which took half the time of fitting a head.
+    The share dropped is `share` to the nearest 1/65536.
+    """
+
+    def __init__(self, share: float):
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`, of any shape; while training with a share of it 0 and the rest scaled up."""
+        if not self.training or not self.share:
+            return x
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
+        draws = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
+        return x * (draws >= round(self.share * 2**16) - 2**15) * (1 / (1 - self.share))
+
+
 class Head(nn.Module):
     """Standardise, one hidden layer, logits: (N, D) to (N, K) float32.
 
     `mean` and `std`, (D,), are of the training part's features and are saved with the weights.
-    With `hidden` = 0 the head is linear. Dropout: Srivastava et al. 2014.
+    With `hidden` = 0 the head is linear.
     """
 
     def __init__(
@@ -24,9 +44,9 @@ class Head(nn.Module):
         }
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("std", torch.ones(features))
-        layers: list[nn.Module] = [nn.Dropout(dropout_in)]
+        layers: list[nn.Module] = [Dropout(dropout_in)]
         if hidden:
-            layers += [nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout_hidden)]
+            layers += [nn.Linear(features, hidden), nn.ReLU(), Dropout(dropout_hidden)]
         layers.append(nn.Linear(hidden or features, classes))
         self.layers = nn.Sequential(*layers)
 
