@@ -125,7 +125,7 @@ def test_train_answers_on_stdout_and_tells_its_progress_on_stderr(trained, finis
     ended, _ = trained
     assert json.loads(ended.out) == json.loads((finished / "metrics.json").read_text())
     assert ended.out.count("\n") == 1
-    assert "fitting: 2 done" in ended.err
+    assert "fitting: 12 done" in ended.err
     assert "Warning" not in ended.err
 
 

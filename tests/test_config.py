@@ -24,6 +24,11 @@ POSSIBLE = {
     "dropout_hidden": SHARE,
     "patience": st.integers(1, 10**6),
     "engine": st.sampled_from(["auto", "openvino", "torch"]),
+    "unfreeze": st.sampled_from(["none", "all", "20%", "2.5%", "3"]),
+    "optimiser": st.sampled_from(["adamw", "sgd"]),
+    "schedule": st.sampled_from(["one-cycle", "cosine", "plateau"]),
+    "mixup": st.floats(0, 100),
+    "averaging": SHARE,
 }
 NOT_WHOLE = [1.5, "3", True, float("nan")]
 NO_SHARE = [-0.01, 1, 1.5, float("nan"), "half", None, True]
@@ -43,6 +48,14 @@ IMPOSSIBLE = {
     "dropout_hidden": NO_SHARE,
     "patience": [0, None, *NOT_WHOLE],
     "engine": ["tensorflow", "", None],
+    "unfreeze": ["some", "0%", "101%", "-5%", "0", "1.5", "%", None, 3],
+    "backbone_rate": [-0.1, 101, float("nan"), "low", None],
+    "optimiser": ["adam", None],
+    "schedule": ["linear", None],
+    "warm_up": NO_SHARE,
+    "mixup": [-1, float("nan"), "yes", None],
+    "cutmix": [-1, float("nan"), "yes", None],
+    "averaging": NO_SHARE,
 }
 
 
@@ -87,10 +100,9 @@ def test_a_setting_like_no_other_gets_them_all():
     assert all(name in str(refused.value) for name in SETTINGS)
 
 
-def test_the_image_size_is_for_base_cnn_alone():
-    assert TrainConfig(model="base_cnn", image_size=32).image_size == 32
-    with pytest.raises(UsageError, match="image_size is for base_cnn; resnet18"):
-        TrainConfig(model="resnet18", image_size=32)
+def test_nothing_is_unfrozen_in_a_network_that_is_trained_whole():
+    with pytest.raises(UsageError, match="all of base_cnn is trained"):
+        TrainConfig(model="base_cnn", unfreeze="20%")
 
 
 def test_a_config_does_not_change():

@@ -26,10 +26,12 @@ def train(
     out: str | Path,
     model: str = DEFAULT_MODEL,
     progress: Progress = SILENT,
+    resume: bool = False,
     **settings: Any,
 ) -> Run:
     """Check, split, train, evaluate on the test part once, and write the run folder `out`.
 
+    With `resume` an interrupted run in `out` is gone on with, to the same weights.
     `settings` are the fields of TrainConfig. Raises DataError for pictures that cannot be
     trained on, ModelError for a missing model or weights, UsageError for impossible settings or
     an `out` that is in use.
@@ -37,7 +39,7 @@ def train(
     from graft.report.html import write_report
 
     config = TrainConfig.from_dict({"model": model, **settings})
-    run = train_run(source, config, Path(out), progress)
+    run = train_run(source, config, Path(out), progress, resume)
     write_report(run.path, run.files)
     return run
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from graft.config import OPTIMISERS, SCHEDULES
 from graft.errors import INTERRUPTED, DataError, GraftError
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def _fail(message: str, code: int) -> None:
 
 def _interrupted() -> None:
     _fail(
-        "interrupted; what was encoded is kept in the cache, so the same command goes on from "
-        "there",
+        "interrupted; nothing is lost: what was encoded is in the cache, and a train command goes "
+        "on where it was with --resume and the same --out",
         INTERRUPTED,
     )
 
@@ -105,10 +106,25 @@ def check(source: str, as_json: bool) -> None:
 @click.option("--epochs", type=int, help="At most; early stopping keeps the best.")
 @click.option("--views", type=int, help="Views of each training picture; 1: no augmentation.")
 @click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]")
-@click.option("--image-size", type=int, help="Input pixels a side, for base_cnn.")
+@click.option("--image-size", type=int, help="Input pixels a side.")
+@click.option(
+    "--unfreeze",
+    default="none",
+    show_default=True,
+    help="What is trained below the head: none, all, a share of the last layers (20%), or a "
+    "number of last stages (2).",
+)
+@click.option("--batch-size", default=256, show_default=True, help="Pictures a step, at most.")
+@click.option("--learning-rate", type=float, help="The peak of the schedule.")
+@click.option("--optimiser", default="adamw", show_default=True, type=click.Choice(OPTIMISERS))
+@click.option("--schedule", default="one-cycle", show_default=True, type=click.Choice(SCHEDULES))
+@click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none.")
+@click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none.")
+@click.option("--averaging", default=0.0, help="Decay of the weights' running mean; 0: none.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @_ENGINE
 @_JSON
-def train(source: str, out: str | None, as_json: bool, **settings: Any) -> None:
+def train(source: str, out: str | None, resume: bool, as_json: bool, **settings: Any) -> None:
     """Audit, split, train, evaluate on the test part once, write a report.
 
     SOURCE as in graft check.
@@ -119,7 +135,9 @@ def train(source: str, out: str | None, as_json: bool, **settings: Any) -> None:
     folder = Path(out) if out else _free_folder(source, config.model)
     from graft.api import train as train_source
 
-    finished = train_source(source, out=folder, progress=_progress(), **config.to_json())
+    finished = train_source(
+        source, out=folder, progress=_progress(), resume=resume, **config.to_json()
+    )
     if as_json:
         click.echo(json.dumps(finished.metrics, ensure_ascii=False))
     else:

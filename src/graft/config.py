@@ -1,12 +1,16 @@
 """TrainConfig: every setting of a training run, checked when it is made."""
 
 import difflib
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from graft.errors import UsageError
 
 DEFAULT_MODEL = "mobilenetv2_100"
+FROM_SCRATCH = ("base_cnn", "deep_cnn")
+OPTIMISERS = ("adamw", "sgd")
+SCHEDULES = ("one-cycle", "cosine", "plateau")
 ENGINES = ("auto", "openvino", "torch", "float32")
 
 
@@ -23,8 +27,14 @@ class TrainConfig:
     weight_decay: AdamW's. label_smoothing: in [0, 1). hidden: units of the head's hidden layer,
     0 for a linear head. dropout_in, dropout_hidden: in [0, 1).
     patience: epochs without a better validation loss before stopping.
-    image_size: input pixels a side for base_cnn; backbones bring their own.
+    image_size: input pixels a side; by default 64 for base_cnn and deep_cnn, and what a backbone's
+    weights were trained with.
     engine: auto, openvino, torch or float32; what runs the frozen encoder.
+    unfreeze: what is trained below the head: none, all, a share of the last layers ("20%") or a
+    number of last stages ("2"). backbone_rate: their learning rate as a share of the head's.
+    optimiser: adamw or sgd. schedule: one-cycle, cosine or plateau. warm_up: the share of steps
+    in which the rate rises. mixup, cutmix: alphas, 0 for none. averaging: decay of the weights'
+    running mean, 0 for none.
 
     Raises UsageError for a value outside its range.
     """
@@ -44,6 +54,14 @@ class TrainConfig:
     patience: int = 10
     image_size: int | None = None
     engine: str = "auto"
+    unfreeze: str = "none"
+    backbone_rate: float = 1.0
+    optimiser: str = "adamw"
+    schedule: str = "one-cycle"
+    warm_up: float = 0.1
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -70,11 +88,23 @@ class TrainConfig:
                 raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
         if self.engine not in ENGINES:
             raise UsageError(f"engine is one of {', '.join(ENGINES)}, not {self.engine!r}")
-        if self.image_size is not None and self.model != "base_cnn":
-            raise UsageError(
-                f"image_size is for base_cnn; {self.model} takes the size that its weights were "
-                "trained for"
-            )
+        for name, known in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"
+                )
+        for name in ("backbone_rate", "warm_up", "mixup", "cutmix", "averaging"):
+            _number(name, getattr(self, name))
+        for name in ("warm_up", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
+        for name in ("mixup", "cutmix", "backbone_rate"):
+            if not 0 <= getattr(self, name) <= 100:
+                raise UsageError(f"{name} lies in [0, 100], not {getattr(self, name)}")
+
+        parse_unfreeze(self.unfreeze)
+        if self.unfreeze != "none" and self.model in FROM_SCRATCH:
+            raise UsageError(f"unfreeze is for pretrained models; all of {self.model} is trained")
 
     def to_json(self) -> dict[str, Any]:
         """As stored in config.json."""
@@ -90,6 +120,22 @@ class TrainConfig:
                 hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
                 raise UsageError(f"no setting {name!r}{hint}")
         return cls(**settings)
+
+
+def parse_unfreeze(text: str) -> tuple[str, float]:
+    """("none", 0), ("all", 1), ("share", 0..1) or ("stages", N); UsageError for anything else."""
+    if text in ("none", "all"):
+        return text, float(text == "all")
+    if isinstance(text, str) and re.fullmatch(r"\d+(\.\d+)?%", text):
+        share = float(text[:-1]) / 100
+        if 0 < share <= 1:
+            return ("share", share) if share < 1 else ("all", 1.0)
+    if isinstance(text, str) and re.fullmatch(r"[1-9]\d{0,3}", text):
+        return "stages", float(text)
+    raise UsageError(
+        f"unfreeze is none, all, a share of the last layers such as 20%, or a number of last "
+        f"stages such as 2, not {text!r}"
+    )
 
 
 def _number(name: str, value: object) -> None:

@@ -37,8 +37,9 @@ FILES = (
 )
 
 
-def new_run(out: Path) -> Path:
-    """Make the run folder, or take one that was begun and not finished.
+def new_run(out: Path, resume: bool = False) -> Path:
+    """Make the run folder, or take one that was begun and not finished; without `resume` that
+    one's checkpoints are removed.
 
     Raises UsageError for a finished run, a file, or a folder with something else in it: nothing
     of the user's is ever overwritten.
@@ -57,6 +58,8 @@ def new_run(out: Path) -> Path:
             )
         for name in FILES:
             (out / name).unlink(missing_ok=True)
+        for checkpoint in [] if resume else out.glob(".*.safetensors"):
+            checkpoint.unlink()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

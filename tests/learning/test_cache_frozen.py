@@ -49,7 +49,7 @@ def files(tmp_path, make_digits):
 @pytest.fixture(params=["features", "pixels"])
 def backbone(request, tmp_path):
     if request.param == "pixels":
-        return scratch(16)
+        return scratch(image_size=16)
     return find_backbone(str(request.getfixturevalue("finished")), tmp_path / "cache")
 
 
@@ -84,13 +84,13 @@ def test_features_are_kept_under_the_name_of_the_engine_that_made_them(
 
 
 def test_a_picture_that_is_kept_is_hashed_and_not_decoded(tmp_path, files, monkeypatch):
-    computed(frozen(tmp_path / "cache", scratch(16)), files)
+    computed(frozen(tmp_path / "cache", scratch(image_size=16)), files)
 
     def decode(*arguments):
         raise UnusableImageError("unreadable", "must not be decoded")
 
     monkeypatch.setattr("graft.data.stream.decode", decode)
-    assert computed(frozen(tmp_path / "cache", scratch(16)), files)[0] == 0
+    assert computed(frozen(tmp_path / "cache", scratch(image_size=16)), files)[0] == 0
 
 
 def test_a_grown_folder_costs_the_new_files_only(tmp_path, files, backbone, make_digits):
@@ -155,7 +155,7 @@ def test_another_encoder_misses(tmp_path, files, finished, change):
     "change", [{"height": 24, "width": 24}, {"interpolation": "bilinear"}, {"crop": 0.5}]
 )
 def test_other_preprocessing_of_plain_pixels_misses(tmp_path, files, change):
-    plain = scratch(16)
+    plain = scratch(image_size=16)
     computed(frozen(tmp_path / "cache", plain), files)
     other = replace(plain, preprocess=replace(plain.preprocess, **change))
     assert computed(frozen(tmp_path / "cache", other), files)[0] == len(files)
@@ -171,7 +171,7 @@ def test_another_engine_misses(tmp_path, files, finished):
 
 
 def test_another_view_misses_and_is_another_picture(tmp_path, files):
-    cache, backbone = tmp_path / "cache", scratch(16)
+    cache, backbone = tmp_path / "cache", scratch(image_size=16)
     assert computed(frozen(cache, backbone, views=2), files, (0, 1))[0] == 2 * len(files)
     assert computed(frozen(cache, backbone, views=3), files, (0, 1, 2))[0] == len(files)
     mirrored = frozen(cache, backbone, views=2)

@@ -39,7 +39,7 @@ def trained(x, y, chosen, clean=None):
     head.standardise(*statistics(view_of((x if clean is None else clean)[:400])))
     history = fit(
         head,
-        lambda epoch: shuffled([view_of(x[:400])], y[:400], 32, 1, epoch),
+        lambda epoch, start: shuffled([view_of(x[:400])], y[:400], 32, 1, epoch, start),
         steps_of(400, 32),
         lambda: in_order(view_of(x[400:500]), y[400:500]),
         chosen,

@@ -8,7 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from graft.learning.optimiser import AdamW, one_cycle
+from graft.learning.optimiser import (
+    PLATEAU_EPOCHS,
+    PLATEAU_FACTOR,
+    Group,
+    Optimiser,
+    cosine,
+    one_cycle,
+    plateau,
+)
 
 
 @settings(deadline=None)
@@ -27,13 +35,20 @@ def test_one_cycle_is_that_of_pytorch(total, warm_up):
             schedule.step()
 
 
-def test_its_steps_are_those_of_pytorchs_adamw_bit_for_bit():
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_its_steps_are_those_of_pytorch_bit_for_bit(kind):
     torch.manual_seed(0)
     mine = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
     theirs = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
     theirs.load_state_dict(mine.state_dict())
-    ours = AdamW(mine.parameters(), 0.02)
-    reference = torch.optim.AdamW(theirs.parameters(), 1e-2, weight_decay=0.02, fused=True)
+    ours = Optimiser([Group(list(mine.parameters()))], kind, 0.02)
+    reference = (
+        torch.optim.AdamW(theirs.parameters(), 1e-2, weight_decay=0.02, fused=True)
+        if kind == "adamw"
+        else torch.optim.SGD(
+            theirs.parameters(), 1e-2, 0.9, nesterov=True, weight_decay=0.02, fused=True
+        )
+    )
     for _ in range(5):
         x = torch.randn(4, 5)
         for model, optimiser in ((mine, ours), (theirs, reference)):
@@ -48,12 +63,53 @@ def test_its_steps_are_those_of_pytorchs_adamw_bit_for_bit():
 def test_a_step_does_not_import_pytorchs_compiler():
     program = """
 import sys, torch
-from graft.learning.optimiser import AdamW
+from graft.learning.optimiser import Group, Optimiser
 weight = torch.nn.Parameter(torch.ones(3))
-optimiser = AdamW([weight], 0.01)
+optimiser = Optimiser([Group([weight])])
 weight.sum().backward()
 torch.nn.utils.clip_grad_norm_([weight], 1.0)
 optimiser.step(0.1)
 sys.exit("torch._dynamo" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_groups_rate_is_a_share_of_the_schedules():
+    slow, fast = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimiser = Optimiser([Group([slow], 0.1), Group([fast])], "sgd")
+    (slow.sum() + fast.sum()).backward()
+    optimiser.step(0.5)
+    assert torch.allclose((1 - slow) * 10, 1 - fast)
+
+
+def test_its_state_goes_on_where_it_was():
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    optimisers = [Optimiser([Group([w])]) for w in weights]
+    for step in range(6):
+        if step == 3:
+            optimisers[1] = Optimiser([Group([weights[1]])])
+            optimisers[1].load({k: v.clone() for k, v in optimisers[0].state().items()})
+            weights[1].data.copy_(weights[0].data)
+        gradient = torch.randn(3)
+        for weight, optimiser in zip(weights, optimisers, strict=True):
+            weight.grad = gradient.clone()
+            if weight is weights[0] or step >= 3:
+                optimiser.step(0.1)
+    assert torch.equal(*weights)
+
+
+@given(total=some.integers(3, 300), warm_up=some.floats(0.0, 0.5))
+def test_cosine_rises_to_one_and_falls_to_almost_nothing(total, warm_up):
+    shares = [cosine(step, total, warm_up)[0] for step in range(total)]
+    top = shares.index(max(shares))
+    assert max(shares) <= 1 + 1e-12
+    assert all(a <= b + 1e-12 for a, b in zip(shares[:top], shares[1 : top + 1], strict=False))
+    assert all(a >= b - 1e-12 for a, b in zip(shares[top:], shares[top + 1 :], strict=False))
+
+
+def test_plateau_cuts_the_rate_when_validation_stops_improving():
+    losses = [1.0, 0.9, *[0.95] * PLATEAU_EPOCHS]
+    assert plateau(100, 1000, 0.01, losses[:-1]) == 1.0
+    assert plateau(100, 1000, 0.01, losses) == PLATEAU_FACTOR
+    assert plateau(0, 1000, 0.01, []) == pytest.approx(0.1)

@@ -1,29 +1,49 @@
-"""Batches of cached activations."""
+"""Batches of cached activations, or of pictures read again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from graft.data.decode import Preprocess
+from graft.data.stream import stream
+from graft.errors import DataError
 from graft.learning.cache import Activations
-from graft.learning.fit import EVALUATION_BATCH, Batches
+from graft.learning.fit import Batches
+from graft.models.engine import Engine, infer
+
+# Numbers in a batch that nothing is learned from: bounds the memory that it takes.
+NUMBERS_IN_ORDER = 2**20
+MOST_IN_ORDER = 512
+
+
+def turns(count: int, batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """The rows of each batch of an epoch: every picture once, in an order that depends on the
+    seed and the epoch alone. A last batch of a single picture joins the one before it: batch
+    normalisation cannot learn from one.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    stops = list(range(batch, count, batch))
+    if stops and count - stops[-1] == 1:
+        stops.pop()
+    return np.split(order, stops)
 
 
 def shuffled(
-    views: Sequence[Activations], labels: NDArray[np.int64], batch: int, seed: int, epoch: int
+    views: Sequence[Activations],
+    labels: NDArray[np.int64],
+    batch: int,
+    seed: int,
+    epoch: int,
+    start: int = 0,
 ) -> Batches:
-    """An epoch of training: every picture once, each in the view whose turn it is.
+    """An epoch of training from batch `start` on.
 
     Picture i of epoch e comes in view (i + e) mod V, so that all V views are seen equally often.
-    The order depends on the seed and the epoch alone. A last batch of a single picture joins the
-    one before it: batch normalisation cannot learn from one.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(labels))
-    stops = list(range(batch, len(order), batch))
-    if stops and len(order) - stops[-1] == 1:
-        stops.pop()
-    for rows in np.split(order, stops):
+    for rows in turns(len(labels), batch, seed, epoch)[start:]:
         numbers = (rows + epoch) % len(views)
         x = np.empty((len(rows), *views[0].shape), views[0].dtype)
         for number, view in enumerate(views):
@@ -33,19 +53,85 @@ def shuffled(
         yield x, labels[rows]
 
 
+def jittered(
+    view: Activations,
+    labels: NDArray[np.int64],
+    batch: int,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    *,
+    shift: int,
+    flip: bool,
+) -> Batches:
+    """An epoch of small pictures, (n, H, W, 3) uint8, each moved by up to `shift` pixels over its
+    own reflection and, if `flip`, mirrored in every other epoch (Jordan 2024, arXiv:2404.00498).
+    """
+    mirrored = np.random.default_rng(seed).integers(0, 2, len(labels))
+    for number, rows in enumerate(turns(len(labels), batch, seed, epoch)[start:], start):
+        random = np.random.default_rng([seed, epoch, number])
+        x = view[rows]
+        height, width = x.shape[1:3]
+        padded = np.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)), "reflect")
+        for place, (top, left) in enumerate(random.integers(0, 2 * shift + 1, (len(rows), 2))):
+            x[place] = padded[place, top : top + height, left : left + width]
+        if flip:
+            turned = (mirrored[rows] + epoch) % 2 == 1
+            x[turned] = x[turned, :, ::-1]
+        yield x, labels[rows]
+
+
+def streamed(
+    files: Sequence[Path],
+    labels: NDArray[np.int64],
+    batches: Sequence[NDArray[np.int64]],
+    preprocess: Preprocess,
+    view: int,
+    flip: bool,
+    engine: Callable[[], Engine] | None = None,
+) -> Batches:
+    """Pictures read and decoded again for every epoch, each in that view; with `engine` its
+    outputs, of the frozen part, in place of the pixels.
+
+    A batch is decoded by all cores between two steps of training and not beside them: two pools
+    of threads on the same cores cost more than they hide. Raises DataError for a file that
+    cannot be used any more.
+    """
+    for rows in batches:
+        pixels = []
+        for loaded in stream(
+            [files[row] for row in rows], preprocess, lambda index, digest: (view,), flip
+        ):
+            if loaded.problem is not None:
+                raise DataError(f"{loaded.file}: changed while it was in use: {loaded.problem}")
+            pixels.append(loaded.views[view])
+        x = np.stack(pixels)
+        if engine is None:
+            yield x, labels[rows]
+            continue
+        most = engine().batch
+        blocks = ((None, x[i : i + most]) for i in range(0, len(x), most))
+        outputs = np.concatenate([out for _, out in infer(engine, blocks)])
+        yield outputs.astype(np.float16), labels[rows]
+
+
+def blocks_of(count: int, shape: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """Rows in order, as many at once as fit comfortably."""
+    size = int(np.clip(NUMBERS_IN_ORDER // max(1, int(np.prod(shape))), 16, MOST_IN_ORDER))
+    return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
+
+
 def in_order(view: Activations, labels: NDArray[np.int64]) -> Batches:
     """Every picture once, plain view, in order."""
-    for start in range(0, len(labels), EVALUATION_BATCH):
-        rows = np.arange(start, min(start + EVALUATION_BATCH, len(labels)))
+    for rows in blocks_of(len(labels), view.shape):
         yield view[rows], labels[rows]
 
 
 def statistics(view: Activations) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of each feature, (D,) float32 each, in one pass of blocks."""
-    total = np.zeros(view.shape, np.float64)
-    squares = np.zeros(view.shape, np.float64)
-    for start in range(0, len(view), EVALUATION_BATCH):
-        rows = np.arange(start, min(start + EVALUATION_BATCH, len(view)))
+    total: NDArray[np.float64] = np.zeros(view.shape, np.float64)
+    squares: NDArray[np.float64] = np.zeros(view.shape, np.float64)
+    for rows in blocks_of(len(view), view.shape):
         block = view[rows].astype(np.float32)
         total += block.sum(0, dtype=np.float64)
         squares += np.square(block, dtype=np.float64).sum(0)
@@ -55,6 +141,6 @@ def statistics(view: Activations) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def steps_of(count: int, batch: int) -> int:
-    """The number of batches that `shuffled` makes of `count` pictures."""
+    """The number of batches of an epoch of `count` pictures."""
     full, rest = divmod(count, batch)
     return max(1, full + (rest > 1))

@@ -72,8 +72,9 @@ class Activations:
         row: NDArray[np.int64],
         shape: tuple[int, ...],
         dtype: Any,
+        columns: slice = slice(None),
     ):
-        self._maps, self._shard, self._row = maps, shard, row
+        self._maps, self._shard, self._row, self._columns = maps, shard, row, columns
         self.shape, self.dtype = shape, dtype
 
     def __len__(self) -> int:
@@ -84,8 +85,15 @@ class Activations:
         shards = self._shard[rows]
         for number in np.unique(shards):
             chosen = np.flatnonzero(shards == number)
-            out[chosen] = self._maps[number][self._row[rows[chosen]]]
+            out[chosen] = self._maps[number][self._row[rows[chosen]], self._columns]
         return out
+
+    def columns(self, first: int) -> "Activations":
+        """The same rows, (D,) each, from column `first` on."""
+        shape = (self.shape[0] - first,)
+        return Activations(
+            self._maps, self._shard, self._row, shape, self.dtype, slice(first, None)
+        )
 
 
 class Store:

@@ -1,11 +1,14 @@
 """The only gradient loop. It sees (activation, label) batches and neither knows nor asks whether
-they are features of a frozen encoder or the pictures themselves.
+they are features of a frozen encoder, activations at a cut, or the pictures themselves.
 """
 
-import math
+import hashlib
+import json
+import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from graft.errors import ModelError
-from graft.learning.optimiser import AdamW, one_cycle
+from graft.learning import checkpoint
+from graft.learning.checkpoint import Position
+from graft.learning.mix import mixed
+from graft.learning.optimiser import Group, Optimiser, cosine, one_cycle, plateau
 from graft.models.engine import device, infer, torch_dtype, torch_engine
 
-WARM_UP = 0.1  # the share of steps in which the rate rises
 CLIP_NORM = 5.0
-EVALUATION_BATCH = 512
+# Seconds between checkpoints: writing one takes far less than a hundredth of that.
+CHECKPOINT_SECONDS = float(os.environ.get("GRAFT_CHECKPOINT_SECONDS", "30"))
 
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.int64]]]  # (n, …) activations, (n,) labels
 
@@ -48,78 +54,176 @@ class FitSettings:
     label_smoothing: float
     patience: int
     seed: int
+    optimiser: str = "adamw"
+    schedule: str = "one-cycle"
+    warm_up: float = 0.1
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    averaging: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """Where a fit keeps its checkpoints, which fit it is, and whether to go on from one."""
+
+    path: Path
+    identity: str
+    resume: bool
 
 
 def fit(
     model: nn.Module,
-    train: Callable[[int], Batches],
+    train: Callable[[int, int], Batches],
     steps: int,
     val: Callable[[], Batches],
     settings: FitSettings,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    groups: Sequence[Group] | None = None,
+    resumable: Resumable | None = None,
 ) -> list[Epoch]:
-    """Train all of `model` in place with AdamW and one cycle; keep the epoch of least val loss.
+    """Train `model` in place and keep the epoch of least validation loss.
 
-    `train(epoch)` gives the batches of an epoch, `steps` of them; `val()` those of validation.
-    Stops after `patience` epochs without a better validation loss. The caller's random state is
-    left as it was.
+    `train(epoch, start)` gives the batches of an epoch from the one numbered `start` on, `steps`
+    of them in all; `val()` those of validation. `groups` are the parameters to train, by default
+    all. Stops after `patience` epochs without a better validation loss. The caller's random state
+    is left as it was. With `resumable` a checkpoint is kept, and gone on from; the weights are
+    then those of a fit that was never interrupted, bit for bit on a CPU with as many threads.
 
     Raises ModelError when the loss is not finite, with the step.
     """
     place, dtype = device(), torch_dtype()
-    history: list[Epoch] = []
-    best_loss, best_state = math.inf, {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model.to(place)
-        optimiser = AdamW(model.parameters(), settings.weight_decay)
-        step, total = 0, max(3, settings.epochs * steps)
-        warm_up = max(WARM_UP, 2 / total)  # of few steps one warms up too
-        for number in range(1, settings.epochs + 1):
-            start = time.perf_counter()
-            loss_sum, right, seen = 0.0, 0, 0
-            epochs_rate = settings.learning_rate * one_cycle(step, total, warm_up)[0]
+        groups = groups or [Group(list(model.parameters()))]
+        optimiser = Optimiser(groups, settings.optimiser, settings.weight_decay)
+        averaged = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        best: dict[str, Tensor] = {}
+        at = Position()
+        identity = _identity(settings, resumable)
+        if resumable and resumable.resume and resumable.path.is_file():
+            at, kept = checkpoint.read(resumable.path, identity)
+            model.load_state_dict(kept["model"])
+            optimiser.load(kept["optimiser"])
+            averaged = {k: v.to(place) for k, v in kept.get("averaged", averaged).items()}
+            best = kept.get("best", {})
+        history = [Epoch(**line) for line in at.history]
+        weights = None
+        if settings.class_weights is not None:
+            weights = torch.tensor(settings.class_weights, device=place)
+
+        saved = time.perf_counter()
+
+        def entropy(logits: Tensor, y: Tensor) -> Tensor:
+            return F.cross_entropy(
+                logits.float(), y, weights, label_smoothing=settings.label_smoothing
+            )
+
+        def save_if_due() -> None:
+            nonlocal saved
+            if resumable and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                tensors = {"model": model.state_dict(), "optimiser": optimiser.state()}
+                tensors |= {"best": best, "averaged": averaged if settings.averaging else {}}
+                checkpoint.write(resumable.path, at, identity, tensors)
+                saved = time.perf_counter()
+
+        for epoch in history:
+            on_epoch(epoch)
+        for number in range(at.epoch, settings.epochs + 1):
+            start = time.perf_counter() - at.seconds
             model.train()
-            for activations, labels in train(number):
+            for activations, labels in train(number, at.step):
                 x = torch.from_numpy(activations).to(place, non_blocking=True)
                 y = torch.from_numpy(labels).to(place, non_blocking=True)
+                x, other, share = mixed(x, y, settings.mixup, settings.cutmix)
                 with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
                     logits = model(x)
-                loss = F.cross_entropy(logits.float(), y, label_smoothing=settings.label_smoothing)
+                loss = share * entropy(logits, y)
+                if share < 1:
+                    loss = loss + (1 - share) * entropy(logits, other)
                 if not torch.isfinite(loss):
                     raise ModelError(
-                        f"the loss is {loss.item()} in epoch {number} after {seen:,} pictures: "
+                        f"the loss is {loss.item()} in epoch {number} after {at.seen:,} pictures: "
                         f"the learning rate {settings.learning_rate:g} is likely too high"
                     )
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-                share, beta1 = one_cycle(step, total, warm_up)
-                optimiser.step(settings.learning_rate * share, beta1)
-                step += 1
-                loss_sum += float(loss.detach()) * len(y)
-                right += int((logits.argmax(1) == y).sum())
-                seen += len(y)
+                nn.utils.clip_grad_norm_(optimiser.parameters, CLIP_NORM)
+                done = (number - 1) * steps + at.step
+                optimiser.step(*_rate(settings, done, settings.epochs * steps, history))
+                if settings.averaging:
+                    _average(averaged, model, settings.averaging, done)
+                at.step += 1
+                at.loss_sum += float(loss.detach()) * len(y)
+                at.right += int((logits.argmax(1) == y).sum())
+                at.seen += len(y)
+                on_step(done + 1, at.loss_sum / at.seen)
+                at.seconds = time.perf_counter() - start
+                save_if_due()
+            own = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            if settings.averaging:
+                model.load_state_dict(averaged)
             val_loss, val_accuracy = _validate(model, val, settings.label_smoothing)
             epoch = Epoch(
                 number,
-                loss_sum / seen,
-                right / seen,
+                at.loss_sum / at.seen,
+                at.right / at.seen,
                 val_loss,
                 val_accuracy,
-                epochs_rate,
+                _rate(settings, (number - 1) * steps, settings.epochs * steps, history)[0],
                 time.perf_counter() - start,
             )
+            if val_loss < at.best_loss:
+                at.best_loss, at.best_epoch = val_loss, number
+                best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            if settings.averaging:
+                model.load_state_dict(own)
             history.append(epoch)
             on_epoch(epoch)
-            if val_loss < best_loss:
-                best_loss, best_number = val_loss, number
-                best_state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            elif number - best_number >= settings.patience:
+            at = Position(
+                epoch=number + 1,
+                best_loss=at.best_loss,
+                best_epoch=at.best_epoch,
+                history=[asdict(line) for line in history],
+            )
+            save_if_due()
+            if number - at.best_epoch >= settings.patience:
                 break
-    model.load_state_dict(best_state)
+    model.load_state_dict(best)
     model.eval()
     return history
+
+
+def _identity(settings: FitSettings, resumable: Resumable | None) -> str:
+    described = [asdict(settings), resumable.identity if resumable else "", torch.get_num_threads()]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
+def _rate(
+    settings: FitSettings, step: int, total: int, history: Sequence[Epoch]
+) -> tuple[float, float]:
+    """The learning rate and beta1 of a step."""
+    total = max(3, total)
+    warm_up = max(settings.warm_up, 2 / total)  # of few steps one warms up too
+    if settings.schedule == "plateau":
+        share = plateau(step, total, warm_up, [epoch.val_loss for epoch in history])
+        return settings.learning_rate * share, 0.9
+    shape = one_cycle if settings.schedule == "one-cycle" else cosine
+    share, beta1 = shape(step, total, warm_up)
+    return settings.learning_rate * share, beta1
+
+
+@torch.no_grad()
+def _average(averaged: dict[str, Tensor], model: nn.Module, decay: float, step: int) -> None:
+    # Early on the mean is over few steps, lest it remember the random start.
+    decay = min(decay, (1 + step) / (10 + step))
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            averaged[name].lerp_(value, 1 - decay)
+        else:
+            averaged[name].copy_(value)
 
 
 def logits_of(model: nn.Module, batches: Batches) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -127,7 +231,7 @@ def logits_of(model: nn.Module, batches: Batches) -> tuple[NDArray[np.float32], 
     pairs = [
         (logits, labels)
         for labels, logits in infer(
-            lambda: torch_engine(model, EVALUATION_BATCH), ((y, x) for x, y in batches)
+            lambda: torch_engine(model, batch=1), ((y, x) for x, y in batches)
         )
     ]
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])

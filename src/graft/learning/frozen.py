@@ -1,5 +1,6 @@
 """Whatever is frozen is computed once: activations of a data set, by way of the cache."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ PIXELS_FORMAT = 2
 
 
 class Frozen:
-    """The frozen part's activations by view: features of a backbone, or for a network that
-    trains from pixels (`engine` None) the pixels themselves.
+    """The frozen part's activations by view: features of a backbone; with a `cut`, rows of its
+    Prefix, `cut_size` numbers of activation before the features; or for a network that trains
+    from pixels (`engine` None) the pixels themselves.
     """
 
     def __init__(
@@ -29,8 +31,11 @@ class Frozen:
         engine: LazyEngine | None,
         views: int,
         flip: bool,
+        cut: str | None = None,
+        cut_size: int = 0,
     ):
         self.backbone, self.views, self.flip, self.engine = backbone, views, flip, engine
+        self.cut, self.cut_size = cut, cut_size
         self.stores = self._open(cache)
         if engine and not any(map(len, self.stores)):
             # Nothing cached under the expected engine's name: the one that can really run this
@@ -47,8 +52,9 @@ class Frozen:
             dtype: Any = np.uint8
         else:
             digest, name = self.backbone.digest, self.engine.name
-            key = key_of(encoder=digest, engine=name, format=PIXELS_FORMAT)
-            shape, dtype = (self.backbone.features,), np.float16
+            described = {"encoder": digest, "engine": name, "format": PIXELS_FORMAT}
+            key = key_of(**described, **({"cut": self.cut} if self.cut else {}))
+            shape, dtype = (self.cut_size + self.backbone.features,), np.float16
         kind = "-flip" if self.flip else ""
         names = ["view0", *(f"view{v}{kind}" for v in range(1, self.views))]
         return [open_store(cache, key, name, shape, dtype) for name in names]
@@ -97,6 +103,11 @@ class Frozen:
     def has_views(self, digest: bytes) -> bool:
         """Whether every view of a file is there."""
         return all(digest in store for store in self.stores)
+
+    def row_bytes(self) -> int:
+        """The disk that one view of a picture takes."""
+        store = self.stores[0]
+        return math.prod(store.shape) * int(store.dtype.itemsize)
 
     def gather(self, digests: Sequence[bytes], view: int = 0) -> Activations:
         """The activations of these files in one view, in this order."""

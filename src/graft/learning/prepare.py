@@ -14,8 +14,6 @@ from graft.data.split import own_part, split
 from graft.errors import DataError
 from graft.learning.cache import Activations
 from graft.learning.frozen import Frozen
-from graft.models.backbone import Backbone
-from graft.models.engine import LazyEngine
 from graft.progress import Progress
 
 
@@ -41,17 +39,22 @@ class Prepared:
         """The activations of a part, in the order of `rows`."""
         return self.frozen.gather([self.digests[i] for i in self.rows(part)], view)
 
+    def features(self, part: str, view: int = 0) -> Activations:
+        """The frozen encoder's features of a part: what stands after the cut in each row."""
+        found = self.activations(part, view)
+        return found.columns(self.frozen.cut_size) if self.frozen.cut else found
 
-def prepare(
-    dataset: Dataset, backbone: Backbone, config: TrainConfig, cache: Path, progress: Progress
-) -> Prepared:
+    def files(self, part: str) -> list[Path]:
+        """The files of a part."""
+        return [self.examples[i].file for i in self.rows(part)]
+
+
+def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Progress) -> Prepared:
     """Read, hash, check and decode every file once, encode what the cache does not hold, split.
 
     Raises DataError when the pictures, once read, leave too few to train on.
     """
-    views = config.views or 1
-    engine = None if backbone.weights is None else LazyEngine(backbone.build, config.engine)
-    frozen = Frozen(cache, backbone, engine, views, config.flip)
+    views, engine = frozen.views, frozen.engine
     audit = Audit(dataset)
     examples = dataset.examples
     files = [example.file for example in examples]

@@ -1,9 +1,8 @@
 """From a source to a finished run. The page to read first: it is the whole job, in order."""
 
-import hashlib
-import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime
@@ -12,39 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
-from torch import nn
 
 from graft.config import TrainConfig
 from graft.data.checks import check_listing
 from graft.data.scan import scan
 from graft.data.stream import cores
+from graft.errors import DataError
 from graft.evaluation.calibration import fit_temperature
 from graft.evaluation.metrics import evaluate
 from graft.files import write_json
-from graft.learning.batches import in_order, shuffled, statistics, steps_of
 from graft.learning.cache import cache_folder, cache_limit, trim
-from graft.learning.fit import Epoch, FitSettings, fit
 from graft.learning.frozen import Frozen
+from graft.learning.learn import Job, learn
+from graft.learning.plan import defaults_for, make_plan
 from graft.learning.prepare import Prepared, prepare, stop_if_blocked
-from graft.models.backbone import SCRATCH, Backbone, find_backbone, scratch
+from graft.models.backbone import Backbone, find_backbone, resized, scratch
 from graft.models.classifier import Classifier
-from graft.models.encode import infer_float16
-from graft.models.engine import BATCH, LazyEngine, device
-from graft.models.head import Head
+from graft.models.engine import device
+from graft.models.scratch import SCRATCH
 from graft.progress import Progress
 from graft.runs import new_run, read_predictions, write_predictions, write_table
-
-# Measured in docs/recipes.md.
-FROZEN: dict[str, Any] = {"epochs": 20, "views": 3, "learning_rate": 2e-3}
-FROM_PIXELS: dict[str, Any] = {"epochs": 40, "views": 5, "learning_rate": 3e-3}
-# Small sets take smaller steps, so that an epoch has several.
-STEPS_AN_EPOCH = 8
-SMALLEST_BATCH = 16
-# Where the weights of a network trained from pixels lie until model.safetensors is written.
-ENCODER_PART = ".encoder.safetensors"
 
 
 @dataclass(frozen=True)
@@ -56,8 +43,18 @@ class Run:
     files: dict[str, Path]
 
 
-def train_run(source: str | Path, config: TrainConfig, out: Path, progress: Progress) -> Run:
+def train_run(
+    source: str | Path,
+    config: TrainConfig,
+    out: Path,
+    progress: Progress,
+    resume: bool = False,
+    events: Callable[[dict[str, Any]], None] | None = None,
+) -> Run:
     """Train a classifier on `source`, evaluate it on its test part once, fill the run folder.
+
+    With `resume` a run that was interrupted in `out` is gone on with. `events` is told of every
+    epoch, as in history.jsonl.
 
     Raises DataError for blocking issues (all of them in the message), ModelError for a missing
     backbone, UsageError for a run folder in use.
@@ -68,145 +65,103 @@ def train_run(source: str | Path, config: TrainConfig, out: Path, progress: Prog
     dataset = scan(source, cache / "sources")
     stop_if_blocked(check_listing(dataset), dataset.source)
     backbone = (
-        scratch(config.image_size)
-        if config.model == SCRATCH
-        else find_backbone(config.model, cache)
+        scratch(config.model, config.image_size)
+        if config.model in SCRATCH
+        else resized(find_backbone(config.model, cache), config.image_size)
     )
-    run = new_run(out)
+    run = new_run(out, resume)
     config = resolved(config, backbone)
+    plan, frozen = make_plan(config, backbone, dataset, cache, progress)
+    plan = changed(plan, events=events)
     clock = time.perf_counter()
-    prepared = prepare(dataset, backbone, config, cache, progress)
+    prepared = prepare(dataset, frozen, config, progress)
     seconds = {"decode_and_backbone": time.perf_counter() - clock}
     _write_data(run, prepared)
-    _write_config(run, source, config, prepared, started)
 
     clock = time.perf_counter()
-    classifier, history = learn(prepared, backbone, config, run, progress)
+    job = Job(prepared, plan, config, run, progress, resume)
+    classifier = learn(job)
     seconds["fit"] = time.perf_counter() - clock
-    classifier.save(run)
+    for note in job.notes:
+        progress.say(note)
+    _write_config(run, source, config, job, started)
+    classifier.temperature = fit_temperature(
+        np.log(probabilities_of(classifier, job, "val")), job.labels("val")
+    )
+    classifier.save(run, trained_parameters(job, classifier))
 
-    metrics = evaluate_test(classifier, prepared, run)
+    metrics = evaluate_test(classifier, job)
     seconds["total"] = time.perf_counter() - began
+    kept = [line for line in job.history if line["stage"] == stage_of(job, classifier)]
     metrics |= {
         "temperature": classifier.temperature,
-        "epochs": len(history),
-        "best_epoch": min(history, key=lambda e: e.val_loss).epoch,
+        "epochs": len(job.history),
+        "best_epoch": min(kept, key=lambda line: line["val_loss"])["epoch"],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     write_json(run / "metrics.json", metrics)
     trim(cache, limit)
-    (run / ENCODER_PART).unlink(missing_ok=True)
+    for hidden in run.glob(".*.safetensors"):
+        hidden.unlink()
     return Run(run, metrics, {example.path: example.file for example in prepared.examples})
 
 
 def resolved(config: TrainConfig, backbone: Backbone) -> TrainConfig:
     """The config with the defaults that depend on the kind of training filled in."""
-    defaults = FROM_PIXELS if backbone.weights is None else FROZEN
+    defaults = defaults_for(config, backbone)
     return changed(
         config,
         **{name: value for name, value in defaults.items() if getattr(config, name) is None},
     )
 
 
-def learn(
-    prepared: Prepared, backbone: Backbone, config: TrainConfig, run: Path, progress: Progress
-) -> tuple[Classifier, list[Epoch]]:
-    """Fit the head (or the whole of base_cnn) on train, early stopping and temperature on val."""
-    classes = prepared.classes
-    views = [prepared.activations("train", view) for view in range(config.views or 1)]
-    train_labels = prepared.labels[prepared.rows("train")]
-    val_view, val_labels = prepared.activations("val"), prepared.labels[prepared.rows("val")]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        head = Head(
-            backbone.features,
-            len(classes),
-            config.hidden if backbone.weights is not None else 0,
-            config.dropout_in,
-            config.dropout_hidden,
-        )
-        model: nn.Module = head
-        if backbone.weights is None:
-            encoder = backbone.build()
-            model = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
-    if backbone.weights is not None:
-        head.standardise(*statistics(views[0]))
-
-    batch = batch_size(config.batch_size, len(train_labels))
-    epochs = config.epochs or 1
-    progress.start("fitting", epochs)
-    with (run / "history.jsonl").open("w", encoding="utf-8") as lines:
-
-        def on_epoch(epoch: Epoch) -> None:
-            fields = {name: getattr(epoch, name) for name in Epoch.__slots__}
-            lines.write(json.dumps(fields) + "\n")
-            lines.flush()
-            progress.advance(
-                epoch.epoch, f"val accuracy {epoch.val_accuracy:.1%}, loss {epoch.val_loss:.3f}"
-            )
-
-        history = fit(
-            model,
-            lambda epoch: shuffled(views, train_labels, batch, config.seed, epoch),
-            steps_of(len(train_labels), batch),
-            lambda: in_order(val_view, val_labels),
-            FitSettings(
-                epochs=epochs,
-                learning_rate=config.learning_rate or 1e-3,
-                weight_decay=config.weight_decay,
-                label_smoothing=config.label_smoothing,
-                patience=config.patience,
-                seed=config.seed,
-            ),
-            on_epoch,
-        )
-    progress.finish()
-    frozen = backbone.weights is not None
-    if not frozen:
-        backbone = trained(backbone, encoder.body, run)
-    engine = prepared.frozen.engine or LazyEngine(backbone.build, config.engine)
-    classifier = Classifier(backbone, head.cpu(), classes, frozen=frozen, engine=engine)
-    val_logits = classifier.logits(features_of(classifier, prepared, "val"))
-    classifier.temperature = fit_temperature(val_logits, val_labels)
-    return classifier, history
+def stage_of(job: Job, classifier: Classifier) -> str:
+    """The name of the stage whose weights were kept."""
+    if not job.plan.cut:
+        return "fit"
+    return "probe" if classifier.frozen else "fine-tune"
 
 
-def features_of(classifier: Classifier, prepared: Prepared, part: str) -> NDArray[np.float16]:
-    """The encoder's features of a part, (n, D), as predict computes them from the same files.
-
-    A frozen encoder's are those in the cache, which are what `predict` would compute again, bit
-    for bit. A trained one's are computed now, from the cached pixels.
-    """
-    activations = prepared.activations(part)
+def trained_parameters(job: Job, classifier: Classifier) -> int:
+    """How many parameters of the classifier were trained."""
+    head = sum(p.numel() for p in classifier.head.parameters())
     if classifier.frozen:
-        return activations[np.arange(len(activations))]
-    blocks = (
-        (None, activations[np.arange(i, min(i + BATCH, len(activations)))])
-        for i in range(0, len(activations), BATCH)
-    )
-    return np.concatenate([f for _, f in infer_float16(classifier.engine, blocks)])
+        return head
+    return head + (job.plan.cut.parameters[0] if job.plan.cut else classifier.backbone.parameters)
 
 
-def batch_size(most: int, pictures: int) -> int:
-    """The batch: a power of two that gives about STEPS_AN_EPOCH steps, 16 to `most`."""
-    wanted = 2 ** int(np.log2(max(1, pictures / STEPS_AN_EPOCH)))
-    return int(min(most, max(SMALLEST_BATCH, wanted)))
+def probabilities_of(classifier: Classifier, job: Job, part: str) -> NDArray[np.float64]:
+    """(n, K) probabilities for a part's pictures, as predict computes them from the same files.
 
-
-def trained(backbone: Backbone, body: nn.Module, run: Path) -> Backbone:
-    """base_cnn with the weights that it has now; they lie in the run until the model is saved."""
-    state = save({k: v.cpu().contiguous() for k, v in body.state_dict().items()})
-    weights = run / ENCODER_PART
-    weights.write_bytes(state)
-    digest = hashlib.sha256(state + json.dumps(backbone.to_json()).encode()).hexdigest()
-    return changed(backbone, digest=digest, weights=weights)
+    A frozen encoder's features are those in the cache, which are what predict would compute
+    again, bit for bit. A trained one reads the files.
+    """
+    prepared = job.prepared
+    if classifier.frozen and prepared.frozen.engine is classifier.engine:
+        features = prepared.activations(part)
+        answers = classifier.probabilities(features[np.arange(len(features))])
+        close = classifier.close_calls(answers)
+        if close:
+            exact = exact_features(classifier, prepared, part, close)
+            answers[close] = classifier.probabilities(exact)
+        return answers
+    files = prepared.files(part)
+    job.progress.start(f"predicting {part}", len(files))
+    rows = []
+    for item, probabilities in classifier.predict_files(files):
+        if probabilities is None:
+            raise DataError(f"{item.loaded.file}: changed while it was in use")
+        rows.append(probabilities)
+        job.progress.advance(len(rows))
+    job.progress.finish()
+    return np.stack(rows)
 
 
 def exact_features(
-    classifier: Classifier, prepared: Prepared, rows: list[int]
+    classifier: Classifier, prepared: Prepared, part: str, rows: list[int]
 ) -> NDArray[np.float16]:
-    """Features in float32, (len(rows), D), of these rows of the test part; cached too."""
-    chosen = prepared.rows("test")[rows]
+    """Features in float32, (len(rows), D), of these rows of a part; cached too."""
+    chosen = prepared.rows(part)[rows]
     exact = Frozen(cache_folder(), classifier.backbone, classifier.exact, views=1, flip=False)
     exact.compute(
         [prepared.examples[i].file for i in chosen],
@@ -218,23 +173,21 @@ def exact_features(
     return view[np.arange(len(view))]
 
 
-def evaluate_test(classifier: Classifier, prepared: Prepared, run: Path) -> dict[str, Any]:
+def evaluate_test(classifier: Classifier, job: Job) -> dict[str, Any]:
     """Predict the test part, write predictions.csv, and make the metrics from that file alone."""
+    prepared = job.prepared
     examples = [prepared.examples[i] for i in prepared.rows("test")]
-    answers = classifier.probabilities(features_of(classifier, prepared, "test"))
-    close = classifier.close_calls(answers)
-    if close:
-        answers[close] = classifier.probabilities(exact_features(classifier, prepared, close))
+    answers = probabilities_of(classifier, job, "test")
     write_predictions(
-        run / "predictions.csv",
+        job.run / "predictions.csv",
         classifier.classes,
         (
             (example.path, example.label, values)
             for example, values in zip(examples, answers, strict=True)
         ),
     )
-    _, labels, probabilities, classes = read_predictions(run / "predictions.csv")
-    counts = np.bincount(prepared.labels[prepared.rows("train")], minlength=len(classes))
+    _, labels, probabilities, classes = read_predictions(job.run / "predictions.csv")
+    counts = np.bincount(job.labels("train"), minlength=len(classes))
     return evaluate(probabilities, labels, classes, majority=classes[int(counts.argmax())])
 
 
@@ -249,9 +202,9 @@ def _write_data(run: Path, prepared: Prepared) -> None:
 
 
 def _write_config(
-    run: Path, source: str | Path, config: TrainConfig, prepared: Prepared, started: datetime
+    run: Path, source: str | Path, config: TrainConfig, job: Job, started: datetime
 ) -> None:
-    engine = prepared.frozen.engine
+    engine = job.prepared.frozen.engine
     names = ("graft", "torch", "timm", "openvino", "pillow", "numpy")
     versions = {name: version(name) for name in names} | {"python": sys.version.split()[0]}
     write_json(
@@ -259,7 +212,7 @@ def _write_config(
         {
             "source": str(source),
             "settings": config.to_json(),
-            "notes": list(prepared.notes),
+            "notes": [*job.prepared.notes, *job.notes],
             "graft": version("graft"),
             "versions": versions,
             "device": str(device()),

@@ -8,6 +8,7 @@ it. A run whose features are all cached then needs neither timm nor the network 
 import hashlib
 import json
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from graft.data.decode import Preprocess
-from graft.errors import ModelError
+from graft.errors import ModelError, UsageError
 from graft.files import replacing
 from graft.models.encoder import Encoder
-from graft.models.scratch import BaseCNN
+from graft.models.scratch import SCRATCH
 
 LOCAL = "local-dir:"
-SCRATCH = "base_cnn"
 SCRATCH_SIZE = 64
 # Part of every key: raise it when the code changes what an encoder computes.
-ENCODER_FORMAT = 2
+ENCODER_FORMAT = 3
 
 _HALF = (0.5, 0.5, 0.5)
 
@@ -64,11 +64,14 @@ class Backbone:
         """The body's weights: all of a card, the `encoder.` part of a run's model."""
         if self.weights is None:
             raise ModelError(f"{self.name} has no weights yet: it is trained from scratch")
-        return {
+        stored = load_file(self.weights)
+        # A card holds the body alone, and a body may have a head of its own.
+        own = {
             key.removeprefix("encoder."): value
-            for key, value in load_file(self.weights).items()
-            if not key.startswith("head.")
+            for key, value in stored.items()
+            if key.startswith("encoder.")
         }
+        return own or stored
 
     def to_json(self) -> dict[str, Any]:
         """As stored in cards and in model.json."""
@@ -84,8 +87,8 @@ class Backbone:
 
 def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
     """An untrained network without classifier; ModelError if timm knows none of that name."""
-    if architecture == SCRATCH:
-        return BaseCNN()
+    if architecture in SCRATCH:
+        return SCRATCH[architecture]()
     import timm
 
     if architecture not in timm.list_models():
@@ -106,13 +109,13 @@ def _did_you_mean(name: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def scratch(image_size: int | None = None) -> Backbone:
-    """base_cnn with fresh weights, at `image_size` pixels (default 64) a side."""
+def scratch(name: str = "base_cnn", image_size: int | None = None) -> Backbone:
+    """A network with fresh weights, at `image_size` pixels (default 64) a side."""
     size = image_size or SCRATCH_SIZE
-    body = BaseCNN()
+    body = SCRATCH[name]()
     return Backbone(
-        name=SCRATCH,
-        architecture=SCRATCH,
+        name=name,
+        architecture=name,
         arguments={},
         preprocess=Preprocess(size, size, _HALF, _HALF),
         taps=False,
@@ -121,6 +124,27 @@ def scratch(image_size: int | None = None) -> Backbone:
         digest="",
         source="trained from scratch",
     )
+
+
+def resized(backbone: Backbone, image_size: int | None) -> Backbone:
+    """The backbone, fed pictures of another size.
+
+    Raises UsageError for a network that takes one size only.
+    """
+    if image_size is None or image_size == backbone.preprocess.height:
+        return backbone
+    preprocess = changed(backbone.preprocess, height=image_size, width=image_size)
+    digest = hashlib.sha256(f"{backbone.digest} at {image_size}".encode()).hexdigest()
+    other = changed(backbone, preprocess=preprocess, digest=digest)
+    try:
+        with torch.inference_mode():
+            other.build()(torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"{backbone.name} takes pictures of {backbone.preprocess.height} pixels a side, not "
+            f"{image_size}"
+        ) from error
+    return other
 
 
 def find_backbone(name: str, cache: Path) -> Backbone:

@@ -134,14 +134,16 @@ class Classifier:
             else:
                 yield self._prediction(str(item.loaded.file), probabilities)
 
-    def save(self, run: Path) -> None:
-        """Write model.safetensors, then model.json, each all or nothing."""
+    def save(self, run: Path, trained: int) -> None:
+        """Write model.safetensors, then model.json, each all or nothing.
+
+        `trained` is the number of parameters that were trained.
+        """
         state = {f"encoder.{key}": value for key, value in self.backbone.state().items()}
         state |= {f"head.{key}": value for key, value in self.head.state_dict().items()}
         with replacing(run / "model.safetensors") as beside:
             save_file({k: v.contiguous() for k, v in state.items()}, beside)
-        trained = sum(p.numel() for p in self.head.parameters())
-        total = self.backbone.parameters + trained
+        total = self.backbone.parameters + sum(p.numel() for p in self.head.parameters())
         write_json(
             run / "model.json",
             {
@@ -152,7 +154,7 @@ class Classifier:
                 "preprocess": self.backbone.preprocess.to_json(),
                 "temperature": self.temperature,
                 "frozen": self.frozen,
-                "parameters": {"total": total, "trained": trained if self.frozen else total},
+                "parameters": {"total": total, "trained": trained},
             },
         )
 

@@ -31,17 +31,30 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(preprocess.std) * 255, persistent=False)
         self._maps: list[Tensor] = []
         self._channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
-        if taps:
-            for stage in stages(body):
-                stage.register_forward_hook(self._keep)
+        self.tapped: list[nn.Module] = []
+        self._hooks: list[Any] = []
+        self.tap(stages(body) if taps else [])
+
+    def tap(self, modules: list[nn.Module]) -> None:
+        """Take the features from these modules' outputs; from none: the final features."""
+        for hook in self._hooks:
+            hook.remove()
+        self.tapped = modules
+        self._hooks = [module.register_forward_hook(self._keep) for module in modules]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features of a batch of pixels."""
-        self._maps.clear()
+        return self.features(self.normalised(pixels))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, 3) pixels to (N, 3, H, W) float32, as the body takes them."""
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
-        x = (pixels.float() - mean) / std
         # A view, not a copy: channels last is how the pixels lie in memory already.
-        x = x.permute(0, 3, 1, 2)
+        return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features of what the body takes: (N, 3, H, W) normalised, or what a cut hands over."""
+        self._maps.clear()
         x = self.body.forward_features(x)
         if not self._maps:
             final: Tensor = self.body.forward_head(x, pre_logits=True)
@@ -58,15 +71,19 @@ def stages(body: nn.Module) -> list[nn.Module]:
     """The stages of a network in order, as timm's families name them.
 
     MobileNet, EfficientNet and base_cnn: `blocks`; ResNet: layer1..4; ConvNeXt and others:
-    `stages`; Swin: `layers`; ViT, DeiT, DINOv2: the last four of `blocks`. A family that keeps
-    its stages elsewhere (VGG, Inception) gives none, and its final features stand alone.
+    `stages`; Swin: `layers`; ViT, DeiT, DINOv2: the last four of `blocks`; VGG: the poolings that
+    end its stages; Inception v3: the last block of each resolution. A family that keeps its
+    stages elsewhere gives none, and its final features stand alone.
     """
     for name in ("stages", "layers", "blocks"):
         found = getattr(body, name, None)
         if isinstance(found, nn.Sequential | nn.ModuleList):
             transformer = name == "blocks" and hasattr(body, "cls_token")
             return list(found)[-LAST_BLOCKS:] if transformer else list(found)
-    return [getattr(body, f"layer{i}") for i in range(1, 5) if hasattr(body, f"layer{i}")]
+    if isinstance(convolutions := getattr(body, "features", None), nn.Sequential):
+        return [module for module in convolutions if isinstance(module, nn.MaxPool2d)]
+    names = (*(f"layer{i}" for i in range(1, 5)), "Mixed_5d", "Mixed_6e", "Mixed_7c")
+    return [getattr(body, name) for name in names if hasattr(body, name)]
 
 
 def pooled(x: Tensor, channels_last: bool = False) -> Tensor:

@@ -1,0 +1,321 @@
+"""What is trained, stage by stage: a head on frozen features (the probe), then with `unfreeze`
+the last blocks below it too; or a whole network from pixels.
+
+Probe first, then fine-tune from it (LP-FT: Kumar et al. 2022, arXiv:2202.10054): a random head
+would send noise back into weights that took days to learn.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import nn
+
+from graft.config import TrainConfig
+from graft.files import replacing
+from graft.learning.batches import (
+    blocks_of,
+    in_order,
+    jittered,
+    shuffled,
+    statistics,
+    steps_of,
+    streamed,
+    turns,
+)
+from graft.learning.fit import Batches, Epoch, FitSettings, Resumable, fit, logits_of
+from graft.learning.optimiser import Group
+from graft.learning.plan import Plan
+from graft.learning.prepare import Prepared
+from graft.models.backbone import Backbone
+from graft.models.classifier import Classifier
+from graft.models.cut import Suffix
+from graft.models.engine import LazyEngine
+from graft.models.head import Head
+from graft.progress import Progress
+
+# Small sets take smaller steps, so that an epoch has several.
+STEPS_AN_EPOCH = 8
+SMALLEST_BATCH = 16
+# Where the weights of a trained network lie until model.safetensors is written.
+ENCODER_PART = ".encoder.safetensors"
+# The fine-tuned network replaces the probe if its mean loss on val is lower by this many
+# standard errors of the paired difference.
+NOISE = 1.0
+
+
+@dataclass
+class Job:
+    """What the stages of a run share."""
+
+    prepared: Prepared
+    plan: Plan
+    config: TrainConfig
+    run: Path
+    progress: Progress
+    resume: bool
+    history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone that is trained, or stays frozen."""
+        return self.prepared.frozen.backbone
+
+    def labels(self, part: str) -> NDArray[np.int64]:
+        """The class numbers of a part, (n,)."""
+        return self.prepared.labels[self.prepared.rows(part)]
+
+
+def learn(job: Job) -> Classifier:
+    """Fit what the plan says on train; early stopping and all choices by val."""
+    if job.backbone.weights is None:
+        return _from_pixels(job)
+    head = _probe(job)
+    frozen = Classifier(
+        job.backbone,
+        head.cpu(),
+        job.prepared.classes,
+        engine=job.plan.frozen_engine(job.backbone, job.config.engine),
+    )
+    return _tuned(job, frozen) if job.plan.cut else frozen
+
+
+def _probe(job: Job) -> Head:
+    prepared, config = job.prepared, job.config
+    views = [prepared.features("train", view) for view in range(prepared.frozen.views)]
+    labels, val_labels = job.labels("train"), job.labels("val")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        head = Head(
+            job.backbone.features,
+            len(prepared.classes),
+            config.hidden,
+            config.dropout_in,
+            config.dropout_hidden,
+        )
+    head.standardise(*statistics(views[0]))
+    val = prepared.features("val")
+    batch = batch_size(config.batch_size, len(labels))
+    settings = job.plan.probe
+    _fit(
+        job,
+        "probe" if job.plan.cut else "fit",
+        head,
+        lambda epoch, start: shuffled(views, labels, batch, config.seed, epoch, start),
+        steps_of(len(labels), batch),
+        lambda: in_order(val, val_labels),
+        settings,
+    )
+    return head
+
+
+def _from_pixels(job: Job) -> Classifier:
+    prepared, config, backbone = job.prepared, job.config, job.backbone
+    labels, val_labels = job.labels("train"), job.labels("val")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        head = Head(
+            backbone.features, len(prepared.classes), 0, config.dropout_in, config.dropout_hidden
+        )
+        encoder = backbone.build()
+    plain = prepared.activations("train")
+    body: Any = encoder.body
+    if hasattr(body, "whiten"):
+        sample = np.random.default_rng(config.seed).permutation(len(plain))[: body.WHITEN]
+        body.whiten(encoder.normalised(torch.from_numpy(plain[np.sort(sample)])))
+    model = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
+    views = [prepared.activations("train", view) for view in range(prepared.frozen.views)]
+    val = prepared.activations("val")
+    batch = batch_size(config.batch_size, len(labels))
+
+    def train(epoch: int, start: int) -> Batches:
+        if job.plan.shift:
+            return jittered(
+                plain,
+                labels,
+                batch,
+                config.seed,
+                epoch,
+                start,
+                shift=job.plan.shift,
+                flip=config.flip,
+            )
+        return shuffled(views, labels, batch, config.seed, epoch, start)
+
+    _fit(
+        job,
+        "fit",
+        model,
+        train,
+        steps_of(len(labels), batch),
+        lambda: in_order(val, val_labels),
+        job.plan.main,
+    )
+    trained = with_weights(backbone, encoder.body.state_dict(), job.run)
+    engine = LazyEngine(trained.build, config.engine)
+    return Classifier(trained, head.cpu(), prepared.classes, frozen=False, engine=engine)
+
+
+def _tuned(job: Job, frozen: Classifier) -> Classifier:
+    prepared, config, plan = job.prepared, job.config, job.plan
+    if plan.cut is None:
+        return frozen
+    labels, val_labels = job.labels("train"), job.labels("val")
+    encoder = job.backbone.build()
+    suffix = Suffix(encoder, plan.cut.unit, plan.shape)
+    head = copy.deepcopy(frozen.head)
+    model = nn.Sequential(suffix, head).to(memory_format=torch.channels_last)
+    batch = min(plan.batch, batch_size(config.batch_size, len(labels)))
+
+    if plan.cached:
+        views = [prepared.activations("train", view) for view in range(prepared.frozen.views)]
+        val_view = prepared.activations("val")
+
+        def train(epoch: int, start: int) -> Batches:
+            return shuffled(views, labels, batch, config.seed, epoch, start)
+
+        def val() -> Batches:
+            return in_order(val_view, val_labels)
+    else:
+        files, val_files = prepared.files("train"), prepared.files("val")
+        preprocess = job.backbone.preprocess
+
+        def train(epoch: int, start: int) -> Batches:
+            rows = turns(len(labels), batch, config.seed, epoch)[start:]
+            return streamed(files, labels, rows, preprocess, epoch, config.flip, plan.prefix_engine)
+
+        def val() -> Batches:
+            rows = blocks_of(len(val_labels), encoder.input_shape)
+            return streamed(
+                val_files, val_labels, rows, preprocess, 0, config.flip, plan.prefix_engine
+            )
+
+    before, _ = logits_of(model, val())
+    _fit(
+        job,
+        "fine-tune",
+        model,
+        train,
+        steps_of(len(labels), batch),
+        val,
+        plan.main,
+        [
+            Group(list(suffix.parameters()), config.backbone_rate),
+            Group(list(head.parameters())),
+        ],
+    )
+    after, _ = logits_of(model, val())
+    gain, noise = paired_gain(before, after, val_labels)
+    # How it is said in the report, too.
+    found = f"the mean loss on {len(val_labels)} validation pictures fell by {gain:.3f}"
+    if gain <= NOISE * noise:
+        job.notes.append(
+            f"fine-tuning was tried and not kept: {found}, which is within its noise "
+            f"(standard error {noise:.3f}); the frozen network with its head stays"
+        )
+        return frozen
+    job.notes.append(f"fine-tuning was kept: {found} (standard error {noise:.3f})")
+    trained = with_weights(job.backbone, suffix.state(), job.run)
+    engine = LazyEngine(trained.build, config.engine)
+    return Classifier(trained, head.cpu(), prepared.classes, frozen=False, engine=engine)
+
+
+def paired_gain(
+    before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]
+) -> tuple[float, float]:
+    """How much lower the mean cross-entropy of logits (n, K) became, in nats, and the standard
+    error of that difference over the same n pictures.
+    """
+    losses = []
+    for logits in (before, after):
+        scores = torch.log_softmax(torch.from_numpy(logits).double(), 1).numpy()
+        losses.append(-scores[np.arange(len(labels)), labels])
+    difference = losses[0] - losses[1]
+    return float(difference.mean()), float(difference.std() / max(1, len(labels)) ** 0.5)
+
+
+def _fit(
+    job: Job,
+    stage: str,
+    model: nn.Module,
+    train: Callable[[int, int], Batches],
+    steps: int,
+    val: Callable[[], Batches],
+    settings: FitSettings,
+    groups: Sequence[Group] | None = None,
+) -> list[Epoch]:
+    progress = job.progress
+    earlier = len(job.history)
+    progress.start(
+        {"fit": "fitting", "probe": "fitting the head"}.get(stage, "fine-tuning"),
+        settings.epochs * steps,
+    )
+    news = ""
+
+    def on_epoch(epoch: Epoch) -> None:
+        nonlocal news
+        line = {"stage": stage, **asdict(epoch)}
+        line["epoch"] += earlier
+        job.history.append(line)
+        news = (
+            f"epoch {epoch.epoch}: val accuracy {epoch.val_accuracy:.1%}, loss {epoch.val_loss:.3f}"
+        )
+        with (job.run / "history.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(line) + "\n")
+        if job.plan.events:
+            job.plan.events(line)
+
+    def on_step(step: int, loss: float) -> None:
+        progress.advance(step, news or f"loss {loss:.3f}")
+
+    described = [job.config.to_json(), stage, _data_identity(job.prepared), job.backbone.digest]
+    history = fit(
+        model,
+        train,
+        steps,
+        val,
+        settings,
+        on_epoch,
+        on_step,
+        groups,
+        Resumable(job.run / f".{stage}.safetensors", json.dumps(described), job.resume),
+    )
+    progress.finish()
+    return history
+
+
+def _data_identity(prepared: Prepared) -> str:
+    key = hashlib.sha256()
+    for digest, part, label in zip(prepared.digests, prepared.parts, prepared.labels, strict=True):
+        key.update(digest + f"{part} {label};".encode())
+    return key.hexdigest()
+
+
+def batch_size(most: int, pictures: int) -> int:
+    """The batch: a power of two that gives about STEPS_AN_EPOCH steps, 16 to `most`."""
+    wanted = 2 ** int(np.log2(max(1, pictures / STEPS_AN_EPOCH)))
+    return int(min(most, max(SMALLEST_BATCH, wanted)))
+
+
+def with_weights(backbone: Backbone, state: dict[str, torch.Tensor], run: Path) -> Backbone:
+    """The backbone with these weights in place of its own, where the state has them; they lie in
+    the run until the model is saved.
+    """
+    whole = backbone.state() if backbone.weights is not None else {}
+    whole |= {key: value.cpu().contiguous() for key, value in state.items()}
+    data = save(whole)
+    weights = run / ENCODER_PART
+    with replacing(weights) as beside:
+        beside.write_bytes(data)
+    digest = hashlib.sha256(data + json.dumps(backbone.to_json()).encode()).hexdigest()
+    return changed(backbone, digest=digest, weights=weights)

@@ -1,0 +1,138 @@
+"""What a run will train and how, decided before the pictures are read."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graft.config import TrainConfig
+from graft.data.dataset import Dataset
+from graft.learning.cache import cache_limit
+from graft.learning.fit import FitSettings
+from graft.learning.frozen import Frozen
+from graft.models.backbone import Backbone
+from graft.models.cut import Cut, cut, find_cut, shape_at
+from graft.models.engine import LazyEngine
+from graft.progress import Progress
+
+# Measured in docs/recipes.md.
+FROZEN: dict[str, Any] = {"epochs": 20, "views": 3, "learning_rate": 2e-3}
+FROM_PIXELS: dict[str, Any] = {"epochs": 40, "views": 5, "learning_rate": 3e-3}
+TUNED: dict[str, Any] = {"epochs": 10, "views": 5, "learning_rate": 5e-4}
+TUNED_WHOLE: dict[str, Any] = {"epochs": 5, "views": 3, "learning_rate": 2e-4}
+TUNED_BATCH = 64
+WHOLE_BATCH = 32
+# The share of free disk that a cache may take.
+DISK_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a run and their settings.
+
+    `cut` is None when the encoder stays frozen or trains from pixels. `shape` is that of an
+    activation at the cut; `cached` says whether activations are kept on disk or computed again
+    in every epoch, by `prefix_engine`.
+    """
+
+    probe: FitSettings
+    main: FitSettings
+    batch: int
+    cut: Cut | None = None
+    shape: tuple[int, ...] = ()
+    cached: bool = False
+    prefix_engine: LazyEngine | None = None
+    shift: int = 0
+    events: Callable[[dict[str, Any]], None] | None = None
+    _engine: LazyEngine | None = None
+
+    def frozen_engine(self, backbone: Backbone, wanted: str) -> LazyEngine:
+        """What runs the whole frozen encoder."""
+        return self._engine or LazyEngine(backbone.build, wanted)
+
+
+def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
+    """The settings that depend on the kind of training."""
+    if backbone.weights is None:
+        return FROM_PIXELS
+    if config.unfreeze == "none":
+        return FROZEN
+    return TUNED_WHOLE if config.unfreeze == "all" else TUNED
+
+
+def make_plan(
+    config: TrainConfig, backbone: Backbone, dataset: Dataset, cache: Path, progress: Progress
+) -> tuple[Plan, Frozen]:
+    """The plan of a run and the store of what it computes once.
+
+    Raises ModelError or UsageError for an `unfreeze` that the backbone cannot follow.
+    """
+    common: dict[str, Any] = {
+        "weight_decay": config.weight_decay,
+        "label_smoothing": config.label_smoothing,
+        "patience": config.patience,
+        "seed": config.seed,
+    }
+    main = FitSettings(
+        epochs=config.epochs or 1,
+        learning_rate=config.learning_rate or 1e-3,
+        optimiser=config.optimiser,
+        schedule=config.schedule,
+        warm_up=config.warm_up,
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+        averaging=config.averaging,
+        **common,
+    )
+    views = config.views or 1
+    if backbone.weights is None:
+        shift = _shift(config, backbone)
+        frozen = Frozen(cache, backbone, None, 1 if shift else views, config.flip)
+        return Plan(main, main, config.batch_size, shift=shift), frozen
+    engine = LazyEngine(backbone.build, config.engine)
+    if config.unfreeze == "none":
+        return Plan(main, main, config.batch_size, _engine=engine), Frozen(
+            cache, backbone, engine, views, config.flip
+        )
+    probe = FitSettings(epochs=FROZEN["epochs"], learning_rate=FROZEN["learning_rate"], **common)
+    encoder = backbone.build()
+    found = find_cut(encoder, config.unfreeze)
+    progress.say(f"trained: {found.described()}")
+    if found.unit is None:
+        plan = Plan(probe, main, WHOLE_BATCH, found, _engine=engine)
+        return plan, Frozen(cache, backbone, engine, views, config.flip)
+    unit, shape = found.unit, shape_at(encoder, found.unit)
+    prefix = LazyEngine(lambda: cut(backbone, unit)[0], config.engine)  # type: ignore[arg-type,return-value]
+    size = int(np.prod(shape))
+    pictures = len(dataset.examples)
+    # Training pictures in every view, about 70 % of all, the others in one.
+    wanted = int(pictures * (0.7 * views + 0.3)) * 2 * (size + backbone.features)
+    free = int(shutil.disk_usage(_existing(cache)).free * DISK_SHARE)
+    cached = wanted <= min(cache_limit(), free)
+    progress.say(
+        f"activations before {unit}: about {wanted / 1e9:.2f} GB for {pictures:,} pictures, "
+        + ("kept in the cache" if cached else "more than the cache may take: computed every epoch")
+    )
+    plan = Plan(probe, main, TUNED_BATCH, found, shape, cached, prefix, _engine=engine)
+    if not cached:
+        return plan, Frozen(cache, backbone, engine, views, config.flip)
+    return plan, Frozen(cache, backbone, prefix, views, config.flip, unit, size)
+
+
+def _shift(config: TrainConfig, backbone: Backbone) -> int:
+    # Pictures of a few pixels are moved about as they lie in memory, anew in every epoch; cutting
+    # crops out of the file pays for larger ones.
+    return (
+        0
+        if backbone.preprocess.height > 32 or config.views == 1
+        else backbone.preprocess.height // 8
+    )
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder

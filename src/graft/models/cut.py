@@ -1,0 +1,305 @@
+"""Cut an encoder in two: a frozen prefix, computed once a view, and a suffix that is trained.
+
+Any body whose `forward_features` hands a tensor from module to module can be cut before one of
+them. The suffix is a copy of the body in which everything before the cut lets its input through;
+its weights keep their names, so that a trained suffix is put back by name.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graft.config import parse_unfreeze
+from graft.errors import ModelError
+from graft.models.backbone import Backbone
+from graft.models.encoder import Encoder, stages
+
+Units = list[tuple[str, nn.Module]]
+
+# Below this share of layers, rounding to the whole network is no rounding.
+MOST_ROUNDED = 0.75
+# A suffix that was cut rightly repeats the whole network's features but for rounding.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where an encoder is cut: before `unit`, a module's dotted name; None: before everything.
+
+    `blocks` are the trained modules' names, in order; `layers` (convolutions and linear layers)
+    and `parameters` are pairs: of the trained part, and of the whole encoder.
+    """
+
+    unit: str | None
+    blocks: tuple[str, ...]
+    layers: tuple[int, int]
+    parameters: tuple[int, int]
+
+    def described(self) -> str:
+        """One line for people."""
+        first, last = self.blocks[0], self.blocks[-1]
+        where = first if first == last else f"{first} to {last}"
+        (layers, all_layers), (parameters, all_parameters) = self.layers, self.parameters
+        return (
+            f"{where}: {layers} of {all_layers} layers ({layers / all_layers:.0%}), "
+            f"{parameters:,} of {all_parameters:,} parameters ({parameters / all_parameters:.0%})"
+        )
+
+
+def find_cut(encoder: Encoder, unfreeze: str) -> Cut:
+    """The cut that trains the last share or the last stages of an encoder.
+
+    `unfreeze` is "all", a percentage of the layers such as "20%" (rounded to the nearest block,
+    at least one), or a number of stages such as "2". Layers are convolutions and linear layers
+    that the features depend on.
+
+    Raises ModelError for a body that cannot be cut there.
+    """
+    units = chain(encoder)
+    weighty = [(name, module) for name, module in units if layers_of(module)]
+    counts = [layers_of(module) for _, module in weighty]
+    kind, amount = parse_unfreeze(unfreeze)
+    if kind == "all":
+        first = 0
+    elif kind == "share":
+        first = min(
+            range(len(weighty)), key=lambda i: (abs(sum(counts[i:]) - amount * sum(counts)), i)
+        )
+    else:
+        first = _stage_start(encoder, int(amount), units, [name for name, _ in weighty])
+    if first == 0 and kind == "share" and amount < MOST_ROUNDED:
+        raise ModelError(
+            f"{type(encoder.body).__name__} has no block boundary near {unfreeze} of its layers; "
+            "use --unfreeze all or none"
+        )
+    blocks = tuple(name for name, _ in weighty[first:])
+    sizes = [sum(p.numel() for p in module.parameters()) for _, module in weighty]
+    return Cut(
+        None if first == 0 else blocks[0],
+        blocks,
+        (sum(counts[first:]), sum(counts)),
+        (sum(sizes[first:]), sum(sizes)),
+    )
+
+
+def _stage_start(encoder: Encoder, number: int, units: Units, names: list[str]) -> int:
+    found = stages(encoder.body)
+    if not found:
+        raise ModelError("this network's stages are not known; give a percentage, such as 20%")
+    if number > len(found):
+        return 0
+    inside = {name for name, _ in _units_in(found[-number], units)}
+    if number < len(found) and not inside.intersection(names):
+        # A stage known by its pooling alone begins where the one before it ends.
+        before = _units_in(found[-number - 1], units)[-1][0]
+        order = [name for name, _ in units]
+        return next(i for i, n in enumerate(names) if order.index(n) > order.index(before))
+    return next((i for i, name in enumerate(names) if name in inside), 0)
+
+
+def _units_in(stage: nn.Module, units: Units) -> Units:
+    within = {id(m) for m in stage.modules()}
+    return [(name, module) for name, module in units if id(module) in within]
+
+
+def layers_of(module: nn.Module) -> int:
+    """The convolutions and linear layers in a module."""
+    return sum(isinstance(m, nn.Conv2d | nn.Linear) for m in module.modules())
+
+
+def chain(encoder: Encoder, to_the_end: bool = False) -> Units:
+    """The modules that the features pass through, one after the other, by dotted name.
+
+    Found by watching one picture go through. With taps, what comes after the last stage adds
+    nothing to the features and is left out, unless `to_the_end`.
+
+    Raises ModelError where the modules are no chain.
+    """
+    body = encoder.body
+    order: Units = []
+    passed: list[tuple[Any, Any]] = []
+    hooks = []
+    for name, module in _candidates(body, ""):
+
+        def watch(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
+            order.append((name, module))
+            passed.append((inputs[0], output))
+
+        hooks.append(module.register_forward_hook(watch))
+    # Transformers add their position embedding between two modules: one known exception.
+    allowed = {1} if hasattr(body, "_pos_embed") else set()
+    try:
+        with torch.inference_mode():
+            encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    linked = all(passed[i][0] is passed[i - 1][1] or i in allowed for i in range(1, len(passed)))
+    if not linked or len({name for name, _ in order}) < len(order) or not order:
+        raise ModelError(
+            f"{type(body).__name__} cannot be trained in part: its modules do not follow one "
+            "another in a line; use --unfreeze all or none"
+        )
+    if encoder.tapped and not to_the_end:
+        last = _units_in(encoder.tapped[-1], order)[-1]
+        order = order[: order.index(last) + 1]
+    return order
+
+
+def _candidates(module: nn.Module, prefix: str) -> Units:
+    found = []
+    for name, child in module.named_children():
+        inside = isinstance(child, nn.Sequential | nn.ModuleList) or hasattr(child, "blocks")
+        if inside:
+            found += _candidates(child, f"{prefix}{name}.")
+        elif f"{prefix}{name}" not in AFTER_FEATURES:
+            found.append((f"{prefix}{name}", child))
+    return found
+
+
+# timm's names for what `forward_head` uses.
+AFTER_FEATURES = {
+    *("head", "fc", "classifier", "global_pool", "head_drop", "head_dist", "fc_norm"),
+    *("pre_logits", "norm_head", "act2", "flatten", "attn_pool", "AuxLogits"),
+}
+
+
+class Prefix(nn.Module):
+    """Pixels to rows: (N, H, W, 3) uint8 to (N, M + D): the activation at the cut, flattened,
+    and after it the features of the whole encoder as it was.
+    """
+
+    def __init__(self, encoder: Encoder, unit: str):
+        super().__init__()
+        self.encoder = encoder
+        self.input_shape = encoder.input_shape
+        self._caught: list[Tensor] = []
+        encoder.body.get_submodule(unit).register_forward_pre_hook(
+            lambda module, inputs: self._caught.append(inputs[0])
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Rows of a batch of pixels."""
+        self._caught.clear()
+        features = self.encoder(pixels)
+        activation = self._caught.pop()
+        return torch.cat([activation.flatten(1).float(), features], dim=1)
+
+
+class Suffix(nn.Module):
+    """What is trained: rows of a Prefix, (N, M + D), to features (N, D); with `unit` None the
+    whole encoder, from pixels (N, H, W, 3) uint8.
+
+    Takes the encoder over. `shape` is that of one activation at the cut. BatchNorm keeps its
+    statistics and dropout stays off unless `own_statistics` (a network trained from scratch).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        unit: str | None = None,
+        shape: tuple[int, ...] = (),
+        own_statistics: bool = False,
+    ):
+        super().__init__()
+        self.encoder, self.unit, self.shape = encoder, unit, shape
+        self.own_statistics = own_statistics
+        self.before = 0
+        if own_statistics:
+            return
+        units = chain(encoder)
+        used = [name for name, _ in units]
+        every = [name for name, _ in chain(encoder, to_the_end=True)]
+        # What comes after the last stage that the features are taken from is not worth its time.
+        unused = every[len(used) :]
+        if unit is not None:
+            unused += used[: used.index(unit)]
+            encoder.body.__dict__["_pos_embed"] = _unchanged
+            gone = set(unused)
+            own = [m for m in encoder.tapped if _units_in(m, units)[-1][0] not in gone]
+            width = _width(encoder)
+        for name in unused:
+            holder, _, last = name.rpartition(".")
+            setattr(encoder.body.get_submodule(holder), last, nn.Identity())
+        if unit is not None and encoder.tapped:
+            # Earlier stages' features come with the row; those of stages run here, be it in
+            # part, are computed.
+            encoder.tap(own)
+            with torch.inference_mode():
+                self.before = width - encoder.features(torch.zeros(1, *shape)).shape[1]
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Features of a batch of rows, or of pixels."""
+        if self.unit is None:
+            return torch.as_tensor(self.encoder(rows))
+        size = math.prod(self.shape)
+        activation = rows[:, :size].float().view(-1, *self.shape)
+        if activation.ndim == 4:
+            activation = activation.contiguous(memory_format=torch.channels_last)
+        features = self.encoder.features(activation)
+        return torch.cat([rows[:, size : size + self.before].float(), features], dim=1)
+
+    def train(self, mode: bool = True) -> "Suffix":
+        """Training mode, but for BatchNorm and dropout of a pretrained body."""
+        super().train(mode)
+        if mode and not self.own_statistics:
+            for module in self.modules():
+                if isinstance(module, STILL):
+                    module.eval()
+        return self
+
+    def state(self) -> dict[str, Tensor]:
+        """The trained weights and their buffers by name in the body."""
+        return dict(self.encoder.body.state_dict())
+
+
+STILL = (nn.modules.batchnorm._BatchNorm, nn.Dropout, nn.Dropout2d)
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def _width(encoder: Encoder) -> int:
+    with torch.inference_mode():
+        pixels = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
+        return int(encoder(pixels).shape[1])
+
+
+def shape_at(encoder: Encoder, unit: str) -> tuple[int, ...]:
+    """The shape of one picture's activation before a unit."""
+    caught: list[tuple[int, ...]] = []
+    hook = encoder.body.get_submodule(unit).register_forward_pre_hook(
+        lambda module, inputs: caught.append(tuple(inputs[0].shape[1:]))
+    )
+    try:
+        with torch.inference_mode():
+            encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
+    finally:
+        hook.remove()
+    return caught[0]
+
+
+def cut(backbone: Backbone, unit: str) -> tuple[Prefix, Suffix]:
+    """Both parts of a backbone, in inference mode.
+
+    Raises ModelError unless they add up to the whole.
+    """
+    encoder = backbone.build()
+    suffix = Suffix(backbone.build(), unit, shape_at(encoder, unit)).eval()
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, *encoder.input_shape)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    with torch.inference_mode():
+        whole = encoder(pixels)
+        prefix = Prefix(encoder, unit).eval()
+        again = suffix(prefix(pixels))
+    if not torch.allclose(again, whole, rtol=TOLERANCE, atol=TOLERANCE * float(whole.abs().max())):
+        raise ModelError(
+            f"{backbone.name} cannot be cut before {unit}: its two parts do not add up to the "
+            "whole; use --unfreeze all or none"
+        )
+    return prefix, suffix

@@ -1,0 +1,84 @@
+"""A run killed at any moment and resumed is the run that was not killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+GRAFT = str(Path(sys.executable).parent / "graft")
+SETTINGS = {
+    "pixels": ["--model", "base_cnn", "--image-size", "16", "--epochs", "5", "--averaging", "0.9"],
+    "fine-tune": ["--model", "SOURCE", "--unfreeze", "1", "--epochs", "4", "--mixup", "0.2"],
+}
+
+
+def environment():
+    # A checkpoint after every step, so that a kill finds every kind of them.
+    return os.environ | {"GRAFT_CHECKPOINT_SECONDS": "0"}
+
+
+def killed_after(command, wait):
+    """Run until `wait()` says so, then SIGKILL; whether it was still running."""
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    while process.poll() is None and not wait():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0), errors.decode()
+    return process.returncode != 0
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_run_killed_at_several_moments_ends_with_the_same_weights(
+    kind, make_digits, tmp_path, finished
+):
+    pictures = make_digits(tmp_path / "digits", each=60)
+    settings = [str(finished) if s == "SOURCE" else s for s in SETTINGS[kind]]
+    train = [GRAFT, "train", str(pictures), *settings, "--batch-size", "16", "--out"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run([*train, str(whole)], env=environment(), check=True, capture_output=True)
+    history = broken / "history.jsonl"
+
+    def lines():
+        return history.read_text().count("\n") if history.exists() else 0
+
+    checkpoints = []
+    moments = [
+        lambda: any(broken.glob(".*.safetensors")),
+        lambda: lines() >= 2,
+        lambda: lines() >= 4,
+    ]
+    kills = 0
+    for number, moment in enumerate(moments):
+        resume = ["--resume"] if number else []
+        kills += killed_after([*train, str(broken), *resume], moment)
+        checkpoints += [p.name for p in broken.glob(".*.safetensors")]
+    assert kills >= 2, "the run was too short to be killed"
+    assert checkpoints
+    ended = subprocess.run(
+        [*train, str(broken), "--resume"], env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    for name in ("model.safetensors", "predictions.csv", "dataset.csv"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes(), name
+    assert lines() == (whole / "history.jsonl").read_text().count("\n")
+    assert not list(broken.glob(".*.safetensors"))
+
+
+def test_a_checkpoint_of_other_settings_is_refused(make_digits, tmp_path, graft_here, monkeypatch):
+    pictures = make_digits(tmp_path / "digits", each=20)
+    out = tmp_path / "run"
+    train = ["train", pictures, "--model", "base_cnn", "--image-size", "16", "--out", out]
+    killed_after(
+        [GRAFT, *map(str, train), "--epochs", "50"], lambda: any(out.glob(".*.safetensors"))
+    )
+    assert not (out / "metrics.json").exists()
+    ended = graft_here(*train, "--epochs", "3", "--resume")
+    assert ended.code == 2
+    assert "was begun with other settings" in ended.err
