@@ -26,6 +26,7 @@ _ENGINE = click.option(
 )
 
 
+COMPARED = "base_cnn,deep_cnn,mobilenetv2_100,mobilenetv2_100@20%"
 _EXIT_CODES = (__doc__ or "").partition("\n\n")[2]
 
 
@@ -147,11 +148,13 @@ def train(source: str, out: str | None, resume: bool, as_json: bool, **settings:
         click.echo(f"report: {folder / 'report.html'}")
 
 
-def _free_folder(source: str, model: str) -> Path:
-    def short(name: str) -> str:
-        return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
+def _short(name: str) -> str:
+    name = str(Path(name).absolute())
+    return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
 
-    base = Path("runs") / f"{short(str(Path(source).absolute()))}-{short(model)}"
+
+def _free_folder(source: str, model: str) -> Path:
+    base = Path("runs") / f"{_short(source)}-{_short(model)}"
     folder, number = base, 1
     while (folder / "metrics.json").exists():
         number += 1
@@ -205,6 +208,48 @@ def predict(run_folder: str, paths: tuple[str, ...], top: int, engine: str, as_j
             click.echo(f"{result.path}  {shares}")
     if failed:
         sys.exit(DataError.exit_code)
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE | RUN RUN...")
+@click.option("--models", default=COMPARED, show_default=True, help="To train on SOURCE.")
+@click.option("--out", help="Folder of the comparison.  [default: runs/compare-SOURCE]")
+@click.option("--time-budget", help="Such as 30m or 2h: no further model is begun after it.")
+@click.option("--seed", default=42, show_default=True, help="Of split, weights and order.")
+@click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]")
+@click.option("--image-size", type=int, help="Input pixels a side, for base_cnn and deep_cnn.")
+@_JSON
+def compare(
+    sources: tuple[str, ...],
+    models: str,
+    out: str | None,
+    time_budget: str | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train several models on the same split, or take finished runs, and compare them.
+
+    A model may be followed by what is unfrozen: mobilenetv2_100@20%. Writes comparison.html,
+    comparison.pdf (slides) and comparison.json. Runs that were tested on different pictures are
+    refused.
+    """
+    from graft.compare import compare_runs, compare_source
+
+    if len(sources) == 1:
+        folder = Path(out) if out else Path("runs") / f"compare-{_short(sources[0])}"
+        result = compare_source(
+            sources[0], models.split(","), folder, _progress(), time_budget, settings
+        )
+    else:
+        folder = Path(out) if out else Path("runs") / "comparison"
+        result = compare_runs([Path(source) for source in sources], folder)
+    if as_json:
+        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
+    else:
+        from graft.tables import comparison_table
+
+        comparison_table(result)
+        click.echo(f"report: {folder / 'comparison.html'}, slides: {folder / 'comparison.pdf'}")
 
 
 @main.command()

@@ -9,6 +9,7 @@ model.json         all that is needed to predict
 predictions.csv    the test part: path, label, one probability a class
 metrics.json       derived from predictions.csv; its presence means that the run is done
 report.html        made from the files above
+speed.json         images a second at prediction, where `graft compare` has measured it
 """
 
 import csv
@@ -34,6 +35,7 @@ FILES = (
     "predictions.csv",
     "metrics.json",
     "report.html",
+    "speed.json",
 )
 
 

@@ -101,3 +101,18 @@ def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def comparison_table(comparison: Any) -> None:
+    """A line a model, then what the pairs and the whole say."""
+    from graft.report.comparison import conclusion, shown, verdict
+
+    rows = [shown(row) for row in comparison.rows]
+    table = Table(*rows[0], box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*(_plain(value) for value in row.values()))
+    names = [row.name for row in comparison.rows]
+    verdicts = [verdict(pair, names) for pair in comparison.pairs]
+    _print(table, *verdicts, "", *conclusion(comparison))

@@ -106,7 +106,7 @@ def curves(history: Sequence[Record]) -> str:
         )
         lowest = decimal(best["val_loss"])
         label += f" The lowest validation loss, {lowest}, is at epoch {best['epoch']}."
-    return _svg(figure, "curves", label)
+    return svg(figure, "curves", label)
 
 
 @mpl.rc_context(STYLE)
@@ -147,7 +147,7 @@ def reliability_diagram(reliability: Sequence[Record], ece: float | None) -> str
         f"Stated probability against the share that was right, in {counted(len(filled), 'bin')}; "
         f"expected calibration error {percent(ece)}."
     )
-    return _svg(figure, "reliability", label)
+    return svg(figure, "reliability", label)
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
@@ -200,7 +200,7 @@ def _clipped(name: str, width: int = 17) -> str:
     return name
 
 
-def _svg(figure: Figure, name: str, label: str) -> str:
+def svg(figure: Figure, name: str, label: str) -> str:
     """The figure as an `<svg>` element that can stand beside others in one page."""
     buffer = io.StringIO()
     nobody = dict.fromkeys(("Creator", "Date", "Format", "Type"))

@@ -1,0 +1,196 @@
+"""The comparison's plots: each drawn on axes that a page or a slide brings."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from graft.report.numbers import counted, measured
+from graft.report.plots import PERCENT, STYLE, svg
+
+if TYPE_CHECKING:
+    from graft.report.comparison import Comparison
+
+# Told apart by people who see few colours, too (Okabe & Ito 2008), legible on light and dark.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+MOST_CLASSES = 20
+
+
+def colour(i: int) -> str:
+    """The colour of model i."""
+    return COLOURS[i % len(COLOURS)]
+
+
+def draw_accuracies(axes: Any, comparison: "Comparison") -> None:
+    """A point with its 95 % interval a model."""
+    for i, row in enumerate(comparison.rows):
+        accuracy = row.run.metrics["accuracy"]
+        axes.plot(
+            (accuracy["low"], accuracy["high"]),
+            (i, i),
+            color=colour(i),
+            linewidth=5,
+            alpha=0.35,
+            solid_capstyle="round",
+        )
+        axes.plot(accuracy["value"], i, "o", color=colour(i), markersize=7)
+    axes.set_yticks(range(len(comparison.rows)), [row.name for row in comparison.rows])
+    axes.set_ylim(len(comparison.rows) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.set_xlabel("accuracy on the test part, 95 % interval")
+    axes.grid(visible=False, axis="y")
+
+
+def draw_curves(axes: Any, comparison: "Comparison") -> None:
+    """Validation accuracy over the seconds spent fitting."""
+    for i, row in enumerate(comparison.rows):
+        spent = np.cumsum([line.get("seconds") or 0.0 for line in row.run.history])
+        values = [line.get("val_accuracy") for line in row.run.history]
+        axes.plot(
+            spent,
+            values,
+            color=colour(i),
+            marker=MARKERS[i % len(MARKERS)],
+            markersize=3.5,
+            linewidth=1.5,
+            label=row.name,
+        )
+    # From a tenth of a second to an hour on one axis.
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds of fitting (features not counted)")
+    axes.set_ylabel("validation accuracy")
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.legend(loc="lower right", fontsize=8)
+
+
+def draw_f1(axes: Any, comparison: "Comparison") -> None:
+    """F1 a class, a bar a model; the classes where the models are weakest first."""
+    first = comparison.rows[0].run
+    scores = np.array(
+        [
+            [row.run.metrics["per_class"][name]["f1"] for name in first.classes]
+            for row in comparison.rows
+        ]
+    )  # (M, K)
+    order = np.argsort(scores.mean(0))[:MOST_CLASSES]
+    width = 0.8 / len(comparison.rows)
+    for i, row in enumerate(comparison.rows):
+        places = np.arange(len(order)) + (i - (len(comparison.rows) - 1) / 2) * width
+        axes.bar(places, scores[i, order], 0.92 * width, color=colour(i), label=row.name)
+    axes.set_xticks(
+        range(len(order)),
+        [first.classes[k] for k in order],
+        rotation=0 if len(order) < 7 else 35,
+        ha="center" if len(order) < 7 else "right",
+    )
+    low = float(scores[:, order].min())
+    axes.set_ylim(max(0.0, low - max(0.02, 0.35 * (1 - low))), 1.0)
+    axes.set_ylabel("F1")
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.grid(visible=False, axis="x")
+
+
+def draw_against(axes: Any, comparison: "Comparison", key: str, label: str) -> None:
+    """Accuracy against what a model costs; a log axis."""
+    for i, row in enumerate(comparison.rows):
+        if not (cost := COSTS[key](row)):
+            continue
+        accuracy = row.run.metrics["accuracy"]
+        axes.plot(
+            (cost, cost),
+            (accuracy["low"], accuracy["high"]),
+            color=colour(i),
+            alpha=0.35,
+            linewidth=4,
+            solid_capstyle="round",
+        )
+        axes.plot(
+            cost,
+            accuracy["value"],
+            MARKERS[i % len(MARKERS)],
+            color=colour(i),
+            markersize=7,
+            label=row.name,
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel(label)
+    axes.set_ylabel("accuracy")
+    axes.yaxis.set_major_formatter(PERCENT)
+
+
+COSTS: dict[str, Callable[[Any], float | None]] = {
+    "time": lambda row: measured(row.run.metrics.get("seconds", {}).get("total")),
+    "size": lambda row: row.bytes / 1e6,
+}
+
+
+def draw_confusion(axes: Any, confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
+    """One model's confusion matrix, rows the true class, as shares of the row."""
+    counts = np.asarray(confusion, float)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    image = np.ones((*shares.shape, 3))
+    hit, miss = np.array((20, 124, 107)) / 255, np.array((190, 92, 44)) / 255
+    for r in range(len(counts)):
+        for c in range(len(counts)):
+            strength = shares[r, c] ** 0.5
+            image[r, c] = 1 - strength * (1 - (hit if r == c else miss))
+            if len(counts) <= 12 and counts[r, c]:
+                axes.text(
+                    c,
+                    r,
+                    f"{int(counts[r, c])}",
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white" if strength > 0.65 else "#1d2723",
+                )
+    axes.imshow(image)
+    small = len(classes) <= 30
+    axes.set_xticks(
+        range(len(classes)) if small else [], classes if small else [], rotation=90, fontsize=7
+    )
+    axes.set_yticks(range(len(classes)) if small else [], classes if small else [], fontsize=7)
+    axes.grid(visible=False)
+
+
+@mpl.rc_context(STYLE)
+def accuracies(comparison: "Comparison") -> str:
+    """`draw_accuracies`, for a page."""
+    figure = Figure(figsize=(7.2, 0.75 + 0.42 * len(comparison.rows)), layout="constrained")
+    draw_accuracies(figure.subplots(), comparison)
+    return svg(figure, "accuracies", "Accuracy of each model with its 95 % interval.")
+
+
+@mpl.rc_context(STYLE)
+def learning_curves(comparison: "Comparison") -> str:
+    """`draw_curves`, for a page."""
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    draw_curves(figure.subplots(), comparison)
+    label = f"Validation accuracy of {counted(len(comparison.rows), 'model')} over time."
+    return svg(figure, "learning", label)
+
+
+@mpl.rc_context(STYLE)
+def f1_by_class(comparison: "Comparison") -> str:
+    """`draw_f1`, for a page."""
+    figure = Figure(figsize=(7.2, 3.3), layout="constrained")
+    axes = figure.subplots()
+    draw_f1(axes, comparison)
+    figure.legend(loc="outside upper left", ncols=4, fontsize=8)
+    return svg(figure, "f1", "F1 by class, side by side.")
+
+
+@mpl.rc_context(STYLE)
+def against_cost(comparison: "Comparison") -> str:
+    """Accuracy against time and against size, side by side, for a page."""
+    figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    draw_against(left, comparison, "time", "seconds to train, all in all")
+    draw_against(right, comparison, "size", "megabytes on disk")
+    right.set_ylabel("")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=4, fontsize=8)
+    return svg(figure, "cost", "Accuracy against training time and size on disk.")

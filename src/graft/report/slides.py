@@ -1,0 +1,247 @@
+"""The comparison as slides: a PDF, one point a slide, drawn by matplotlib."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from PIL import Image
+
+from graft.files import replacing
+from graft.report import comparison_plots as plots
+from graft.report import tables
+from graft.report.numbers import counted, percent
+
+if TYPE_CHECKING:
+    from graft.report.comparison import Comparison
+
+SIZE = (13.333, 7.5)  # inches: 16 to 9
+INK, MUTED, RULE, ACCENT = "#1d2723", "#5c6963", "#d9e0dc", "#0f6b5c"
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 13,
+    "pdf.fonttype": 42,  # text that can be searched and copied
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+}
+WRAP = 84  # letters a line of text
+COLUMNS = (
+    "model",
+    "accuracy",
+    "interval",
+    "F1",
+    "ECE",
+    "parameters",
+    "trained",
+    "features",
+    "fit",
+    "images/s",
+    "size",
+)
+
+
+@mpl.rc_context(STYLE)
+def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path]) -> None:
+    """Write the PDF, all or nothing: the data, the models, how they learned, where they differ,
+    what follows.
+    """
+    from graft.report.comparison import alone_right, conclusion, shown, verdict
+
+    first = comparison.rows[0].run
+    names = [row.name for row in comparison.rows]
+    n = counted(len(first.tested), "test picture")
+    best = max(comparison.rows, key=lambda row: row.run.metrics["accuracy"]["value"])
+    accuracy = best.run.metrics["accuracy"]
+    pages: list[tuple[str, str, Callable[[Figure], None]]] = [
+        (
+            f"{counted(len(first.pictures), 'picture')}, "
+            f"{counted(len(first.classes), 'class', 'classes')}",
+            f"{_source(first.config)}: every model learned from the same pictures and was tested "
+            f"once on the same {n}.",
+            lambda figure: _samples(figure, comparison, files),
+        ),
+        (
+            f"{best.name} has the highest accuracy, {percent(accuracy['value'])}",
+            f"95 % intervals (Wilson) on {n}.",
+            lambda figure: plots.draw_accuracies(_axes(figure, left=0.24), comparison),
+        ),
+        (
+            "The figures",
+            "Macro F1 counts every class alike; ECE is how far stated probabilities lie from the "
+            "truth; features and fit are the two parts of the training time.",
+            lambda figure: _table(figure, [shown(row) for row in comparison.rows]),
+        ),
+        (
+            "How they learned",
+            "Validation accuracy over the seconds of fitting.",
+            lambda figure: plots.draw_curves(_axes(figure), comparison),
+        ),
+        (
+            "F1 by class",
+            "The classes that are hardest for all come first.",
+            lambda figure: _f1(figure, comparison),
+        ),
+        (
+            "What was taken for what",
+            "Rows: the true class; columns: what it was called. Green is right, rust is wrong.",
+            lambda figure: _confusions(figure, comparison),
+        ),
+    ]
+    for row, places in alone_right(comparison):
+        if places:
+            chosen = [(first.tested[i], first.classes[first.labels[i]]) for i in places[:10]]
+            pages.append(
+                (
+                    f"Only {row.name} gets {counted(len(places), 'picture')} right",
+                    "All other models give these another name.",
+                    lambda figure, chosen=chosen: _pictures(figure, chosen, files),  # type: ignore[misc]
+                )
+            )
+    pages += [
+        (
+            "What accuracy costs",
+            "Time to train, all in all, and size on disk; both axes in powers of ten.",
+            lambda figure: _costs(figure, comparison),
+        ),
+        (
+            "Which differences are real",
+            "Exact McNemar tests on the same pictures, Holm's correction for their number.",
+            lambda figure: _sentences(figure, [verdict(p, names) for p in comparison.pairs]),
+        ),
+        ("Conclusion", "", lambda figure: _sentences(figure, conclusion(comparison))),
+    ]
+    with replacing(out) as beside, PdfPages(beside, metadata={"Title": "graft comparison"}) as pdf:
+        for number, (title, note, draw) in enumerate(pages, 1):
+            figure = Figure(figsize=SIZE)
+            figure.text(0.06, 0.9, title, fontsize=27, fontfamily="DejaVu Serif", color=INK)
+            figure.text(0.06, 0.845, note, fontsize=13, color=MUTED, wrap=True)
+            figure.text(
+                0.94,
+                0.03,
+                f"graft · {number} of {len(pages)}",
+                fontsize=10,
+                color=MUTED,
+                ha="right",
+            )
+            draw(figure)
+            pdf.savefig(figure)
+
+
+def _source(config: Mapping[str, Any]) -> str:
+    return Path(str(config.get("source", ""))).name or "The data"
+
+
+def _axes(figure: Figure, left: float = 0.1, width: float | None = None) -> Any:
+    return figure.add_axes((left, 0.14, width or 0.94 - left, 0.64))
+
+
+def _samples(figure: Figure, comparison: "Comparison", files: Mapping[str, Path]) -> None:
+    pictures = comparison.rows[0].run.pictures
+    counts = tables.spread(tables.class_counts(pictures), 8)
+    for r, row in enumerate(counts):
+        paths = tables.samples(pictures, row.name, 6)
+        column, line = divmod(r, 4)
+        left, top = 0.06 + 0.46 * column, 0.79 - 0.19 * (line + 1)
+        figure.text(left, top + 0.08, f"{row.name}\n{row.total:,}", fontsize=11, va="center")
+        for c, path in enumerate(paths[:5]):
+            _tile(figure, files.get(path), (left + 0.11 + 0.066 * c, top, 0.062, 0.17))
+
+
+def _tile(figure: Figure, file: Path | None, box: tuple[float, float, float, float]) -> None:
+    axes = figure.add_axes(box)
+    axes.axis("off")
+    try:
+        if file is not None:
+            with Image.open(file) as opened:
+                small = opened.convert("RGB")
+                small.thumbnail((240, 240))
+                axes.imshow(small)
+    except OSError:
+        axes.text(0.5, 0.5, "gone", ha="center", color=MUTED)
+
+
+def _table(figure: Figure, rows: list[dict[str, Any]]) -> None:
+    axes = figure.add_axes((0.06, 0.12, 0.88, 0.66))
+    axes.axis("off")
+    table = axes.table(
+        [[row[name] for name in COLUMNS] for row in rows],
+        colLabels=list(COLUMNS),
+        loc="upper left",
+        cellLoc="right",
+        colLoc="right",
+        edges="horizontal",
+    )
+    table.auto_set_font_size(False)
+    table.set_fontsize(11)
+    table.auto_set_column_width(list(range(len(COLUMNS))))
+    table.scale(1, 2.1)
+    for (line, column), cell in table.get_celld().items():
+        cell.set_edgecolor(RULE)
+        cell.PAD = 0.12
+        if column == 0:
+            cell.get_text().set_horizontalalignment("left")
+        if line == 0:
+            cell.get_text().set_color(MUTED)
+
+
+def _f1(figure: Figure, comparison: "Comparison") -> None:
+    axes = _axes(figure)
+    plots.draw_f1(axes, comparison)
+    figure.legend(loc="lower center", bbox_to_anchor=(0.5, 0.02), ncols=4, fontsize=11)
+
+
+def _confusions(figure: Figure, comparison: "Comparison") -> None:
+    count = len(comparison.rows)
+    columns = count if count < 5 else (count + 1) // 2
+    lines = -(-count // columns)
+    for i, row in enumerate(comparison.rows):
+        line, column = divmod(i, columns)
+        width, height = 0.86 / columns, 0.68 / lines
+        axes = figure.add_axes(
+            (0.09 + column * width, 0.1 + (lines - 1 - line) * height, 0.78 * width, 0.8 * height)
+        )
+        plots.draw_confusion(axes, row.run.metrics["confusion"], row.run.classes)
+        axes.set_title(row.name, fontsize=11, color=INK)
+        if column:
+            axes.set_yticklabels([])
+
+
+def _pictures(figure: Figure, chosen: list[tuple[str, str]], files: Mapping[str, Path]) -> None:
+    for i, (path, label) in enumerate(chosen):
+        line, column = divmod(i, 5)
+        left, bottom = 0.06 + 0.178 * column, 0.48 - 0.37 * line
+        _tile(figure, files.get(path), (left, bottom, 0.165, 0.29))
+        figure.text(left + 0.0825, bottom - 0.025, label, fontsize=12, ha="center")
+
+
+def _costs(figure: Figure, comparison: "Comparison") -> None:
+    left, right = _axes(figure, 0.1, 0.39), _axes(figure, 0.55, 0.39)
+    plots.draw_against(left, comparison, "time", "seconds to train")
+    plots.draw_against(right, comparison, "size", "megabytes on disk")
+    right.set_ylabel("")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.02), ncols=4, fontsize=11
+    )
+
+
+def _sentences(figure: Figure, sentences: list[str]) -> None:
+    import textwrap
+
+    wrapped = [textwrap.fill(sentence, WRAP) for sentence in sentences]
+    size = 19 if sum(text.count("\n") + 2 for text in wrapped) < 14 else 12
+    wrapped = [textwrap.fill(sentence, WRAP * 19 // size) for sentence in sentences]
+    figure.text(0.06, 0.78, "\n\n".join(wrapped), fontsize=size, va="top", linespacing=1.35)

@@ -1,0 +1,128 @@
+"""`graft compare`, as a user meets it: runs, sources, refusals."""
+
+import json
+import shutil
+
+import pytest
+
+from graft.compare import seconds_of
+from graft.errors import UsageError
+
+SMALL = ["--image-size", "16"]
+
+
+@pytest.fixture(scope="module")
+def compared(make_digits, graft_here, tmp_path_factory, finished):
+    """A comparison of three ways on digits, and the folder that it is in."""
+    root = tmp_path_factory.mktemp("compare")
+    pictures = make_digits(root / "digits", each=40)
+    out = root / "out"
+    models = f"base_cnn,{finished},{finished}@1"
+    command = ["compare", pictures, "--models", models, "--out", out, *SMALL]
+    ended = graft_here(*command, "--json")
+    assert ended.code == 0, ended.err
+    return command, out, json.loads(ended.out)
+
+
+def test_models_are_trained_on_one_split_and_compared_pair_by_pair(compared):
+    _, out, result = compared
+    assert len(result["models"]) == 3
+    assert len(result["pairs"]) == 3
+    parts = {(out / "base_cnn" / "dataset.csv").read_text()}
+    parts |= {path.read_text() for path in out.glob("*/dataset.csv")}
+    assert len(parts) == 1
+    for model in result["models"]:
+        assert model["images_per_second"] > 0
+        assert model["bytes"] > 1000
+        assert 0 < model["parameters"]["trained"] <= model["parameters"]["total"]
+    assert json.loads((out / "comparison.json").read_text()) == result
+
+
+def test_the_page_and_the_slides_are_whole(compared):
+    _, out, result = compared
+    page = (out / "comparison.html").read_text()
+    assert "<script" not in page
+    for sentence in result["conclusion"]:
+        assert sentence.split(":")[0] in page.replace("&#39;", "'")
+    slides = (out / "comparison.pdf").read_bytes()
+    assert slides.startswith(b"%PDF")
+    assert slides.count(b"/Type /Page ") + slides.count(b"/Type /Page\n") >= 9
+
+
+def test_a_second_time_nothing_is_trained_again(compared, graft_here):
+    command, out, result = compared
+    before = {p: p.stat().st_mtime_ns for p in out.glob("*/model.safetensors")}
+    assert json.loads(graft_here(*command, "--json").out) == result
+    assert before == {p: p.stat().st_mtime_ns for p in out.glob("*/model.safetensors")}
+
+
+def test_finished_runs_are_compared_without_pytorch(compared, graft, tmp_path):
+    _, out, result = compared
+    folders = sorted(path.parent for path in out.glob("*/metrics.json"))
+    blocked = tmp_path / "blocked" / "torch"
+    blocked.mkdir(parents=True)
+    (blocked / "__init__.py").write_text("raise ImportError('PyTorch was imported')")
+    ended = graft(
+        "compare", *folders, "--out", tmp_path / "again", "--json", PYTHONPATH=str(blocked.parent)
+    )
+    assert ended.code == 0, ended.err
+    again = json.loads(ended.out)
+    assert {m["name"] for m in again["models"]} == {m["name"] for m in result["models"]}
+    assert (tmp_path / "again" / "comparison.html").is_file()
+
+
+def test_runs_with_other_test_pictures_are_refused(compared, graft_here, tmp_path):
+    _, out, _ = compared
+    other = tmp_path / "other"
+    shutil.copytree(out / "base_cnn", other)
+    lines = (other / "predictions.csv").read_text().splitlines(keepends=True)
+    (other / "predictions.csv").write_text("".join(lines[:-1]))
+    ended = graft_here("compare", out / "base_cnn", other, "--out", tmp_path / "no")
+    assert ended.code == 3
+    assert "different pictures or labels" in ended.err
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--models", "base_cnn"],
+        ["--models", "base_cnn,base_cnn"],
+        ["--models", "base_cnn@20%,deep_cnn"],
+        ["--time-budget", "soon"],
+        ["--time-budget", "0m"],
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_trained(
+    arguments, graft_here, tmp_path
+):
+    ended = graft_here("compare", "digits", *arguments, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_budgets_are_seconds_minutes_or_hours():
+    assert [seconds_of(b) for b in ("90s", "1.5m", "2h", None)] == [90, 90, 7200, None]
+    with pytest.raises(UsageError):
+        seconds_of("2 days")
+
+
+def test_models_past_the_time_budget_are_left_out_and_named(graft_here, make_digits, tmp_path):
+    pictures = make_digits(tmp_path / "digits", each=20)
+    models = "base_cnn,deep_cnn,mobilenetv2_100"
+    ended = graft_here(
+        "compare",
+        pictures,
+        "--models",
+        models,
+        "--out",
+        tmp_path / "out",
+        *SMALL,
+        "--time-budget",
+        "0.1s",
+        "--json",
+    )
+    assert ended.code == 0, ended.err
+    assert [m["name"] for m in json.loads(ended.out)["models"]] == ["base_cnn", "deep_cnn"]
+    assert "mobilenetv2_100 is left out" in ended.err
