@@ -56,6 +56,8 @@ IMPOSSIBLE = {
     "mixup": [-1, float("nan"), "yes", None],
     "cutmix": [-1, float("nan"), "yes", None],
     "averaging": NO_SHARE,
+    "augment": ["heavy", None],
+    "balance": ["classes", None],
 }
 
 

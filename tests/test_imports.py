@@ -11,7 +11,7 @@ ROOT = Path(graft.__file__).parent
 # From the top. A name stands for the module and all below it, unless a longer one says otherwise.
 LEVELS = [
     ["cli"],
-    ["api", "demo", "tables"],
+    ["api", "compare", "demo", "tables"],
     ["serve", "report", "lessons"],
     ["use"],
     ["runs", "learning.recipe"],

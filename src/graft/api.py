@@ -27,11 +27,13 @@ def train(
     model: str = DEFAULT_MODEL,
     progress: Progress = SILENT,
     resume: bool = False,
+    tensorboard: bool = False,
     **settings: Any,
 ) -> Run:
     """Check, split, train, evaluate on the test part once, and write the run folder `out`.
 
-    With `resume` an interrupted run in `out` is gone on with, to the same weights.
+    With `resume` an interrupted run in `out` is gone on with, to the same weights; with
+    `tensorboard` event files are written, too.
     `settings` are the fields of TrainConfig. Raises DataError for pictures that cannot be
     trained on, ModelError for a missing model or weights, UsageError for impossible settings or
     an `out` that is in use.
@@ -39,7 +41,7 @@ def train(
     from graft.report.html import write_report
 
     config = TrainConfig.from_dict({"model": model, **settings})
-    run = train_run(source, config, Path(out), progress, resume)
+    run = train_run(source, config, Path(out), progress, resume, tensorboard)
     write_report(run.path, run.files)
     return run
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graft.config import OPTIMISERS, SCHEDULES
+from graft.config import BALANCES, OPTIMISERS, PRESETS, SCHEDULES
 from graft.errors import INTERRUPTED, DataError, GraftError
 
 if TYPE_CHECKING:
@@ -119,13 +119,29 @@ def check(source: str, as_json: bool) -> None:
 @click.option("--learning-rate", type=float, help="The peak of the schedule.")
 @click.option("--optimiser", default="adamw", show_default=True, type=click.Choice(OPTIMISERS))
 @click.option("--schedule", default="one-cycle", show_default=True, type=click.Choice(SCHEDULES))
+@click.option("--augment", default="standard", show_default=True, type=click.Choice(PRESETS))
+@click.option(
+    "--balance",
+    default="none",
+    show_default=True,
+    type=click.Choice(BALANCES),
+    help="Let rare classes count more in the loss, or draw them more often.",
+)
 @click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none.")
 @click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none.")
 @click.option("--averaging", default=0.0, help="Decay of the weights' running mean; 0: none.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard, too.")
 @_ENGINE
 @_JSON
-def train(source: str, out: str | None, resume: bool, as_json: bool, **settings: Any) -> None:
+def train(
+    source: str,
+    out: str | None,
+    resume: bool,
+    tensorboard: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Audit, split, train, evaluate on the test part once, write a report.
 
     SOURCE as in graft check.
@@ -137,7 +153,12 @@ def train(source: str, out: str | None, resume: bool, as_json: bool, **settings:
     from graft.api import train as train_source
 
     finished = train_source(
-        source, out=folder, progress=_progress(), resume=resume, **config.to_json()
+        source,
+        out=folder,
+        progress=_progress(),
+        resume=resume,
+        tensorboard=tensorboard,
+        **config.to_json(),
     )
     if as_json:
         click.echo(json.dumps(finished.metrics, ensure_ascii=False))
@@ -208,6 +229,21 @@ def predict(run_folder: str, paths: tuple[str, ...], top: int, engine: str, as_j
             click.echo(f"{result.path}  {shares}")
     if failed:
         sys.exit(DataError.exit_code)
+
+
+@main.command()
+@click.argument("source")
+@click.option("--out", default="augment.png", show_default=True, help="The picture to write.")
+@click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]")
+@click.option("--image-size", default=160, show_default=True, help="Pixels a side.")
+def augment(source: str, out: str, flip: bool, image_size: int) -> None:
+    """Show what each --augment preset makes of SOURCE's own pictures, as a PNG."""
+    from graft.data.scan import scan
+    from graft.learning.cache import cache_folder
+    from graft.report.augment import write_augmentation
+
+    dataset = scan(source, cache_folder() / "sources")
+    click.echo(f"written: {write_augmentation(dataset, Path(out), flip, image_size)}")
 
 
 @main.command()

@@ -10,6 +10,8 @@ from graft.errors import UsageError
 DEFAULT_MODEL = "mobilenetv2_100"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")
 OPTIMISERS = ("adamw", "sgd")
+PRESETS = ("none", "light", "standard", "strong")
+BALANCES = ("none", "weights", "sampling")
 SCHEDULES = ("one-cycle", "cosine", "plateau")
 ENGINES = ("auto", "openvino", "torch", "float32")
 
@@ -34,7 +36,9 @@ class TrainConfig:
     number of last stages ("2"). backbone_rate: their learning rate as a share of the head's.
     optimiser: adamw or sgd. schedule: one-cycle, cosine or plateau. warm_up: the share of steps
     in which the rate rises. mixup, cutmix: alphas, 0 for none. averaging: decay of the weights'
-    running mean, 0 for none.
+    running mean, 0 for none. augment: what views are like, none, light, standard or strong
+    (Augmentation). balance: none; weights: rare classes count more in the loss; sampling: they
+    are drawn more often.
 
     Raises UsageError for a value outside its range.
     """
@@ -62,6 +66,8 @@ class TrainConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     averaging: float = 0.0
+    augment: str = "standard"
+    balance: str = "none"
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -88,7 +94,12 @@ class TrainConfig:
                 raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
         if self.engine not in ENGINES:
             raise UsageError(f"engine is one of {', '.join(ENGINES)}, not {self.engine!r}")
-        for name, known in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES)):
+        for name, known in (
+            ("optimiser", OPTIMISERS),
+            ("schedule", SCHEDULES),
+            ("augment", PRESETS),
+            ("balance", BALANCES),
+        ):
             if getattr(self, name) not in known:
                 raise UsageError(
                     f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"

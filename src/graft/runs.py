@@ -8,6 +8,7 @@ model.safetensors  weights
 model.json         all that is needed to predict
 predictions.csv    the test part: path, label, one probability a class
 metrics.json       derived from predictions.csv; its presence means that the run is done
+tensorboard/       event files, if asked for
 report.html        made from the files above
 speed.json         images a second at prediction, where `graft compare` has measured it
 """
@@ -35,8 +36,9 @@ FILES = (
     "predictions.csv",
     "metrics.json",
     "report.html",
-    "speed.json",
 )
+# What a run may hold besides.
+OTHERS = ("speed.json", "tensorboard")
 
 
 def new_run(out: Path, resume: bool = False) -> Path:
@@ -52,7 +54,9 @@ def new_run(out: Path, resume: bool = False) -> Path:
         raise UsageError(f"{out} holds a finished run; choose another --out, or remove it first")
     if out.is_dir():
         strange = sorted(
-            p.name for p in out.iterdir() if p.name not in FILES and not p.name.startswith(".")
+            p.name
+            for p in out.iterdir()
+            if p.name not in (*FILES, *OTHERS) and not p.name.startswith(".")
         )
         if strange:
             raise UsageError(

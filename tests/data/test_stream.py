@@ -12,7 +12,7 @@ from PIL import Image
 from graft.data import stream as module
 from graft.data.decode import Preprocess, centre_view, decode
 from graft.data.stream import WINDOW, cores, stream
-from graft.data.views import view
+from graft.data.views import Augmentation, view
 
 TINY = Preprocess(8, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -95,12 +95,12 @@ def test_wanted_is_told_position_and_digest_and_chooses_the_views(pictures: list
         return chosen[index]
 
     for flip in (True, False):
-        for item in stream(pictures[:4], TINY, wanted, flip):
+        for item in stream(pictures[:4], TINY, wanted, Augmentation(flip=flip)):
             data = item.file.read_bytes()
             assert told[item.index] == item.digest == hashlib.sha256(data).digest()
             assert tuple(item.views) == chosen[item.index]
             for number, pixels in item.views.items():
-                expected = view(decode(data), number, TINY, item.digest, flip)
+                expected = view(decode(data), number, TINY, item.digest, Augmentation(flip=flip))
                 assert np.array_equal(pixels, expected)
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from graft.data.decode import Preprocess, centre_view, decode, resized_shorter_side
-from graft.data.views import MIN_AREA, view
+from graft.data.views import MIN_AREA, Augmentation, view
+from graft.models.distort import augmentation
 
 GREY = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # mean, std: no matter here
 SMALL = Preprocess(32, 32, *GREY)
@@ -132,9 +133,11 @@ def test_scaled_decoding_of_fine_detail_stays_within_one_and_a_half_grey_levels(
 def test_a_view_is_the_same_each_time(
     width: int, height: int, number: int, name: int, flip: bool
 ) -> None:
-    first = view(noise(width, height), number, SMALL, digest(name), flip)
-    view(noise(9, 9), 3, SMALL, digest("between"), flip)
-    assert np.array_equal(view(noise(width, height), number, SMALL, digest(name), flip), first)
+    first = view(noise(width, height), number, SMALL, digest(name), Augmentation(flip=flip))
+    view(noise(9, 9), 3, SMALL, digest("between"), Augmentation(flip=flip))
+    assert np.array_equal(
+        view(noise(width, height), number, SMALL, digest(name), Augmentation(flip=flip)), first
+    )
 
 
 def test_numbers_and_pictures_have_views_of_their_own() -> None:
@@ -148,7 +151,9 @@ def test_view_zero_is_the_centre_view_whatever_the_picture_is_called_and_never_m
     expected = centre_view(image, SMALL)
     for name in range(8):
         for flip in (True, False):
-            assert np.array_equal(view(image, 0, SMALL, digest(name), flip), expected)
+            assert np.array_equal(
+                view(image, 0, SMALL, digest(name), Augmentation(flip=flip)), expected
+            )
 
 
 def test_half_of_the_views_are_mirrored_and_none_without_flip() -> None:
@@ -159,9 +164,9 @@ def test_half_of_the_views_are_mirrored_and_none_without_flip() -> None:
 
     mirrored = 0
     for number in range(1, 401):
-        plain = view(image, number, SMALL, digest("ramp"), flip=False)
+        plain = view(image, number, SMALL, digest("ramp"), Augmentation(flip=False))
         assert not runs_left(plain)
-        flipped = view(image, number, SMALL, digest("ramp"), flip=True)
+        flipped = view(image, number, SMALL, digest("ramp"), Augmentation(flip=True))
         mirrored += runs_left(flipped)
         # Flipping is the only thing that flip changes.
         assert np.array_equal(flipped[:, ::-1] if runs_left(flipped) else flipped, plain)
@@ -173,7 +178,7 @@ def test_crops_keep_at_least_their_share_and_lie_anywhere() -> None:
     image = ramp(400, 300)
     areas, across, down = [], [], []
     for number in range(1, 301):
-        pixels = view(image, number, SMALL, digest("area"), flip=False).astype(float)
+        pixels = view(image, number, SMALL, digest("area"), Augmentation(flip=False)).astype(float)
         left, right = pixels[:, 0, 0].mean() / 255, pixels[:, -1, 0].mean() / 255
         top, bottom = pixels[0, :, 1].mean() / 255, pixels[-1, :, 1].mean() / 255
         # The outermost of 32 pixels have their centres half a pixel inside the crop.
@@ -181,9 +186,49 @@ def test_crops_keep_at_least_their_share_and_lie_anywhere() -> None:
         for start, end, places in ((left, right, across), (top, bottom, down)):
             if end - start < 0.7:
                 places.append(start / (start + 1 - end))  # 0 at one edge, 1 at the other
-    assert min(areas) > MIN_AREA - 0.03
+    assert min(areas) > MIN_AREA["standard"] - 0.03
     assert min(areas) < 0.45
     assert max(areas) > 0.85
     for places in (across, down):
         quarters, _ = np.histogram(places, bins=4, range=(0, 1))
         assert quarters.min() > len(places) / 8 > 4
+
+
+@pytest.mark.parametrize("preset", ["light", "standard", "strong"])
+def test_a_preset_keeps_view_0_and_makes_the_others_the_same_in_every_thread(preset):
+    from concurrent.futures import ThreadPoolExecutor
+
+    chosen = augmentation(preset, True)
+    image = ramp(60, 50)
+    plain = centre_view(image, SMALL)
+    assert np.array_equal(view(image, 0, SMALL, digest("x"), chosen), plain)
+    jobs = [(number, name) for number in range(1, 8) for name in "abcdef"]
+
+    def make(job):
+        return view(image, job[0], SMALL, digest(job[1]), chosen)
+
+    alone = [make(job) for job in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(make, jobs))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+    assert all(pixels.shape == (32, 32, 3) for pixels in alone)
+    assert len({pixels.tobytes() for pixels in alone}) == len(jobs)
+
+
+def test_the_preset_none_changes_nothing():
+    image = ramp(60, 50)
+    plain = centre_view(image, SMALL)
+    assert np.array_equal(view(image, 5, SMALL, digest("x"), Augmentation("none")), plain)
+
+
+def test_stronger_presets_keep_less_of_the_picture():
+    def spread(preset):
+        pixels = [
+            view(ramp(64, 64), n, SMALL, digest("area"), Augmentation(preset, flip=False))
+            for n in range(1, 60)
+        ]
+        return np.mean(
+            [np.ptp(p[..., 0].astype(int)) * np.ptp(p[..., 1].astype(int)) for p in pixels]
+        )
+
+    assert spread("light") > spread("standard")

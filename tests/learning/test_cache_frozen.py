@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from graft.data.decode import UnusableImageError
+from graft.data.views import Augmentation
 from graft.learning.frozen import Frozen
 from graft.models import engine as engines
 from graft.models.backbone import find_backbone, scratch
@@ -27,7 +28,7 @@ ENGINE = "torch"
 
 def frozen(cache, backbone, views=1, flip=True):
     engine = None if backbone.weights is None else LazyEngine(backbone.build, ENGINE)
-    return Frozen(cache, backbone, engine, views, flip)
+    return Frozen(cache, backbone, engine, views, Augmentation(flip=flip))
 
 
 def computed(frozen, files, views=(0,)):
@@ -71,7 +72,7 @@ def test_features_are_kept_under_the_name_of_the_engine_that_made_them(
     monkeypatch.setattr(engines, "_openvino_engine", lambda *_: 1 / 0)
 
     def fallen_back():
-        return Frozen(tmp_path / "cache", backbone, LazyEngine(backbone.build), 1, False)
+        return Frozen(tmp_path / "cache", backbone, LazyEngine(backbone.build), 1)
 
     first = fallen_back()
     assert choose().startswith("openvino")
@@ -79,7 +80,7 @@ def test_features_are_kept_under_the_name_of_the_engine_that_made_them(
     assert "division by zero" in first.engine.ready.note
     assert computed(first, files)[0] == len(files)
     assert computed(fallen_back(), files)[0] == 0
-    named = Frozen(tmp_path / "cache", backbone, LazyEngine(backbone.build, "torch"), 1, False)
+    named = Frozen(tmp_path / "cache", backbone, LazyEngine(backbone.build, "torch"), 1)
     assert computed(named, files)[0] == 0
 
 
@@ -166,7 +167,7 @@ def test_another_engine_misses(tmp_path, files, finished):
     cache = tmp_path / "cache"
     backbone = find_backbone(str(finished), cache)
     computed(frozen(cache, backbone), files)
-    other = Frozen(cache, backbone, LazyEngine(backbone.build, "float32"), 1, True)
+    other = Frozen(cache, backbone, LazyEngine(backbone.build, "float32"), 1)
     assert computed(other, files)[0] == len(files)
 
 

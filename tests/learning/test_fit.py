@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from graft.errors import ModelError
-from graft.learning.batches import in_order, shuffled, statistics, steps_of
+from graft.learning.batches import in_order, jittered, shuffled, statistics, steps_of, turns
 from graft.learning.cache import Activations
 from graft.learning.fit import FitSettings, fit, logits_of
 from graft.models.head import Head
@@ -39,7 +39,9 @@ def trained(x, y, chosen, clean=None):
     head.standardise(*statistics(view_of((x if clean is None else clean)[:400])))
     history = fit(
         head,
-        lambda epoch, start: shuffled([view_of(x[:400])], y[:400], 32, 1, epoch, start),
+        lambda epoch, start: shuffled(
+            [view_of(x[:400])], y[:400], turns(y[:400], 32, 1, epoch)[start:], epoch
+        ),
         steps_of(400, 32),
         lambda: in_order(view_of(x[400:500]), y[400:500]),
         chosen,
@@ -95,7 +97,7 @@ def test_an_epoch_holds_every_picture_once_and_takes_the_views_in_turn():
     views = [view_of(np.stack([labels, np.full(50, v)], 1).astype(np.float16)) for v in range(3)]
     seen = {i: set() for i in range(50)}
     for epoch in range(1, 4):
-        rows = [(x, y) for x, y in shuffled(views, labels, 7, 0, epoch)]
+        rows = [(x, y) for x, y in shuffled(views, labels, turns(labels, 7, 0, epoch), epoch)]
         assert sorted(np.concatenate([y for _, y in rows])) == list(range(50))
         assert len(rows) == steps_of(50, 7)
         for x, y in rows:
@@ -110,3 +112,50 @@ def test_statistics_are_those_of_a_float64_loop():
     mean, std = statistics(view_of(x))
     assert mean.numpy() == pytest.approx(x.astype(np.float64).mean(0), rel=1e-6)
     assert std.numpy() == pytest.approx(x.astype(np.float64).std(0), rel=1e-5)
+
+
+def test_balanced_sampling_draws_every_class_as_often():
+    labels = np.array([0] * 900 + [1] * 90 + [2] * 10)
+    drawn = np.concatenate(
+        [labels[rows] for e in range(10) for rows in turns(labels, 50, 0, e, balanced=True)]
+    )
+    assert np.bincount(drawn) / len(drawn) == pytest.approx([1 / 3] * 3, abs=0.02)
+
+
+def test_class_weights_make_mistakes_on_rare_classes_cost_more(blobs):
+    x, y = blobs
+    keep = np.flatnonzero((y != 2) | (np.arange(len(y)) % 12 == 0))
+    x, y = np.concatenate([x[keep], x]), np.concatenate([y[keep], y])
+    plain, _ = trained(x[:500], y[:500], settings())
+    weighted, _ = trained(x[:500], y[:500], settings(class_weights=(1.0, 1.0, 12.0)))
+    recalls = []
+    for head in (plain, weighted):
+        logits, labels = logits_of(head, in_order(view_of(x[500:]), y[500:]))
+        recalls.append((logits.argmax(1) == 2)[labels == 2].mean())
+    assert recalls[1] > recalls[0]
+
+
+def test_small_pictures_are_moved_over_their_reflection_and_mirrored_every_other_epoch():
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (20, 8, 8, 3), np.uint8)
+    labels = np.arange(20)
+    shifts, flips = set(), {i: [] for i in range(20)}
+    for epoch in range(1, 5):
+        rows = turns(labels, 6, 1, epoch)
+        for x, y in jittered(view_of(pictures), labels, rows, epoch, seed=1, shift=2, flip=True):
+            for out, i in zip(x, y, strict=True):
+                padded = np.pad(pictures[i], ((2, 2), (2, 2), (0, 0)), "reflect")
+                found = [
+                    (top, left, mirror)
+                    for mirror in (False, True)
+                    for top in range(5)
+                    for left in range(5)
+                    if np.array_equal(
+                        out[:, ::-1] if mirror else out, padded[top : top + 8, left : left + 8]
+                    )
+                ]
+                assert len(found) == 1
+                shifts.add(found[0][:2])
+                flips[i].append(found[0][2])
+    assert len(shifts) > 15
+    assert all(turned[:2] == [not t for t in turned[1:3]] for turned in flips.values())

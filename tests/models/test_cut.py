@@ -56,7 +56,9 @@ def test_head_of_suffix_of_prefix_equals_the_whole(name, size, unfreeze, folder)
     pixels = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
     with torch.inference_mode():
         whole = encoder(pixels)
-        assert torch.allclose(suffix(prefix(pixels)), whole, rtol=1e-3, atol=1e-3)
+        assert torch.allclose(
+            suffix(prefix(pixels)), whole, rtol=1e-3, atol=1e-3 * float(whole.abs().max())
+        )
     trained, every = found.layers
     assert 0 < trained < every
     if unfreeze == "20%":

@@ -17,8 +17,9 @@ from graft.data.decode import (
     read_bytes,
     resized_shorter_side,
 )
-from graft.data.views import view
+from graft.data.views import Augmentation, view
 
+PLAIN = Augmentation()
 # Pictures in flight beyond the one awaited: enough to hide a slow disk and uneven files.
 WINDOW = 128
 
@@ -44,7 +45,7 @@ def stream(
     files: Iterable[Path],
     preprocess: Preprocess,
     wanted: Callable[[int, bytes], Sequence[int]] = lambda index, digest: (0,),
-    flip: bool = True,
+    augmentation: Augmentation = PLAIN,
 ) -> Iterator[Loaded]:
     """Yield a Loaded for each file, in the order of `files`.
 
@@ -65,7 +66,9 @@ def stream(
                 image = decode(data, shorter_side)
                 loaded.size = image.size
                 for number in numbers:
-                    loaded.views[number] = view(image, number, preprocess, loaded.digest, flip)
+                    loaded.views[number] = view(
+                        image, number, preprocess, loaded.digest, augmentation
+                    )
         except UnusableImageError as problem:
             loaded.problem = problem
         return loaded

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from graft.data.decode import Preprocess
 from graft.data.stream import stream
+from graft.data.views import Augmentation
 from graft.errors import DataError
 from graft.learning.cache import Activations
 from graft.learning.fit import Batches
@@ -19,12 +20,20 @@ NUMBERS_IN_ORDER = 2**20
 MOST_IN_ORDER = 512
 
 
-def turns(count: int, batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+def turns(
+    labels: NDArray[np.int64], batch: int, seed: int, epoch: int, balanced: bool = False
+) -> list[NDArray[np.int64]]:
     """The rows of each batch of an epoch: every picture once, in an order that depends on the
-    seed and the epoch alone. A last batch of a single picture joins the one before it: batch
-    normalisation cannot learn from one.
+    seed and the epoch alone; if `balanced`, as many drawn with replacement, every class as often.
+    A last batch of a single picture joins the one before it: batch normalisation cannot learn
+    from one.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(count)
+    count, random = len(labels), np.random.default_rng([seed, epoch])
+    if balanced:
+        share = 1 / np.bincount(labels)[labels]
+        order = random.choice(count, count, p=share / share.sum())
+    else:
+        order = random.permutation(count)
     stops = list(range(batch, count, batch))
     if stops and count - stops[-1] == 1:
         stops.pop()
@@ -34,16 +43,14 @@ def turns(count: int, batch: int, seed: int, epoch: int) -> list[NDArray[np.int6
 def shuffled(
     views: Sequence[Activations],
     labels: NDArray[np.int64],
-    batch: int,
-    seed: int,
+    batches: Sequence[NDArray[np.int64]],
     epoch: int,
-    start: int = 0,
 ) -> Batches:
-    """An epoch of training from batch `start` on.
+    """Batches of cached activations.
 
     Picture i of epoch e comes in view (i + e) mod V, so that all V views are seen equally often.
     """
-    for rows in turns(len(labels), batch, seed, epoch)[start:]:
+    for rows in batches:
         numbers = (rows + epoch) % len(views)
         x = np.empty((len(rows), *views[0].shape), views[0].dtype)
         for number, view in enumerate(views):
@@ -56,20 +63,19 @@ def shuffled(
 def jittered(
     view: Activations,
     labels: NDArray[np.int64],
-    batch: int,
-    seed: int,
+    batches: Sequence[NDArray[np.int64]],
     epoch: int,
-    start: int = 0,
     *,
+    seed: int,
     shift: int,
     flip: bool,
 ) -> Batches:
-    """An epoch of small pictures, (n, H, W, 3) uint8, each moved by up to `shift` pixels over its
+    """Batches of small pictures, (n, H, W, 3) uint8, each moved by up to `shift` pixels over its
     own reflection and, if `flip`, mirrored in every other epoch (Jordan 2024, arXiv:2404.00498).
     """
     mirrored = np.random.default_rng(seed).integers(0, 2, len(labels))
-    for number, rows in enumerate(turns(len(labels), batch, seed, epoch)[start:], start):
-        random = np.random.default_rng([seed, epoch, number])
+    for rows in batches:
+        random = np.random.default_rng([seed, epoch, int(rows[0])])
         x = view[rows]
         height, width = x.shape[1:3]
         padded = np.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)), "reflect")
@@ -87,7 +93,7 @@ def streamed(
     batches: Sequence[NDArray[np.int64]],
     preprocess: Preprocess,
     view: int,
-    flip: bool,
+    augmentation: Augmentation,
     engine: Callable[[], Engine] | None = None,
 ) -> Batches:
     """Pictures read and decoded again for every epoch, each in that view; with `engine` its
@@ -100,7 +106,7 @@ def streamed(
     for rows in batches:
         pixels = []
         for loaded in stream(
-            [files[row] for row in rows], preprocess, lambda index, digest: (view,), flip
+            [files[row] for row in rows], preprocess, lambda index, digest: (view,), augmentation
         ):
             if loaded.problem is not None:
                 raise DataError(f"{loaded.file}: changed while it was in use: {loaded.problem}")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graft.data.stream import Loaded
+from graft.data.stream import PLAIN, Loaded
+from graft.data.views import Augmentation
 from graft.learning.cache import Activations, Store, key_of, open_store
 from graft.models.backbone import Backbone
 from graft.models.encode import encode
@@ -30,11 +31,12 @@ class Frozen:
         backbone: Backbone,
         engine: LazyEngine | None,
         views: int,
-        flip: bool,
+        augmentation: Augmentation = PLAIN,
         cut: str | None = None,
         cut_size: int = 0,
     ):
-        self.backbone, self.views, self.flip, self.engine = backbone, views, flip, engine
+        self.backbone, self.views, self.engine = backbone, views, engine
+        self.augmentation = augmentation
         self.cut, self.cut_size = cut, cut_size
         self.stores = self._open(cache)
         if engine and not any(map(len, self.stores)):
@@ -55,8 +57,7 @@ class Frozen:
             described = {"encoder": digest, "engine": name, "format": PIXELS_FORMAT}
             key = key_of(**described, **({"cut": self.cut} if self.cut else {}))
             shape, dtype = (self.cut_size + self.backbone.features,), np.float16
-        kind = "-flip" if self.flip else ""
-        names = ["view0", *(f"view{v}{kind}" for v in range(1, self.views))]
+        names = ["view0", *(f"view{v}{self.augmentation.key}" for v in range(1, self.views))]
         return [open_store(cache, key, name, shape, dtype) for name in names]
 
     def compute(
@@ -87,7 +88,7 @@ class Frozen:
                 self.backbone.preprocess,
                 self.engine,
                 wanted=missing,
-                flip=self.flip,
+                augmentation=self.augmentation,
                 on_loaded=loaded,
                 batch=self.engine.batch if self.engine else BATCH,
             ):

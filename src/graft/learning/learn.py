@@ -75,6 +75,11 @@ class Job:
         """The class numbers of a part, (n,)."""
         return self.prepared.labels[self.prepared.rows(part)]
 
+    def turns(self, batch: int, epoch: int) -> list[NDArray[np.int64]]:
+        """The rows of train of each batch of an epoch."""
+        balanced = self.config.balance == "sampling"
+        return turns(self.labels("train"), batch, self.config.seed, epoch, balanced)
+
 
 def learn(job: Job) -> Classifier:
     """Fit what the plan says on train; early stopping and all choices by val."""
@@ -111,7 +116,7 @@ def _probe(job: Job) -> Head:
         job,
         "probe" if job.plan.cut else "fit",
         head,
-        lambda epoch, start: shuffled(views, labels, batch, config.seed, epoch, start),
+        lambda epoch, start: shuffled(views, labels, job.turns(batch, epoch)[start:], epoch),
         steps_of(len(labels), batch),
         lambda: in_order(val, val_labels),
         settings,
@@ -139,18 +144,12 @@ def _from_pixels(job: Job) -> Classifier:
     batch = batch_size(config.batch_size, len(labels))
 
     def train(epoch: int, start: int) -> Batches:
-        if job.plan.shift:
+        rows, shift = job.turns(batch, epoch)[start:], job.plan.shift
+        if shift:
             return jittered(
-                plain,
-                labels,
-                batch,
-                config.seed,
-                epoch,
-                start,
-                shift=job.plan.shift,
-                flip=config.flip,
+                plain, labels, rows, epoch, seed=config.seed, shift=shift, flip=config.flip
             )
-        return shuffled(views, labels, batch, config.seed, epoch, start)
+        return shuffled(views, labels, rows, epoch)
 
     _fit(
         job,
@@ -182,22 +181,24 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
         val_view = prepared.activations("val")
 
         def train(epoch: int, start: int) -> Batches:
-            return shuffled(views, labels, batch, config.seed, epoch, start)
+            return shuffled(views, labels, job.turns(batch, epoch)[start:], epoch)
 
         def val() -> Batches:
             return in_order(val_view, val_labels)
     else:
         files, val_files = prepared.files("train"), prepared.files("val")
-        preprocess = job.backbone.preprocess
+        preprocess, augmentation = job.backbone.preprocess, prepared.frozen.augmentation
 
         def train(epoch: int, start: int) -> Batches:
-            rows = turns(len(labels), batch, config.seed, epoch)[start:]
-            return streamed(files, labels, rows, preprocess, epoch, config.flip, plan.prefix_engine)
+            rows = job.turns(batch, epoch)[start:]
+            return streamed(
+                files, labels, rows, preprocess, epoch, augmentation, plan.prefix_engine
+            )
 
         def val() -> Batches:
             rows = blocks_of(len(val_labels), encoder.input_shape)
             return streamed(
-                val_files, val_labels, rows, preprocess, 0, config.flip, plan.prefix_engine
+                val_files, val_labels, rows, preprocess, 0, augmentation, plan.prefix_engine
             )
 
     before, _ = logits_of(model, val())
@@ -278,6 +279,10 @@ def _fit(
     def on_step(step: int, loss: float) -> None:
         progress.advance(step, news or f"loss {loss:.3f}")
 
+    if job.config.balance == "weights":
+        counts = np.bincount(job.labels("train"), minlength=len(job.prepared.classes))
+        weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
+        settings = changed(settings, class_weights=tuple(float(w) for w in weights))
     described = [job.config.to_json(), stage, _data_identity(job.prepared), job.backbone.digest]
     history = fit(
         model,

@@ -15,6 +15,7 @@ from graft.learning.fit import FitSettings
 from graft.learning.frozen import Frozen
 from graft.models.backbone import Backbone
 from graft.models.cut import Cut, cut, find_cut, shape_at
+from graft.models.distort import augmentation
 from graft.models.engine import LazyEngine
 from graft.progress import Progress
 
@@ -87,15 +88,16 @@ def make_plan(
         averaging=config.averaging,
         **common,
     )
-    views = config.views or 1
+    augmented = augmentation(config.augment, config.flip)
+    views = 1 if config.augment == "none" else config.views or 1
     if backbone.weights is None:
         shift = _shift(config, backbone)
-        frozen = Frozen(cache, backbone, None, 1 if shift else views, config.flip)
+        frozen = Frozen(cache, backbone, None, 1 if shift else views, augmented)
         return Plan(main, main, config.batch_size, shift=shift), frozen
     engine = LazyEngine(backbone.build, config.engine)
     if config.unfreeze == "none":
         return Plan(main, main, config.batch_size, _engine=engine), Frozen(
-            cache, backbone, engine, views, config.flip
+            cache, backbone, engine, views, augmented
         )
     probe = FitSettings(epochs=FROZEN["epochs"], learning_rate=FROZEN["learning_rate"], **common)
     encoder = backbone.build()
@@ -103,7 +105,7 @@ def make_plan(
     progress.say(f"trained: {found.described()}")
     if found.unit is None:
         plan = Plan(probe, main, WHOLE_BATCH, found, _engine=engine)
-        return plan, Frozen(cache, backbone, engine, views, config.flip)
+        return plan, Frozen(cache, backbone, engine, views, augmented)
     unit, shape = found.unit, shape_at(encoder, found.unit)
     prefix = LazyEngine(lambda: cut(backbone, unit)[0], config.engine)  # type: ignore[arg-type,return-value]
     size = int(np.prod(shape))
@@ -118,8 +120,8 @@ def make_plan(
     )
     plan = Plan(probe, main, TUNED_BATCH, found, shape, cached, prefix, _engine=engine)
     if not cached:
-        return plan, Frozen(cache, backbone, engine, views, config.flip)
-    return plan, Frozen(cache, backbone, prefix, views, config.flip, unit, size)
+        return plan, Frozen(cache, backbone, engine, views, augmented)
+    return plan, Frozen(cache, backbone, prefix, views, augmented, unit, size)
 
 
 def _shift(config: TrainConfig, backbone: Backbone) -> int:

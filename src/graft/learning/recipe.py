@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from graft.evaluation.calibration import fit_temperature
 from graft.evaluation.metrics import evaluate
 from graft.files import write_json
 from graft.learning.cache import cache_folder, cache_limit, trim
+from graft.learning.events import tensorboard_events
 from graft.learning.frozen import Frozen
 from graft.learning.learn import Job, learn
 from graft.learning.plan import defaults_for, make_plan
@@ -49,12 +50,12 @@ def train_run(
     out: Path,
     progress: Progress,
     resume: bool = False,
-    events: Callable[[dict[str, Any]], None] | None = None,
+    tensorboard: bool = False,
 ) -> Run:
     """Train a classifier on `source`, evaluate it on its test part once, fill the run folder.
 
-    With `resume` a run that was interrupted in `out` is gone on with. `events` is told of every
-    epoch, as in history.jsonl.
+    With `resume` a run that was interrupted in `out` is gone on with. `tensorboard` writes event
+    files, too.
 
     Raises DataError for blocking issues (all of them in the message), ModelError for a missing
     backbone, UsageError for a run folder in use.
@@ -72,15 +73,15 @@ def train_run(
     run = new_run(out, resume)
     config = resolved(config, backbone)
     plan, frozen = make_plan(config, backbone, dataset, cache, progress)
-    plan = changed(plan, events=events)
     clock = time.perf_counter()
     prepared = prepare(dataset, frozen, config, progress)
     seconds = {"decode_and_backbone": time.perf_counter() - clock}
     _write_data(run, prepared)
 
     clock = time.perf_counter()
-    job = Job(prepared, plan, config, run, progress, resume)
-    classifier = learn(job)
+    with tensorboard_events(run) if tensorboard else nullcontext() as events:
+        job = Job(prepared, changed(plan, events=events), config, run, progress, resume)
+        classifier = learn(job)
     seconds["fit"] = time.perf_counter() - clock
     for note in job.notes:
         progress.say(note)
@@ -162,7 +163,7 @@ def exact_features(
 ) -> NDArray[np.float16]:
     """Features in float32, (len(rows), D), of these rows of a part; cached too."""
     chosen = prepared.rows(part)[rows]
-    exact = Frozen(cache_folder(), classifier.backbone, classifier.exact, views=1, flip=False)
+    exact = Frozen(cache_folder(), classifier.backbone, classifier.exact, views=1)
     exact.compute(
         [prepared.examples[i].file for i in chosen],
         lambda index, digest: range(1),

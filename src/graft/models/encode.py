@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.decode import Pixels, Preprocess
-from graft.data.stream import Loaded, stream
+from graft.data.stream import PLAIN, Loaded, stream
+from graft.data.views import Augmentation
 from graft.errors import ModelError
 from graft.models.engine import BATCH, Engine, infer
 
@@ -30,7 +31,7 @@ def encode(
     engine: Callable[[], Engine] | None,
     *,
     wanted: Callable[[int, bytes], Sequence[int]] = lambda index, digest: (0,),
-    flip: bool = True,
+    augmentation: Augmentation = PLAIN,
     on_loaded: Callable[[Loaded], None] = lambda loaded: None,
     batch: int = BATCH,
 ) -> Iterator[Encoded]:
@@ -46,7 +47,7 @@ def encode(
     def batches() -> Iterator[tuple[list[tuple[Encoded, int]], Pixels]]:
         tags: list[tuple[Encoded, int]] = []
         pixels: list[Pixels] = []
-        for loaded in stream(files, preprocess, wanted, flip):
+        for loaded in stream(files, preprocess, wanted, augmentation):
             item = Encoded(loaded, due=len(loaded.views))
             waiting.append(item)
             for number, picture in loaded.views.items():
