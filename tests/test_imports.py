@@ -18,6 +18,7 @@ LEVELS = [
     ["learning", "evaluation"],
     ["models"],
     ["data"],
+    ["options"],
     ["config", "errors", "files", "progress"],
 ]
 # One level, but neither knows the other.

@@ -19,6 +19,7 @@ ENGINES = ("auto", "openvino", "torch", "float32")
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """The settings of `graft train`. Each default was chosen by measurement: docs/recipes.md.
+    None stands for a default that depends on what is trained: learning/plan.py.
 
     model: base_cnn, a timm name, local-dir:FOLDER, or an earlier run's folder.
     seed: of the split, the initial weights and the order of batches; ≥ 0.
@@ -48,19 +49,19 @@ class TrainConfig:
     epochs: int | None = None
     views: int | None = None
     flip: bool = True
-    batch_size: int = 256
+    batch_size: int | None = None
     learning_rate: float | None = None
-    weight_decay: float = 0.05
+    weight_decay: float | None = None
     label_smoothing: float = 0.1
     hidden: int = 256
-    dropout_in: float = 0.2
+    dropout_in: float | None = None
     dropout_hidden: float = 0.5
     patience: int = 10
     image_size: int | None = None
     engine: str = "auto"
     unfreeze: str = "none"
     backbone_rate: float = 1.0
-    optimiser: str = "adamw"
+    optimiser: str | None = None
     schedule: str = "one-cycle"
     warm_up: float = 0.1
     mixup: float = 0.0
@@ -71,26 +72,26 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
-        for name in ("epochs", "views", "image_size"):
+        for name in ("epochs", "views", "batch_size", "image_size"):
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), 8 if name == "image_size" else 1)
-        for name in ("batch_size", "patience"):
-            _whole(name, getattr(self, name), 1)
+        _whole("patience", self.patience, 1)
         _whole("hidden", self.hidden, 0)
         if not isinstance(self.model, str):
             raise UsageError(f"model is a name, see graft models, not {self.model!r}")
         if not isinstance(self.flip, bool):
             raise UsageError(f"flip is true or false, not {self.flip!r}")
-        for name in ("weight_decay", "label_smoothing", "dropout_in", "dropout_hidden"):
+        for name in ("label_smoothing", "dropout_hidden"):
             _number(name, getattr(self, name))
-        if self.learning_rate is not None:
-            _number("learning_rate", self.learning_rate)
+        for name in ("learning_rate", "weight_decay", "dropout_in"):
+            if getattr(self, name) is not None:
+                _number(name, getattr(self, name))
         if self.learning_rate is not None and not 0 < self.learning_rate < 10:
             raise UsageError(f"learning_rate lies between 0 and 10, not {self.learning_rate}")
-        if not 0 <= self.weight_decay < 100:
+        if self.weight_decay is not None and not 0 <= self.weight_decay < 100:
             raise UsageError(f"weight_decay lies between 0 and 100, not {self.weight_decay}")
         for name in ("label_smoothing", "dropout_in", "dropout_hidden"):
-            if not 0 <= getattr(self, name) < 1:
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
         if self.engine not in ENGINES:
             raise UsageError(f"engine is one of {', '.join(ENGINES)}, not {self.engine!r}")
@@ -100,7 +101,8 @@ class TrainConfig:
             ("augment", PRESETS),
             ("balance", BALANCES),
         ):
-            if getattr(self, name) not in known:
+            unset = name == "optimiser" and self.optimiser is None
+            if not unset and getattr(self, name) not in known:
                 raise UsageError(
                     f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )

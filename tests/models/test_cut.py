@@ -62,7 +62,7 @@ def test_head_of_suffix_of_prefix_equals_the_whole(name, size, unfreeze, folder)
     trained, every = found.layers
     assert 0 < trained < every
     if unfreeze == "20%":
-        assert trained / every == pytest.approx(0.2, abs=0.11)
+        assert 0.2 <= trained / every < 0.35
 
 
 def test_the_trained_layers_are_the_last_ones_and_are_counted_rightly(folder):

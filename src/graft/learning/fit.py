@@ -132,6 +132,8 @@ def fit(
         for epoch in history:
             on_epoch(epoch)
         for number in range(at.epoch, settings.epochs + 1):
+            if number - 1 - at.best_epoch >= settings.patience:
+                break
             start = time.perf_counter() - at.seconds
             model.train()
             for activations, labels in train(number, at.step):
@@ -189,8 +191,6 @@ def fit(
                 history=[asdict(line) for line in history],
             )
             save_if_due()
-            if number - at.best_epoch >= settings.patience:
-                break
     model.load_state_dict(best)
     model.eval()
     return history

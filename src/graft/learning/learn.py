@@ -8,8 +8,6 @@ would send noise back into weights that took days to learn.
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
-from graft.config import TrainConfig
 from graft.files import replacing
 from graft.learning.batches import (
     blocks_of,
@@ -30,55 +27,22 @@ from graft.learning.batches import (
     statistics,
     steps_of,
     streamed,
-    turns,
 )
-from graft.learning.fit import Batches, Epoch, FitSettings, Resumable, fit, logits_of
+from graft.learning.fit import Batches, logits_of
 from graft.learning.optimiser import Group
-from graft.learning.plan import Plan
-from graft.learning.prepare import Prepared
+from graft.learning.plan import FROZEN
+from graft.learning.stage import Job, batch_size, fit_stage
 from graft.models.backbone import Backbone
 from graft.models.classifier import Classifier
 from graft.models.cut import Suffix
 from graft.models.engine import LazyEngine
 from graft.models.head import Head
-from graft.progress import Progress
 
-# Small sets take smaller steps, so that an epoch has several.
-STEPS_AN_EPOCH = 8
-SMALLEST_BATCH = 16
 # Where the weights of a trained network lie until model.safetensors is written.
 ENCODER_PART = ".encoder.safetensors"
 # The fine-tuned network replaces the probe if its mean loss on val is lower by this many
 # standard errors of the paired difference.
 NOISE = 1.0
-
-
-@dataclass
-class Job:
-    """What the stages of a run share."""
-
-    prepared: Prepared
-    plan: Plan
-    config: TrainConfig
-    run: Path
-    progress: Progress
-    resume: bool
-    history: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def backbone(self) -> Backbone:
-        """The backbone that is trained, or stays frozen."""
-        return self.prepared.frozen.backbone
-
-    def labels(self, part: str) -> NDArray[np.int64]:
-        """The class numbers of a part, (n,)."""
-        return self.prepared.labels[self.prepared.rows(part)]
-
-    def turns(self, batch: int, epoch: int) -> list[NDArray[np.int64]]:
-        """The rows of train of each batch of an epoch."""
-        balanced = self.config.balance == "sampling"
-        return turns(self.labels("train"), batch, self.config.seed, epoch, balanced)
 
 
 def learn(job: Job) -> Classifier:
@@ -105,14 +69,14 @@ def _probe(job: Job) -> Head:
             job.backbone.features,
             len(prepared.classes),
             config.hidden,
-            config.dropout_in,
+            config.dropout_in or 0.0,
             config.dropout_hidden,
         )
     head.standardise(*statistics(views[0]))
     val = prepared.features("val")
-    batch = batch_size(config.batch_size, len(labels))
+    batch = batch_size(FROZEN["batch_size"], len(labels)) if job.plan.cut else job.batch_size()
     settings = job.plan.probe
-    _fit(
+    fit_stage(
         job,
         "probe" if job.plan.cut else "fit",
         head,
@@ -130,7 +94,11 @@ def _from_pixels(job: Job) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = Head(
-            backbone.features, len(prepared.classes), 0, config.dropout_in, config.dropout_hidden
+            backbone.features,
+            len(prepared.classes),
+            0,
+            config.dropout_in or 0.0,
+            config.dropout_hidden,
         )
         encoder = backbone.build()
     plain = prepared.activations("train")
@@ -141,7 +109,7 @@ def _from_pixels(job: Job) -> Classifier:
     model = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
     views = [prepared.activations("train", view) for view in range(prepared.frozen.views)]
     val = prepared.activations("val")
-    batch = batch_size(config.batch_size, len(labels))
+    batch = job.batch_size()
 
     def train(epoch: int, start: int) -> Batches:
         rows, shift = job.turns(batch, epoch)[start:], job.plan.shift
@@ -151,7 +119,7 @@ def _from_pixels(job: Job) -> Classifier:
             )
         return shuffled(views, labels, rows, epoch)
 
-    _fit(
+    fit_stage(
         job,
         "fit",
         model,
@@ -174,7 +142,7 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
     suffix = Suffix(encoder, plan.cut.unit, plan.shape)
     head = copy.deepcopy(frozen.head)
     model = nn.Sequential(suffix, head).to(memory_format=torch.channels_last)
-    batch = min(plan.batch, batch_size(config.batch_size, len(labels)))
+    batch = job.batch_size()
 
     if plan.cached:
         views = [prepared.activations("train", view) for view in range(prepared.frozen.views)]
@@ -202,7 +170,7 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
             )
 
     before, _ = logits_of(model, val())
-    _fit(
+    fit_stage(
         job,
         "fine-tune",
         model,
@@ -243,73 +211,6 @@ def paired_gain(
         losses.append(-scores[np.arange(len(labels)), labels])
     difference = losses[0] - losses[1]
     return float(difference.mean()), float(difference.std() / max(1, len(labels)) ** 0.5)
-
-
-def _fit(
-    job: Job,
-    stage: str,
-    model: nn.Module,
-    train: Callable[[int, int], Batches],
-    steps: int,
-    val: Callable[[], Batches],
-    settings: FitSettings,
-    groups: Sequence[Group] | None = None,
-) -> list[Epoch]:
-    progress = job.progress
-    earlier = len(job.history)
-    progress.start(
-        {"fit": "fitting", "probe": "fitting the head"}.get(stage, "fine-tuning"),
-        settings.epochs * steps,
-    )
-    news = ""
-
-    def on_epoch(epoch: Epoch) -> None:
-        nonlocal news
-        line = {"stage": stage, **asdict(epoch)}
-        line["epoch"] += earlier
-        job.history.append(line)
-        news = (
-            f"epoch {epoch.epoch}: val accuracy {epoch.val_accuracy:.1%}, loss {epoch.val_loss:.3f}"
-        )
-        with (job.run / "history.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
-        if job.plan.events:
-            job.plan.events(line)
-
-    def on_step(step: int, loss: float) -> None:
-        progress.advance(step, news or f"loss {loss:.3f}")
-
-    if job.config.balance == "weights":
-        counts = np.bincount(job.labels("train"), minlength=len(job.prepared.classes))
-        weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
-        settings = changed(settings, class_weights=tuple(float(w) for w in weights))
-    described = [job.config.to_json(), stage, _data_identity(job.prepared), job.backbone.digest]
-    history = fit(
-        model,
-        train,
-        steps,
-        val,
-        settings,
-        on_epoch,
-        on_step,
-        groups,
-        Resumable(job.run / f".{stage}.safetensors", json.dumps(described), job.resume),
-    )
-    progress.finish()
-    return history
-
-
-def _data_identity(prepared: Prepared) -> str:
-    key = hashlib.sha256()
-    for digest, part, label in zip(prepared.digests, prepared.parts, prepared.labels, strict=True):
-        key.update(digest + f"{part} {label};".encode())
-    return key.hexdigest()
-
-
-def batch_size(most: int, pictures: int) -> int:
-    """The batch: a power of two that gives about STEPS_AN_EPOCH steps, 16 to `most`."""
-    wanted = 2 ** int(np.log2(max(1, pictures / STEPS_AN_EPOCH)))
-    return int(min(most, max(SMALLEST_BATCH, wanted)))
 
 
 def with_weights(backbone: Backbone, state: dict[str, torch.Tensor], run: Path) -> Backbone:

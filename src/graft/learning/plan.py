@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graft.config import TrainConfig
+from graft.config import TrainConfig, parse_unfreeze
 from graft.data.dataset import Dataset
 from graft.learning.cache import cache_limit
 from graft.learning.fit import FitSettings
@@ -20,12 +20,34 @@ from graft.models.engine import LazyEngine
 from graft.progress import Progress
 
 # Measured in docs/recipes.md.
-FROZEN: dict[str, Any] = {"epochs": 20, "views": 3, "learning_rate": 2e-3}
-FROM_PIXELS: dict[str, Any] = {"epochs": 40, "views": 5, "learning_rate": 3e-3}
-TUNED: dict[str, Any] = {"epochs": 10, "views": 5, "learning_rate": 5e-4}
-TUNED_WHOLE: dict[str, Any] = {"epochs": 5, "views": 3, "learning_rate": 2e-4}
-TUNED_BATCH = 64
-WHOLE_BATCH = 32
+COMMON: dict[str, Any] = {
+    "optimiser": "adamw",
+    "weight_decay": 0.05,
+    "batch_size": 256,
+    "dropout_in": 0.2,
+}
+FROZEN: dict[str, Any] = COMMON | {"epochs": 20, "views": 3, "learning_rate": 2e-3}
+BASE: dict[str, Any] = COMMON | {"epochs": 40, "views": 5, "learning_rate": 3e-3}
+DEEP: dict[str, Any] = COMMON | {
+    "epochs": 28,
+    "views": 5,
+    "learning_rate": 5e-3,
+    "weight_decay": 0.15,
+    "batch_size": 512,
+    "dropout_in": 0.0,
+}
+TUNED: dict[str, Any] = COMMON | {
+    "epochs": 10,
+    "views": 5,
+    "learning_rate": 1e-3,
+    "batch_size": 64,
+}
+WHOLE: dict[str, Any] = COMMON | {
+    "epochs": 5,
+    "views": 3,
+    "learning_rate": 2e-4,
+    "batch_size": 32,
+}
 # The share of free disk that a cache may take.
 DISK_SHARE = 0.8
 
@@ -41,7 +63,6 @@ class Plan:
 
     probe: FitSettings
     main: FitSettings
-    batch: int
     cut: Cut | None = None
     shape: tuple[int, ...] = ()
     cached: bool = False
@@ -58,10 +79,10 @@ class Plan:
 def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
     """The settings that depend on the kind of training."""
     if backbone.weights is None:
-        return FROM_PIXELS
+        return DEEP if backbone.architecture == "deep_cnn" else BASE
     if config.unfreeze == "none":
         return FROZEN
-    return TUNED_WHOLE if config.unfreeze == "all" else TUNED
+    return WHOLE if parse_unfreeze(config.unfreeze)[0] == "all" else TUNED
 
 
 def make_plan(
@@ -72,15 +93,15 @@ def make_plan(
     Raises ModelError or UsageError for an `unfreeze` that the backbone cannot follow.
     """
     common: dict[str, Any] = {
-        "weight_decay": config.weight_decay,
         "label_smoothing": config.label_smoothing,
         "patience": config.patience,
         "seed": config.seed,
     }
     main = FitSettings(
         epochs=config.epochs or 1,
-        learning_rate=config.learning_rate or 1e-3,
-        optimiser=config.optimiser,
+        learning_rate=config.learning_rate or 0.0,
+        weight_decay=config.weight_decay or 0.0,
+        optimiser=config.optimiser or "",
         schedule=config.schedule,
         warm_up=config.warm_up,
         mixup=config.mixup,
@@ -93,18 +114,21 @@ def make_plan(
     if backbone.weights is None:
         shift = _shift(config, backbone)
         frozen = Frozen(cache, backbone, None, 1 if shift else views, augmented)
-        return Plan(main, main, config.batch_size, shift=shift), frozen
+        return Plan(main, main, shift=shift), frozen
     engine = LazyEngine(backbone.build, config.engine)
     if config.unfreeze == "none":
-        return Plan(main, main, config.batch_size, _engine=engine), Frozen(
-            cache, backbone, engine, views, augmented
-        )
-    probe = FitSettings(epochs=FROZEN["epochs"], learning_rate=FROZEN["learning_rate"], **common)
+        return Plan(main, main, _engine=engine), Frozen(cache, backbone, engine, views, augmented)
+    probe = FitSettings(
+        epochs=FROZEN["epochs"],
+        learning_rate=FROZEN["learning_rate"],
+        weight_decay=FROZEN["weight_decay"],
+        **common,
+    )
     encoder = backbone.build()
     found = find_cut(encoder, config.unfreeze)
     progress.say(f"trained: {found.described()}")
     if found.unit is None:
-        plan = Plan(probe, main, WHOLE_BATCH, found, _engine=engine)
+        plan = Plan(probe, main, found, _engine=engine)
         return plan, Frozen(cache, backbone, engine, views, augmented)
     unit, shape = found.unit, shape_at(encoder, found.unit)
     prefix = LazyEngine(lambda: cut(backbone, unit)[0], config.engine)  # type: ignore[arg-type,return-value]
@@ -118,7 +142,7 @@ def make_plan(
         f"activations before {unit}: about {wanted / 1e9:.2f} GB for {pictures:,} pictures, "
         + ("kept in the cache" if cached else "more than the cache may take: computed every epoch")
     )
-    plan = Plan(probe, main, TUNED_BATCH, found, shape, cached, prefix, _engine=engine)
+    plan = Plan(probe, main, found, shape, cached, prefix, _engine=engine)
     if not cached:
         return plan, Frozen(cache, backbone, engine, views, augmented)
     return plan, Frozen(cache, backbone, prefix, views, augmented, unit, size)

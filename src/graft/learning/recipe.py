@@ -24,9 +24,10 @@ from graft.files import write_json
 from graft.learning.cache import cache_folder, cache_limit, trim
 from graft.learning.events import tensorboard_events
 from graft.learning.frozen import Frozen
-from graft.learning.learn import Job, learn
+from graft.learning.learn import learn
 from graft.learning.plan import defaults_for, make_plan
 from graft.learning.prepare import Prepared, prepare, stop_if_blocked
+from graft.learning.stage import Job
 from graft.models.backbone import Backbone, find_backbone, resized, scratch
 from graft.models.classifier import Classifier
 from graft.models.engine import device

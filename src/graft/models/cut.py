@@ -52,8 +52,8 @@ class Cut:
 def find_cut(encoder: Encoder, unfreeze: str) -> Cut:
     """The cut that trains the last share or the last stages of an encoder.
 
-    `unfreeze` is "all", a percentage of the layers such as "20%" (rounded to the nearest block,
-    at least one), or a number of stages such as "2". Layers are convolutions and linear layers
+    `unfreeze` is "all", a percentage of the layers such as "20%" (rounded up to a whole
+    block), or a number of stages such as "2". Layers are convolutions and linear layers
     that the features depend on.
 
     Raises ModelError for a body that cannot be cut there.
@@ -65,9 +65,8 @@ def find_cut(encoder: Encoder, unfreeze: str) -> Cut:
     if kind == "all":
         first = 0
     elif kind == "share":
-        first = min(
-            range(len(weighty)), key=lambda i: (abs(sum(counts[i:]) - amount * sum(counts)), i)
-        )
+        enough = [i for i in range(len(counts)) if sum(counts[i:]) >= amount * sum(counts)]
+        first = enough[-1]
     else:
         first = _stage_start(encoder, int(amount), units, [name for name, _ in weighty])
     if first == 0 and kind == "share" and amount < MOST_ROUNDED:
@@ -217,7 +216,7 @@ class Suffix(nn.Module):
         unused = every[len(used) :]
         if unit is not None:
             unused += used[: used.index(unit)]
-            encoder.body.__dict__["_pos_embed"] = _unchanged
+            encoder.body.__dict__["_pos_embed"] = nn.Identity()
             gone = set(unused)
             own = [m for m in encoder.tapped if _units_in(m, units)[-1][0] not in gone]
             width = _width(encoder)
@@ -257,10 +256,6 @@ class Suffix(nn.Module):
 
 
 STILL = (nn.modules.batchnorm._BatchNorm, nn.Dropout, nn.Dropout2d)
-
-
-def _unchanged(x: Tensor) -> Tensor:
-    return x
 
 
 def _width(encoder: Encoder) -> int:

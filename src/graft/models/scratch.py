@@ -47,12 +47,14 @@ class DeepCNN(nn.Module):
     whiten: a 2×2 convolution whose 24 filters are the principal components of the training
     pictures' own 2×2 patches, both signs, scaled to unit variance: set once by `whiten`, then
     fixed but for its bias; GELU. Then three blocks of 64, 256 and 256 channels: 3×3 convolution,
-    2×2 max pooling, batch normalisation, GELU, 3×3 convolution, batch normalisation, GELU. The
-    maximum over positions gives (N, 256). An input of (N, 3, H, W) becomes (N, 256, h, w) with
-    h = (H - 1) // 8. About 2 million parameters.
+    2×2 max pooling, batch normalisation, GELU, 3×3 convolution, batch normalisation, GELU. A
+    ninth of the maximum over positions gives (N, 256). An input of (N, 3, H, W) becomes
+    (N, 256, h, w) with h = (H - 1) // 8. About 2 million parameters.
     """
 
     CHANNELS = (64, 256, 256)
+    # Maxima are large: without it the first logits drown the labels, and training starts late.
+    SCALE = 9.0
     # Training pictures that the whitening filters are computed from.
     WHITEN = 5000
     EPSILON = 5e-4
@@ -94,8 +96,8 @@ class DeepCNN(nn.Module):
         return torch.as_tensor(self.blocks(nn.functional.gelu(self.whitening(x))))
 
     def forward_head(self, x: Tensor, pre_logits: bool = True) -> Tensor:
-        """(N, C, h, w) to (N, C): the maximum over positions. The names are timm's."""
-        return x.amax((2, 3))
+        """(N, C, h, w) to (N, C): a ninth of the maximum over positions. The names are timm's."""
+        return x.amax((2, 3)) / self.SCALE
 
 
 SCRATCH: dict[str, type[BaseCNN] | type[DeepCNN]] = {"base_cnn": BaseCNN, "deep_cnn": DeepCNN}

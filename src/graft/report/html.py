@@ -86,7 +86,7 @@ def _drawings(run: RunFiles) -> dict[str, str]:
         "reliability": plots.reliability_diagram(metrics["reliability"], metrics["ece"]),
     }
     if run.history:
-        drawings["curves"] = plots.curves(run.history)
+        drawings["curves"] = plots.curves(run.history, metrics.get("best_epoch"))
     if MANY < len(run.classes) <= MATRIX_MOST:
         drawings["confusion"] = plots.confusion_matrix(metrics["confusion"], run.classes)
     return drawings

@@ -12,6 +12,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -61,8 +62,10 @@ FEW = 10  # a bin with fewer pictures says little about its accuracy
 
 
 @mpl.rc_context(STYLE)
-def curves(history: Sequence[Record]) -> str:
-    """Loss and accuracy of train and validation over the epochs, the best epoch marked."""
+def curves(history: Sequence[Record], kept: int | None = None) -> str:
+    """Loss and accuracy of train and validation over the epochs, the kept epoch marked, and
+    where fine-tuning began.
+    """
     figure = Figure(figsize=(4.9, 4.7))
     figure.subplots_adjust(left=0.145, right=0.955, top=0.925, bottom=0.095, hspace=0.16)
     above, below = figure.subplots(2, sharex=True)
@@ -92,7 +95,21 @@ def curves(history: Sequence[Record]) -> str:
     above.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=2, borderpad=0)
 
     label = f"Loss and accuracy over {counted(len(epochs), 'epoch')}."
-    if best := best_epoch(history):
+    stages = [row.get("stage") for row in history]
+    for before, row in pairwise(history):
+        if row.get("stage") != before.get("stage"):
+            for axes in (above, below):
+                axes.axvline(before["epoch"] + 0.5, color=RULE, linewidth=1.2)
+            below.text(
+                before["epoch"] + 0.5,
+                0.03,
+                "  fine-tuning",
+                transform=below.get_xaxis_transform(),
+                color=MUTED,
+                fontsize=8,
+            )
+            label += f" Fine-tuning begins at epoch {row['epoch']}, of {len(stages)}."
+    if best := best_epoch(history, kept):
         for axes in (above, below):
             axes.axvline(best["epoch"], color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
         # Right-aligned in the margin: at the line itself it would meet the legend or the curves.
@@ -105,7 +122,7 @@ def curves(history: Sequence[Record]) -> str:
             color=MUTED,
         )
         lowest = decimal(best["val_loss"])
-        label += f" The lowest validation loss, {lowest}, is at epoch {best['epoch']}."
+        label += f" The weights kept are those of epoch {best['epoch']}, validation loss {lowest}."
     return svg(figure, "curves", label)
 
 

@@ -126,9 +126,12 @@ def weakest_first(per_class: Mapping[str, Record]) -> list[str]:
     return sorted(per_class, key=weakness)
 
 
-def best_epoch(history: Sequence[Record]) -> Record | None:
-    """The first epoch with the lowest validation loss; None where none was measured."""
+def best_epoch(history: Sequence[Record], kept: int | None = None) -> Record | None:
+    """The epoch whose weights were kept: number `kept` where that is known, else the first with
+    the lowest validation loss; None where none was measured.
+    """
     known = [row for row in history if measured(row.get("val_loss")) is not None]
+    known = [row for row in known if row["epoch"] == kept] or known
     return min(known, key=lambda row: float(row["val_loss"]), default=None)
 
 

@@ -125,12 +125,19 @@ def the_training(run: RunFiles) -> list[str]:
     times = "once" if epochs == 1 else counted(epochs, "time")
     sentence = f"It went over the training pictures {times}"
     sentences.append(sentence + (f" in {duration(spent)}." if spent else "."))
-    if best := tables.best_epoch(run.history):
+    probes = sum(row.get("stage") == "probe" for row in run.history)
+    if 0 < probes < epochs:
+        sentences.append(
+            f"The first {probes} epochs trained the head on the frozen network, the others its "
+            "last layers, too, from there."
+        )
+    if best := tables.best_epoch(run.history, run.metrics.get("best_epoch")):
         sentence = (
-            f"Epoch {best['epoch']} had the lowest validation loss, {decimal(best['val_loss'])}"
+            f"The weights are those of epoch {best['epoch']}, with a validation loss of "
+            f"{decimal(best['val_loss'])}"
         )
         if measured(best.get("val_accuracy")) is not None:
-            sentence += f", with {percent(best['val_accuracy'])} of the validation pictures right"
+            sentence += f" and {percent(best['val_accuracy'])} of the validation pictures right"
         sentences.append(sentence + ".")
     return sentences
 

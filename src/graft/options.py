@@ -1,0 +1,50 @@
+"""The options of `graft train`: one for each setting of TrainConfig that people change."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from graft.config import BALANCES, OPTIMISERS, PRESETS, SCHEDULES
+
+OPTIONS = [
+    click.option("--model", default="mobilenetv2_100", show_default=True, help="See graft models."),
+    click.option("--out", help="The run folder to make.  [default: runs/SOURCE-MODEL]"),
+    click.option("--seed", default=42, show_default=True, help="Of split, weights and order."),
+    click.option("--epochs", type=int, help="At most; early stopping keeps the best."),
+    click.option("--views", type=int, help="Views of each training picture; 1: no augmentation."),
+    click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]"),
+    click.option("--image-size", type=int, help="Input pixels a side."),
+    click.option(
+        "--unfreeze",
+        default="none",
+        show_default=True,
+        help="What is trained below the head: none, all, a share of the last layers (20%), or a "
+        "number of last stages (2).",
+    ),
+    click.option("--batch-size", type=int, help="Pictures a step, at most."),
+    click.option("--learning-rate", type=float, help="The peak of the schedule."),
+    click.option("--optimiser", type=click.Choice(OPTIMISERS)),
+    click.option("--weight-decay", type=float, help="AdamW's is decoupled, SGD's is not."),
+    click.option(
+        "--schedule", default="one-cycle", show_default=True, type=click.Choice(SCHEDULES)
+    ),
+    click.option("--augment", default="standard", show_default=True, type=click.Choice(PRESETS)),
+    click.option(
+        "--balance",
+        default="none",
+        show_default=True,
+        type=click.Choice(BALANCES),
+        help="Let rare classes count more in the loss, or draw them more often.",
+    ),
+    click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none."),
+    click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none."),
+    click.option("--averaging", default=0.0, help="Decay of the weights' running mean; 0: none."),
+]
+
+
+def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command all of OPTIONS, in that order."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command

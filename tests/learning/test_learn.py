@@ -1,0 +1,103 @@
+"""Fine-tuning from the probe: what moves, what stays, and what is kept."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from graft.api import train
+from graft.learning.learn import paired_gain
+from graft.models.classifier import load
+from graft.runs import read_predictions
+
+
+@pytest.fixture(scope="module")
+def pictures(make_digits, tmp_path_factory):
+    return make_digits(tmp_path_factory.mktemp("tuned") / "digits", each=60)
+
+
+@pytest.fixture(scope="module", params=["1", "all"])
+def tuned(request, pictures, finished, tmp_path_factory):
+    """A run whose last stage, or whose whole network, was fine-tuned long enough to matter."""
+    out = tmp_path_factory.mktemp("runs") / "tuned"
+    settings = {"epochs": 12, "learning_rate": 1e-2, "views": 2, "flip": False, "image_size": 16}
+    return train(pictures, out=out, model=str(finished), unfreeze=request.param, **settings)
+
+
+def test_only_what_is_unfrozen_moves_and_its_statistics_stand_still(tuned, finished):
+    before = load_file(finished / "model.safetensors")
+    after = load_file(tuned.path / "model.safetensors")
+    settings = json.loads((tuned.path / "config.json").read_text())["settings"]
+    last = [k for k in before if k.startswith("encoder.blocks.2.")]
+    trained = last if settings["unfreeze"] == "1" else [k for k in before if "encoder" in k]
+    for key in (k for k in before if k.startswith("encoder.")):
+        moved = not torch.equal(before[key], after[key])
+        statistics = "running" in key or "num_batches" in key
+        assert moved == (key in trained and not statistics), key
+
+
+def test_the_probe_comes_first_and_the_better_one_is_kept(tuned):
+    history = [json.loads(line) for line in (tuned.path / "history.jsonl").read_text().splitlines()]
+    stages = [line["stage"] for line in history]
+    assert stages == sorted(stages, reverse=True), "the probe, then fine-tuning"
+    assert [line["epoch"] for line in history] == list(range(1, len(history) + 1))
+    notes = " ".join(json.loads((tuned.path / "config.json").read_text())["notes"])
+    assert "fine-tuning was kept" in notes
+    stored = json.loads((tuned.path / "model.json").read_text())
+    assert not stored["frozen"]
+    assert 0 < stored["parameters"]["trained"] <= stored["parameters"]["total"]
+    assert history[tuned.metrics["best_epoch"] - 1]["stage"] == "fine-tune"
+
+
+def test_predict_says_what_predictions_csv_says(tuned, pictures):
+    classifier = load(tuned.path)
+    paths, _, expected, _ = read_predictions(tuned.path / "predictions.csv")
+    answers = list(classifier.predictions(pictures / path for path in paths))
+    found = np.array([list(answer.probabilities.values()) for answer in answers])
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_fine_tuning_that_gains_nothing_leaves_the_probe(pictures, finished, tmp_path):
+    settings = {"epochs": 1, "learning_rate": 1e-9, "views": 1, "unfreeze": "1"}
+    run = train(pictures, out=tmp_path / "run", model=str(finished), **settings)
+    notes = " ".join(json.loads((run.path / "config.json").read_text())["notes"])
+    assert "tried and not kept" in notes
+    before = load_file(finished / "model.safetensors")
+    after = load_file(run.path / "model.safetensors")
+    assert all(torch.equal(after[k], v) for k, v in before.items() if k.startswith("encoder."))
+    assert "tried and not kept" in (run.path / "report.html").read_text()
+    history = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    assert history[run.metrics["best_epoch"] - 1]["stage"] == "probe"
+
+
+def test_a_cache_too_small_gives_the_same_training_without_it(
+    pictures, finished, tmp_path, monkeypatch
+):
+    # One view, which is the plain one; computed anew in every epoch it would be another crop.
+    settings = {"epochs": 2, "views": 1, "unfreeze": "1", "augment": "none"}
+    cached = train(pictures, out=tmp_path / "cached", model=str(finished), **settings)
+    monkeypatch.setattr("graft.learning.plan.cache_limit", lambda: 0)
+    again = train(pictures, out=tmp_path / "again", model=str(finished), **settings)
+    losses = [
+        [json.loads(line)["val_loss"] for line in (run.path / "history.jsonl").open()]
+        for run in (cached, again)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=2e-3)
+
+
+def test_the_gain_is_that_of_a_paired_comparison():
+    random = np.random.default_rng(0)
+    before, after = random.normal(size=(2, 50, 3)).astype(np.float32)
+    labels = random.integers(0, 3, 50)
+
+    def loss(logits, i):
+        return -np.log(
+            np.exp(logits[i].astype(float))[labels[i]] / np.exp(logits[i].astype(float)).sum()
+        )
+
+    gains = [loss(before, i) - loss(after, i) for i in range(50)]
+    mean, error = paired_gain(before, after, labels)
+    assert mean == pytest.approx(np.mean(gains))
+    assert error == pytest.approx(np.std(gains) / 50**0.5)

@@ -1,0 +1,52 @@
+"""base_cnn and deep_cnn, against the tables of docs/models.md."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from graft.models.scratch import SCRATCH, DeepCNN
+
+TABLES = (Path(__file__).parents[2] / "docs" / "models.md").read_text().split("\n## ")[1:]
+
+
+@pytest.mark.parametrize("name", SCRATCH)
+def test_the_documented_layers_add_up_to_the_parameters(name):
+    table = next(text for text in TABLES if text.startswith(name))
+    body = SCRATCH[name]()
+    found = sum(p.numel() for p in body.parameters())
+    assert f"**{found:,}**" in table
+    total = 0
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 5 and re.search(r"\d", cells[3]) and "sum" not in cells[1]:
+            total += int(cells[3].split("= ")[-1].replace(",", ""))
+    assert total == found
+
+
+@pytest.mark.parametrize("name", SCRATCH)
+@pytest.mark.parametrize("size", [24, 32, 47])
+def test_pictures_of_any_size_give_the_documented_features(name, size):
+    body = SCRATCH[name]().eval()
+    with torch.inference_mode():
+        maps = body.forward_features(torch.randn(2, 3, size, size))
+        features = body.forward_head(maps)
+    assert maps.shape[2] == ((size - 1) // 8 if name == "deep_cnn" else size // 8)
+    assert features.shape == (2, body.num_features)
+
+
+def test_whitened_patches_have_no_correlation_and_unit_variance():
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.avg_pool2d(torch.randn(200, 3, 34, 34), 3, 1)
+    body = DeepCNN()
+    body.EPSILON = 0.0
+    body.whiten(smooth)
+    with torch.no_grad():
+        out = body.whitening(smooth)[:, :12]
+    flat = out.permute(0, 2, 3, 1).reshape(-1, 12).double().numpy()
+    assert flat.T @ flat / len(flat) == pytest.approx(np.eye(12), abs=0.02)
+    weight = body.whitening.weight
+    assert torch.equal(weight[:12], -weight[12:])
+    assert not weight.requires_grad
