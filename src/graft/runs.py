@@ -64,13 +64,19 @@ def new_run(out: Path, resume: bool = False) -> Path:
             )
         for name in FILES:
             (out / name).unlink(missing_ok=True)
-        for checkpoint in [] if resume else out.glob(".*.safetensors"):
-            checkpoint.unlink()
+        if not resume:
+            remove_unfinished(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out}: cannot be made: {error.strerror}") from error
     return out
+
+
+def remove_unfinished(run: Path) -> None:
+    """Remove what only an unfinished run needs: checkpoints, and what was chosen on the way."""
+    for file in (*run.glob(".*.safetensors"), run / ".choice.json"):
+        file.unlink(missing_ok=True)
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

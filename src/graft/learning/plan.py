@@ -1,6 +1,10 @@
 """What a run will train and how, decided before the pictures are read."""
 
+import json
+import os
 import shutil
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +14,7 @@ import numpy as np
 
 from graft.config import TrainConfig, parse_unfreeze
 from graft.data.dataset import Dataset
+from graft.files import write_json
 from graft.learning.cache import cache_limit
 from graft.learning.fit import FitSettings
 from graft.learning.frozen import Frozen
@@ -48,6 +53,12 @@ WHOLE: dict[str, Any] = COMMON | {
     "learning_rate": 2e-4,
     "batch_size": 32,
 }
+# Pictures of at most this many pixels a side are augmented in memory.
+SMALL = 32
+# What the rates of computing and of the disk are measured with.
+TIMED_BATCHES, TIMED_BYTES = 4, 2**25
+# Where the choice between cache and computing lies until the run is done.
+CHOICE = ".choice.json"
 # The share of free disk that a cache may take.
 DISK_SHARE = 0.8
 
@@ -86,9 +97,16 @@ def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
 
 
 def make_plan(
-    config: TrainConfig, backbone: Backbone, dataset: Dataset, cache: Path, progress: Progress
+    config: TrainConfig,
+    backbone: Backbone,
+    dataset: Dataset,
+    cache: Path,
+    progress: Progress,
+    run: Path,
 ) -> tuple[Plan, Frozen]:
     """The plan of a run and the store of what it computes once.
+
+    A choice that was measured is kept in the run, so that it is the same when the run is resumed.
 
     Raises ModelError or UsageError for an `unfreeze` that the backbone cannot follow.
     """
@@ -133,29 +151,78 @@ def make_plan(
     unit, shape = found.unit, shape_at(encoder, found.unit)
     prefix = LazyEngine(lambda: cut(backbone, unit)[0], config.engine)  # type: ignore[arg-type,return-value]
     size = int(np.prod(shape))
-    pictures = len(dataset.examples)
-    # Training pictures in every view, about 70 % of all, the others in one.
-    wanted = int(pictures * (0.7 * views + 0.3)) * 2 * (size + backbone.features)
-    free = int(shutil.disk_usage(_existing(cache)).free * DISK_SHARE)
-    cached = wanted <= min(cache_limit(), free)
+    row = 2 * (size + backbone.features)
+    wanted, reason = _cache_fits(row, len(dataset.examples), views, cache)
+    kept, choice = None, run / CHOICE
+    if choice.is_file():
+        reason = json.loads(choice.read_text())["computed because"]
+    if not reason:
+        kept = Frozen(cache, backbone, prefix, views, augmented, unit, size)
+        if not choice.is_file() and not any(map(len, kept.stores)):
+            reason = _slower_from_disk(row, views, main.epochs, prefix, backbone, cache)
+    write_json(choice, {"computed because": reason})
     progress.say(
-        f"activations before {unit}: about {wanted / 1e9:.2f} GB for {pictures:,} pictures, "
-        + ("kept in the cache" if cached else "more than the cache may take: computed every epoch")
+        f"activations before {unit}: about {wanted / 1e9:.2f} GB for "
+        f"{len(dataset.examples):,} pictures, "
+        + (f"{reason}: computed in every epoch" if reason else "kept in the cache")
     )
-    plan = Plan(probe, main, found, shape, cached, prefix, _engine=engine)
-    if not cached:
+    plan = Plan(probe, main, found, shape, not reason, prefix, _engine=engine)
+    if kept is None or reason:
         return plan, Frozen(cache, backbone, engine, views, augmented)
-    return plan, Frozen(cache, backbone, prefix, views, augmented, unit, size)
+    return plan, kept
+
+
+def _cache_fits(row: int, pictures: int, views: int, cache: Path) -> tuple[int, str]:
+    """The bytes that rows of `row` bytes will take, and why that is too much, if it is."""
+    # Training pictures in every view, about 70 % of all, the others in one.
+    wanted = int(pictures * (0.7 * views + 0.3)) * row
+    if wanted > cache_limit():
+        return wanted, f"more than the cache's {cache_limit() / 1e9:.0f} GB (GRAFT_CACHE_LIMIT)"
+    free = shutil.disk_usage(_existing(cache)).free
+    if wanted > free * DISK_SHARE:
+        return wanted, f"too much for the {free / 1e9:.0f} GB that the disk has left"
+    return wanted, ""
+
+
+def _slower_from_disk(
+    row: int, views: int, epochs: int, engine: LazyEngine, backbone: Backbone, cache: Path
+) -> str:
+    """Why computing rows in every epoch is faster than keeping them, if it is: by measurement."""
+    ready, size = engine(), backbone.preprocess
+    pixels = np.zeros((ready.batch, size.height, size.width, 3), np.uint8)
+    ready.submit(pixels)()  # the first pays for what the others find ready
+    start = time.perf_counter()
+    for _ in range(TIMED_BATCHES):
+        ready.submit(pixels)()
+    computed = TIMED_BATCHES * ready.batch / (time.perf_counter() - start)
+    _existing(cache).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=_existing(cache)) as file:
+        start = time.perf_counter()
+        file.write(bytes(TIMED_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+        written = TIMED_BYTES / row / (time.perf_counter() - start)
+        start = time.perf_counter()
+        file.seek(0)
+        file.read()
+        read = TIMED_BYTES / row / (time.perf_counter() - start)
+    # Seconds a picture, over all epochs.
+    from_disk = views * (1 / computed + 1 / written) + epochs / read
+    if from_disk <= epochs / computed:
+        return ""
+    return (
+        f"at {computed:,.0f} rows/s computed against {written:,.0f} written and {read:,.0f} read, "
+        f"slower from disk in {epochs} epochs"
+    )
 
 
 def _shift(config: TrainConfig, backbone: Backbone) -> int:
     # Pictures of a few pixels are moved about as they lie in memory, anew in every epoch; cutting
     # crops out of the file pays for larger ones.
-    return (
-        0
-        if backbone.preprocess.height > 32 or config.views == 1
-        else backbone.preprocess.height // 8
-    )
+    side = backbone.preprocess.height
+    if side > SMALL or config.views == 1:
+        return 0
+    return {"none": 0, "light": side // 16}.get(config.augment, side // 8)
 
 
 def _existing(folder: Path) -> Path:

@@ -33,7 +33,7 @@ from graft.models.classifier import Classifier
 from graft.models.engine import device
 from graft.models.scratch import SCRATCH
 from graft.progress import Progress
-from graft.runs import new_run, read_predictions, write_predictions, write_table
+from graft.runs import new_run, read_predictions, remove_unfinished, write_predictions, write_table
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def train_run(
     )
     run = new_run(out, resume)
     config = resolved(config, backbone)
-    plan, frozen = make_plan(config, backbone, dataset, cache, progress)
+    plan, frozen = make_plan(config, backbone, dataset, cache, progress, run)
     clock = time.perf_counter()
     prepared = prepare(dataset, frozen, config, progress)
     seconds = {"decode_and_backbone": time.perf_counter() - clock}
@@ -103,8 +103,7 @@ def train_run(
     }
     write_json(run / "metrics.json", metrics)
     trim(cache, limit)
-    for hidden in run.glob(".*.safetensors"):
-        hidden.unlink()
+    remove_unfinished(run)
     return Run(run, metrics, {example.path: example.file for example in prepared.examples})
 
 
