@@ -1,8 +1,11 @@
-"""Test accuracy at the defaults, mean of three seeds. [NAME…]: flowers, cats_dogs."""
+"""Test accuracy at the defaults, mean of three seeds.
 
+[NAME…] [--unfreeze WHAT] [--seeds N]: flowers, cats_dogs; MobileNetV2, frozen unless said.
+"""
+
+import argparse
 import json
 import statistics
-import sys
 
 from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
 
@@ -10,16 +13,29 @@ SEEDS = (42, 43, 44)
 
 
 def main() -> None:
-    for name in sys.argv[1:] or ("flowers", "cats_dogs"):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=["flowers", "cats_dogs"])
+    parser.add_argument("--unfreeze", default="none")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    chosen = parser.parse_args()
+    for name in chosen.names:
         accuracies, seconds = [], []
         with workplace() as place:
-            for seed in SEEDS:
+            for seed in SEEDS[: chosen.seeds]:
                 command = [*GRAFT, "train", str(pictures(name)), "--model", WEIGHTS, "--json"]
+                command += ["--unfreeze", chosen.unfreeze]
                 command += ["--seed", str(seed), "--out", str(place / str(seed))]
                 took, printed = timed(command, place / "cache")
                 accuracies.append(json.loads(printed)["accuracy"]["value"])
-                seconds.append(took)
-        show("accuracy", data=name, mean=statistics.mean(accuracies), seeds=accuracies, s=seconds)
+                seconds.append(round(took))
+        show(
+            "accuracy",
+            data=name,
+            unfreeze=chosen.unfreeze,
+            mean=statistics.mean(accuracies),
+            seeds=accuracies,
+            s=seconds,
+        )
 
 
 if __name__ == "__main__":

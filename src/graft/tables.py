@@ -108,11 +108,16 @@ def comparison_table(comparison: Any) -> None:
     from graft.report.comparison import conclusion, shown, verdict
 
     rows = [shown(row) for row in comparison.rows]
-    table = Table(*rows[0], box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in rows:
-        table.add_row(*(_plain(value) for value in row.values()))
+    columns = list(rows[0])
+    tables = []
+    for part in (columns[:7], [columns[0], *columns[7:]]):  # each fits a narrow terminal
+        table = Table(*part, box=None)
+        table.columns[0].min_width = max(len(row[columns[0]]) for row in rows)
+        for column in table.columns[1:]:
+            column.justify, column.no_wrap = "right", True
+        for row in rows:
+            table.add_row(*(_plain(row[name]) for name in part))
+        tables += [table, ""]
     names = [row.name for row in comparison.rows]
     verdicts = [verdict(pair, names) for pair in comparison.pairs]
-    _print(table, *verdicts, "", *conclusion(comparison))
+    _print(*tables, *verdicts, "", *conclusion(comparison))

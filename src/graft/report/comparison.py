@@ -161,7 +161,8 @@ def conclusion(comparison: Comparison) -> list[str]:
         f"{percent(accuracy['low'])} to {percent(accuracy['high'])}) on {n}."
     ]
     if not equal:
-        sentences.append("It is better than each of the others by more than chance.")
+        others = "the other" if len(rows) == 2 else "each of the others"
+        sentences.append(f"It is better than {others} by more than chance.")
         return sentences
     named = " and ".join(rows[i].name for i in order if i in equal)
     sentences.append(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from graft.report.numbers import counted, measured
 from graft.report.plots import PERCENT, STYLE, svg
@@ -59,11 +60,11 @@ def draw_curves(axes: Any, comparison: "Comparison") -> None:
             label=row.name,
         )
     # From a tenth of a second to an hour on one axis.
-    axes.set_xscale("log")
+    _log(axes)
     axes.set_xlabel("seconds of fitting (features not counted)")
     axes.set_ylabel("validation accuracy")
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower right", fontsize="small")
 
 
 def draw_f1(axes: Any, comparison: "Comparison") -> None:
@@ -115,10 +116,17 @@ def draw_against(axes: Any, comparison: "Comparison", key: str, label: str) -> N
             markersize=7,
             label=row.name,
         )
-    axes.set_xscale("log")
+    _log(axes)
     axes.set_xlabel(label)
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PERCENT)
+
+
+def _log(axes: Any) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 COSTS: dict[str, Callable[[Any], float | None]] = {
@@ -127,8 +135,12 @@ COSTS: dict[str, Callable[[Any], float | None]] = {
 }
 
 
-def draw_confusion(axes: Any, confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
-    """One model's confusion matrix, rows the true class, as shares of the row."""
+def draw_confusion(
+    axes: Any, confusion: Sequence[Sequence[int]], classes: Sequence[str], size: float
+) -> None:
+    """One model's confusion matrix, rows the true class, as shares of the row;
+    letters of `size` points.
+    """
     counts = np.asarray(confusion, float)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = np.ones((*shares.shape, 3))
@@ -144,7 +156,7 @@ def draw_confusion(axes: Any, confusion: Sequence[Sequence[int]], classes: Seque
                     f"{int(counts[r, c])}",
                     ha="center",
                     va="center",
-                    fontsize=7,
+                    fontsize=size,
                     color="white" if strength > 0.65 else "#1d2723",
                 )
     axes.imshow(image)
@@ -152,7 +164,7 @@ def draw_confusion(axes: Any, confusion: Sequence[Sequence[int]], classes: Seque
     axes.set_xticks(
         range(len(classes)) if small else [], classes if small else [], rotation=90, fontsize=7
     )
-    axes.set_yticks(range(len(classes)) if small else [], classes if small else [], fontsize=7)
+    axes.set_yticks(range(len(classes)) if small else [], classes if small else [], fontsize=size)
     axes.grid(visible=False)
 
 

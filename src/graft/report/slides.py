@@ -1,5 +1,6 @@
 """The comparison as slides: a PDF, one point a slide, drawn by matplotlib."""
 
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ STYLE: dict[Any, Any] = {
     "ytick.major.size": 0,
     "legend.frameon": False,
 }
-WRAP = 84  # letters a line of text
+WRAP, NOTE, TITLE = 84, 130, 52  # letters a line of text, of a note, of a title
 COLUMNS = (
     "model",
     "accuracy",
@@ -65,6 +66,7 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
     n = counted(len(first.tested), "test picture")
     best = max(comparison.rows, key=lambda row: row.run.metrics["accuracy"]["value"])
     accuracy = best.run.metrics["accuracy"]
+    margin = min(0.45, 0.08 + 0.0075 * max(map(len, names)))  # room for the longest name
     pages: list[tuple[str, str, Callable[[Figure], None]]] = [
         (
             f"{counted(len(first.pictures), 'picture')}, "
@@ -76,7 +78,7 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
         (
             f"{best.name} has the highest accuracy, {percent(accuracy['value'])}",
             f"95 % intervals (Wilson) on {n}.",
-            lambda figure: plots.draw_accuracies(_axes(figure, left=0.24), comparison),
+            lambda figure: plots.draw_accuracies(_axes(figure, left=margin), comparison),
         ),
         (
             "The figures",
@@ -126,8 +128,10 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
     with replacing(out) as beside, PdfPages(beside, metadata={"Title": "graft comparison"}) as pdf:
         for number, (title, note, draw) in enumerate(pages, 1):
             figure = Figure(figsize=SIZE)
-            figure.text(0.06, 0.9, title, fontsize=27, fontfamily="DejaVu Serif", color=INK)
-            figure.text(0.06, 0.845, note, fontsize=13, color=MUTED, wrap=True)
+            size = min(27.0, 27.0 * TITLE / len(title))
+            figure.text(0.06, 0.9, title, fontsize=size, fontfamily="DejaVu Serif", color=INK)
+            said = textwrap.fill(note, NOTE)
+            figure.text(0.06, 0.875, said, fontsize=13, color=MUTED, va="top", linespacing=1.3)
             figure.text(
                 0.94,
                 0.03,
@@ -213,8 +217,9 @@ def _confusions(figure: Figure, comparison: "Comparison") -> None:
         axes = figure.add_axes(
             (0.09 + column * width, 0.1 + (lines - 1 - line) * height, 0.78 * width, 0.8 * height)
         )
-        plots.draw_confusion(axes, row.run.metrics["confusion"], row.run.classes)
-        axes.set_title(row.name, fontsize=11, color=INK)
+        size = 11 if len(row.run.classes) < 13 else 7
+        plots.draw_confusion(axes, row.run.metrics["confusion"], row.run.classes, size)
+        axes.set_title(row.name, fontsize=12, color=INK)
         if column:
             axes.set_yticklabels([])
 
@@ -239,8 +244,6 @@ def _costs(figure: Figure, comparison: "Comparison") -> None:
 
 
 def _sentences(figure: Figure, sentences: list[str]) -> None:
-    import textwrap
-
     wrapped = [textwrap.fill(sentence, WRAP) for sentence in sentences]
     size = 19 if sum(text.count("\n") + 2 for text in wrapped) < 14 else 12
     wrapped = [textwrap.fill(sentence, WRAP * 19 // size) for sentence in sentences]

@@ -1,0 +1,40 @@
+"""CIFAR-10 on its own test part: accuracy and the time of the whole process, cold.
+
+[WAY…]: base_cnn, deep_cnn, frozen, last20, whole (MobileNetV2); one run each, seed 42.
+"""
+
+import json
+import sys
+
+from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
+
+SIZE = "112"  # pixels a side that CIFAR's 32 are enlarged to for MobileNetV2
+WAYS = {
+    "base_cnn": ["--model", "base_cnn", "--image-size", "32", "--epochs", "6"],
+    "deep_cnn": ["--model", "deep_cnn", "--image-size", "32"],
+    "frozen": ["--model", WEIGHTS, "--image-size", SIZE, "--views", "1"],
+    "last20": ["--model", WEIGHTS, "--image-size", SIZE, "--unfreeze", "20%", "--views", "2"],
+    "whole": ["--model", WEIGHTS, "--image-size", SIZE, "--unfreeze", "all", "--views", "1"],
+}
+
+
+def main() -> None:
+    for way in sys.argv[1:] or WAYS:
+        with workplace() as place:
+            train = [*GRAFT, "train", str(pictures("cifar10")), *WAYS[way], "--json", "--out"]
+            took, printed = timed([*train, str(place / "run")], place / "cache")
+        metrics = json.loads(printed)
+        accuracy = metrics["accuracy"]
+        show(
+            "cifar",
+            way=way,
+            accuracy=accuracy["value"],
+            interval=[accuracy["low"], accuracy["high"]],
+            n=metrics["n"],
+            process_s=round(took),
+            seconds=metrics["seconds"],
+        )
+
+
+if __name__ == "__main__":
+    main()
