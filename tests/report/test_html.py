@@ -102,7 +102,7 @@ def test_the_numbers_of_the_files_are_in_the_page(page):
         "18 (60.0 %) taught the classifier",
         "The seed was 7.",
         "2,565 of its 11,000,000 numbers",
-        "Epoch 2 had the lowest validation loss, 0.500, with 80.0 % of the validation",
+        "The weights are those of epoch 2, with a validation loss of 0.500 and 80.0 % of the",
         "daisy 2 75.0 % 60.0 % 50.0 % 30.0 to 70.0 %",
         "Most often confused: “daisy” was called “rose” for 2 of its 2 pictures.",
         "Where it claimed about 95.0 % (6 pictures), it was right 66.7 % of the time.",

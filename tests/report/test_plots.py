@@ -63,7 +63,15 @@ def test_the_plots_wear_the_colours_of_the_page():
 
 def test_the_curves_mark_the_epoch_of_the_lowest_validation_loss():
     assert "best: epoch 2" in CURVES
-    assert "0.400, is at epoch 2" in CURVES
+    assert "those of epoch 2, validation loss 0.400" in CURVES
+
+
+def test_the_curves_mark_the_epoch_that_was_kept_and_where_fine_tuning_began():
+    history = [epoch(1, 0.4) | {"stage": "probe"}, epoch(2, 0.3) | {"stage": "probe"}]
+    history += [epoch(3, 0.2) | {"stage": "fine-tune"}]
+    drawing = curves(history, kept=2)
+    assert "best: epoch 2" in drawing
+    assert "Fine-tuning begins at epoch 3, of 3." in drawing
 
 
 def test_the_curves_of_one_epoch_are_points_on_one_tick():

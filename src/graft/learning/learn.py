@@ -35,6 +35,7 @@ from graft.learning.stage import Job, batch_size, fit_stage
 from graft.models.backbone import Backbone
 from graft.models.classifier import Classifier
 from graft.models.cut import Suffix
+from graft.models.encoder import Encoder
 from graft.models.engine import LazyEngine
 from graft.models.head import Head
 
@@ -127,10 +128,20 @@ def _from_pixels(job: Job) -> Classifier:
         steps_of(len(labels), batch),
         lambda: in_order(val, val_labels),
         job.plan.main,
+        _groups(encoder, head),
     )
     trained = with_weights(backbone, encoder.body.state_dict(), job.run)
     engine = LazyEngine(trained.build, config.engine)
     return Classifier(trained, head.cpu(), prepared.classes, frozen=False, engine=engine)
+
+
+def _groups(encoder: Encoder, head: Head) -> list[Group]:
+    rate = getattr(encoder.body, "BIAS_RATE", 1.0)
+    own = [p for p in encoder.parameters() if p.requires_grad]
+    biases = [p for p in own if p.ndim == 1]
+    others = [p for p in own if p.ndim > 1]
+    # What a rate of 64 times as much would decay is given back.
+    return [Group([*others, *head.parameters()]), Group(biases, rate, 1 / rate)]
 
 
 def _tuned(job: Job, frozen: Classifier) -> Classifier:

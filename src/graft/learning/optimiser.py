@@ -26,10 +26,11 @@ PLATEAU_FACTOR, PLATEAU_EPOCHS = 0.3, 2
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters with a rate of their own: `rate` is a share of the schedule's."""
+    """Parameters with a rate and a weight decay of their own, as shares of what is usual."""
 
     parameters: Sequence[nn.Parameter]
     rate: float = 1.0
+    decay: float = 1.0
 
 
 class Optimiser:
@@ -73,7 +74,7 @@ class Optimiser:
                     beta1=beta1,
                     beta2=BETA2,
                     lr=rate * group.rate,
-                    weight_decay=self.weight_decay,
+                    weight_decay=self.weight_decay * group.decay,
                     eps=EPSILON,
                     maximize=False,
                 )
@@ -84,7 +85,7 @@ class Optimiser:
                     gradients,
                     buffers,
                     fused=True,
-                    weight_decay=self.weight_decay,
+                    weight_decay=self.weight_decay * group.decay,
                     momentum=MOMENTUM,
                     lr=rate * group.rate,
                     dampening=0.0,

@@ -34,10 +34,11 @@ COMMON: dict[str, Any] = {
 FROZEN: dict[str, Any] = COMMON | {"epochs": 20, "views": 3, "learning_rate": 2e-3}
 BASE: dict[str, Any] = COMMON | {"epochs": 40, "views": 5, "learning_rate": 3e-3}
 DEEP: dict[str, Any] = COMMON | {
-    "epochs": 28,
+    "epochs": 24,
     "views": 5,
-    "learning_rate": 5e-3,
-    "weight_decay": 0.15,
+    "optimiser": "sgd",
+    "learning_rate": 0.7,
+    "weight_decay": 1.5e-3,
     "batch_size": 512,
     "dropout_in": 0.0,
 }

@@ -55,6 +55,9 @@ class DeepCNN(nn.Module):
     CHANNELS = (64, 256, 256)
     # Maxima are large: without it the first logits drown the labels, and training starts late.
     SCALE = 9.0
+    # Biases learn at a higher rate, and normalisation has no gain of its own and forgets fast.
+    BIAS_RATE = 64.0
+    FORGET = 0.4
     # Training pictures that the whitening filters are computed from.
     WHITEN = 5000
     EPSILON = 5e-4
@@ -70,16 +73,21 @@ class DeepCNN(nn.Module):
                 nn.Sequential(
                     _conv3(before, channels),
                     nn.MaxPool2d(2),
-                    nn.BatchNorm2d(channels),
+                    self._norm(channels),
                     nn.GELU(),
                     _conv3(channels, channels),
-                    nn.BatchNorm2d(channels),
+                    self._norm(channels),
                     nn.GELU(),
                 )
             )
             before = channels
         self.blocks = nn.Sequential(*blocks)
         self.num_features = before
+
+    def _norm(self, channels: int) -> nn.BatchNorm2d:
+        layer = nn.BatchNorm2d(channels, momentum=self.FORGET)
+        layer.weight.requires_grad_(False)
+        return layer
 
     @torch.no_grad()
     def whiten(self, x: Tensor) -> None:
