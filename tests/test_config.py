@@ -55,7 +55,7 @@ IMPOSSIBLE = {
     "warm_up": NO_SHARE,
     "mixup": [-1, float("nan"), "yes", None],
     "cutmix": [-1, float("nan"), "yes", None],
-    "averaging": NO_SHARE,
+    "averaging": [value for value in NO_SHARE if value is not None],
     "augment": ["heavy", None],
     "balance": ["classes", None],
 }

@@ -46,6 +46,8 @@ def compare_source(
     """
     from graft.api import train
     from graft.config import FROM_SCRATCH, TrainConfig
+    from graft.learning.cache import cache_folder
+    from graft.models.backbone import find_backbone
 
     limit = seconds_of(time_budget)
     names = [name.strip() for name in models if name.strip()]
@@ -58,6 +60,9 @@ def compare_source(
         if model not in FROM_SCRATCH:
             chosen.pop("image_size", None)
         configs.append(TrainConfig.from_dict(chosen))  # all are checked before any is trained
+    for config in configs:  # so is whether their weights are there
+        if config.model not in FROM_SCRATCH:
+            find_backbone(config.model, cache_folder())
     began = time.monotonic()
     folders: list[Path] = []
     files: dict[str, Path] = {}

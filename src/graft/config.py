@@ -21,7 +21,7 @@ class TrainConfig:
     """The settings of `graft train`. Each default was chosen by measurement: docs/recipes.md.
     None stands for a default that depends on what is trained: learning/plan.py.
 
-    model: base_cnn, a timm name, local-dir:FOLDER, or an earlier run's folder.
+    model: base_cnn, deep_cnn, a timm name, local-dir:FOLDER, or an earlier run's folder.
     seed: of the split, the initial weights and the order of batches; ≥ 0.
     epochs: passes over the training part at most; early stopping keeps the best one.
     views: views of each training picture; 1 is the plain one, more are seeded crops.
@@ -66,7 +66,7 @@ class TrainConfig:
     warm_up: float = 0.1
     mixup: float = 0.0
     cutmix: float = 0.0
-    averaging: float = 0.0
+    averaging: float | None = None
     augment: str = "standard"
     balance: str = "none"
 
@@ -106,10 +106,12 @@ class TrainConfig:
                 raise UsageError(
                     f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
-        for name in ("backbone_rate", "warm_up", "mixup", "cutmix", "averaging"):
+        for name in ("backbone_rate", "warm_up", "mixup", "cutmix"):
             _number(name, getattr(self, name))
+        if self.averaging is not None:
+            _number("averaging", self.averaging)
         for name in ("warm_up", "averaging"):
-            if not 0 <= getattr(self, name) < 1:
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
         for name in ("mixup", "cutmix", "backbone_rate"):
             if not 0 <= getattr(self, name) <= 100:

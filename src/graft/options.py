@@ -39,7 +39,7 @@ OPTIONS = [
     ),
     click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none."),
     click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none."),
-    click.option("--averaging", default=0.0, help="Decay of the weights' running mean; 0: none."),
+    click.option("--averaging", type=float, help="Decay of the weights' running mean; 0: none."),
 ]
 
 

@@ -47,7 +47,7 @@ def test_the_probe_comes_first_and_the_better_one_is_kept(tuned):
     stages = [line["stage"] for line in history]
     assert stages == sorted(stages, reverse=True), "the probe, then fine-tuning"
     assert [line["epoch"] for line in history] == list(range(1, len(history) + 1))
-    notes = " ".join(json.loads((tuned.path / "config.json").read_text())["notes"])
+    notes = " ".join(json.loads((tuned.path / "config.json").read_text())["training_notes"])
     assert "fine-tuning was kept" in notes
     stored = json.loads((tuned.path / "model.json").read_text())
     assert not stored["frozen"]
@@ -67,7 +67,7 @@ def test_fine_tuning_that_gains_nothing_leaves_the_probe(pictures, finished, tmp
     monkeypatch.setattr("graft.learning.learn.NOISE", 1.0)
     settings = {"epochs": 1, "learning_rate": 1e-9, "views": 1, "unfreeze": "1"}
     run = train(pictures, out=tmp_path / "run", model=str(finished), **settings)
-    notes = " ".join(json.loads((run.path / "config.json").read_text())["notes"])
+    notes = " ".join(json.loads((run.path / "config.json").read_text())["training_notes"])
     assert "tried and not kept" in notes
     before = load_file(finished / "model.safetensors")
     after = load_file(run.path / "model.safetensors")

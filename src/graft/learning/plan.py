@@ -30,17 +30,19 @@ COMMON: dict[str, Any] = {
     "weight_decay": 0.05,
     "batch_size": 256,
     "dropout_in": 0.2,
+    "averaging": 0.0,
 }
 FROZEN: dict[str, Any] = COMMON | {"epochs": 20, "views": 3, "learning_rate": 2e-3}
 BASE: dict[str, Any] = COMMON | {"epochs": 40, "views": 5, "learning_rate": 3e-3}
 DEEP: dict[str, Any] = COMMON | {
-    "epochs": 24,
+    "epochs": 22,
     "views": 5,
     "optimiser": "sgd",
     "learning_rate": 0.7,
     "weight_decay": 1.5e-3,
     "batch_size": 512,
     "dropout_in": 0.0,
+    "averaging": 0.99,
 }
 TUNED: dict[str, Any] = COMMON | {
     "epochs": 10,
@@ -125,7 +127,7 @@ def make_plan(
         warm_up=config.warm_up,
         mixup=config.mixup,
         cutmix=config.cutmix,
-        averaging=config.averaging,
+        averaging=config.averaging or 0.0,
         **common,
     )
     augmented = augmentation(config.augment, config.flip)

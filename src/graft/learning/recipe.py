@@ -213,7 +213,8 @@ def _write_config(
         {
             "source": str(source),
             "settings": config.to_json(),
-            "notes": [*job.prepared.notes, *job.notes],
+            "notes": list(job.prepared.notes),
+            "training_notes": job.notes,
             "graft": version("graft"),
             "versions": versions,
             "device": str(device()),

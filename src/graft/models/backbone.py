@@ -1,4 +1,4 @@
-"""Find a backbone by name: a timm model, a folder of weights, an earlier run, or base_cnn.
+"""Find a backbone by name: a timm model, a folder of weights, an earlier run, or from scratch.
 
 A backbone that has been found once is kept as a *card*: one safetensors file in the cache with
 the weights as the network holds them and, in its metadata, all that is needed to build and feed
@@ -93,7 +93,7 @@ def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
 
     if architecture not in timm.list_models():
         raise ModelError(
-            f"no model {architecture!r}: expected base_cnn, a timm name (graft models), "
+            f"no model {architecture!r}: expected base_cnn, deep_cnn, a timm name (graft models), "
             f"local-dir:FOLDER or a run folder{_did_you_mean(architecture)}"
         )
     body: nn.Module = timm.create_model(architecture, num_classes=0, **arguments)
@@ -198,7 +198,7 @@ def _hub_weights(name: str) -> Path:
     architecture = name.split(".")[0]
     if architecture not in timm.list_models():
         raise ModelError(
-            f"no model {name!r}: expected base_cnn, a timm name (see graft models), "
+            f"no model {name!r}: expected base_cnn, deep_cnn, a timm name (see graft models), "
             f"local-dir:FOLDER or a run folder{_did_you_mean(architecture)}"
         )
     config = get_pretrained_cfg(name, allow_unregistered=False)

@@ -3,12 +3,14 @@
 import fnmatch
 from typing import Any
 
+from graft.config import FROM_SCRATCH
 from graft.errors import ModelError
 
 # name: (parameters without classifier, input pixels, weights, what it is good for). The
 # numbers are held against timm by tests/models/test_listing.py. MB: 4 bytes a parameter.
 CHOSEN = {
     "base_cnn": (287_456, 64, "trained from your pictures", "no weights needed; small pictures"),
+    "deep_cnn": (1_970_232, 64, "trained from your pictures", "no weights needed; better, slower"),
     "mobilenetv2_100": (2_223_872, 224, "timm/mobilenetv2_100.ra_in1k", "the default: fast"),
     "mobilenetv3_large_100": (4_202_032, 224, "timm/mobilenetv3_large_100.ra_in1k", "fast"),
     "efficientnet_b0": (4_007_548, 224, "timm/efficientnet_b0.ra_in1k", "fast, a little better"),
@@ -49,7 +51,7 @@ def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "parameters": parameters,
-                "megabytes": round(parameters * 4 / 1e6, 1) if name != "base_cnn" else 0,
+                "megabytes": round(parameters * 4 / 1e6, 1) if name not in FROM_SCRATCH else 0,
                 "input": pixels,
                 "source": source,
                 "note": note,

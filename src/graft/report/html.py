@@ -56,7 +56,9 @@ def _page(run: RunFiles, files: Mapping[str, Path]) -> str:
             metrics=run.metrics,
             model=_model(run.model),
             machine={
-                key: value for key, value in run.config.items() if key not in ("settings", "notes")
+                key: value
+                for key, value in run.config.items()
+                if key not in ("settings", "notes", "training_notes")
             },
             counts=counts,
             parts=tables.part_counts(run.pictures),
