@@ -3,7 +3,16 @@
 import subprocess
 import sys
 
-NAMES = ("startup", "accuracy", "truth", "predict_speed", "memory", "train_speed")
+NAMES = (
+    "startup",
+    "accuracy",
+    "truth",
+    "predict_speed",
+    "memory",
+    "train_speed",
+    "loop_speed",
+    "tune_speed",
+)
 
 for name in sys.argv[1:] or NAMES:
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
