@@ -87,9 +87,9 @@ def train_run(
     for note in job.notes:
         progress.say(note)
     _write_config(run, source, config, job, started)
-    classifier.temperature = fit_temperature(
-        np.log(probabilities_of(classifier, job, "val")), job.labels("val")
-    )
+    # Logarithms of probabilities are logits, but for a constant that the temperature ignores.
+    val = np.maximum(probabilities_of(classifier, job, "val"), np.finfo(np.float64).tiny)
+    classifier.temperature = fit_temperature(np.log(val), job.labels("val"))
     classifier.save(run, trained_parameters(job, classifier))
 
     metrics = evaluate_test(classifier, job)
