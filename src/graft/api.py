@@ -1,6 +1,8 @@
 """The verbs, as functions. Everything the command line does is one call here."""
 
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from graft.config import DEFAULT_MODEL, TrainConfig
@@ -38,10 +40,14 @@ def train(
     trained on, ModelError for a missing model or weights, UsageError for impossible settings or
     an `out` that is in use.
     """
-    from graft.report.html import write_report
-
+    # Plotting takes half a second to import, which passes while the pictures are read.
+    early = Thread(target=import_module, args=("graft.report.html",))
+    early.start()
     config = TrainConfig.from_dict({"model": model, **settings})
     run = train_run(source, config, Path(out), progress, resume, tensorboard)
+    early.join()
+    from graft.report.html import write_report
+
     write_report(run.path, run.files)
     return run
 

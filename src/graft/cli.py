@@ -4,7 +4,9 @@ Exit codes: 0 done; 1 the system refused (disk full, no permission); 2 wrong usa
 cannot be used; 4 a model or its weights are missing; 5 a download failed; 130 interrupted.
 """
 
+import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +38,24 @@ def main() -> None:
     """A folder of labelled pictures in, an image classifier you can trust and use out."""
 
 
+def process() -> None:
+    """Entry point of the process: `run`, then out at once.
+
+    All is written and closed by then; taking PyTorch's modules apart would take 0.3 s more.
+    """
+    code = 0
+    try:
+        run()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a reader that has gone
+            stream.flush()
+    os._exit(code)
+
+
 def run() -> None:
-    """Entry point: errors become one line on stderr and their exit code."""
+    """The command line: errors become one line on stderr and their exit code."""
     try:
         main.main(standalone_mode=False)
     except GraftError as error:

@@ -16,7 +16,7 @@ from graft.learning.fit import Batches
 from graft.models.engine import Engine, infer
 
 # Numbers in a batch that nothing is learned from: bounds the memory that it takes.
-NUMBERS_IN_ORDER = 2**20
+NUMBERS_IN_ORDER = 2**21
 MOST_IN_ORDER = 512
 
 

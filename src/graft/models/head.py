@@ -21,7 +21,8 @@ class Dropout(nn.Module):
             return x
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
         draws = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
-        return x * (draws >= round(self.share * 2**16) - 2**15) * (1 / (1 - self.share))
+        kept = x * (draws >= round(self.share * 2**16) - 2**15)
+        return kept.mul_(1 / (1 - self.share))  # in place: fresh memory costs more than the sum
 
 
 class Head(nn.Module):
