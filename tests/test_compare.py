@@ -108,9 +108,11 @@ def test_budgets_are_seconds_minutes_or_hours():
         seconds_of("2 days")
 
 
-def test_models_past_the_time_budget_are_left_out_and_named(graft_here, make_digits, tmp_path):
+def test_models_past_the_time_budget_are_left_out_and_named(
+    graft_here, make_digits, tmp_path, finished
+):
     pictures = make_digits(tmp_path / "digits", each=20)
-    models = "base_cnn,deep_cnn,mobilenetv2_100"
+    models = f"base_cnn,deep_cnn,{finished}"
     ended = graft_here(
         "compare",
         pictures,
@@ -125,4 +127,11 @@ def test_models_past_the_time_budget_are_left_out_and_named(graft_here, make_dig
     )
     assert ended.code == 0, ended.err
     assert [m["name"] for m in json.loads(ended.out)["models"]] == ["base_cnn", "deep_cnn"]
-    assert "mobilenetv2_100 is left out" in ended.err
+    assert f"{finished} is left out" in ended.err
+
+
+def test_weights_that_are_not_there_are_missed_before_anything_is_trained(graft_here, tmp_path):
+    models = f"base_cnn,local-dir:{tmp_path / 'nowhere'}"
+    ended = graft_here("compare", "digits", "--models", models, "--out", tmp_path / "out")
+    assert ended.code == 4
+    assert not (tmp_path / "out").exists()
