@@ -136,12 +136,12 @@ def verdict(pair: Pair, names: Sequence[str]) -> str:
         return f"{second} and {first}: no difference shown on {n} ({alone})."
     return (
         f"{second} is {pair.verdict} than {first} by {points(abs(pair.difference))} on {n} "
-        f"({alone}; p = {_p(pair.corrected)})."
+        f"({alone}; {_p(pair.corrected)})."
     )
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def conclusion(comparison: Comparison) -> list[str]:
