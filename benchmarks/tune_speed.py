@@ -29,7 +29,7 @@ def through(folder: str, share: str) -> float:
     backbone = find_backbone(WEIGHTS, cache_folder())
     encoder = backbone.build()
     found = find_cut(encoder, share)
-    names = [name for name, _ in chain(encoder)]
+    names = [unit.name for unit in chain(encoder)]
     frozen = names[: names.index(found.unit)] if found.unit else []
     for name in frozen:
         encoder.body.get_submodule(name).requires_grad_(False)

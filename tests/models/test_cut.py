@@ -6,7 +6,7 @@ import torch
 from graft.data.decode import Preprocess
 from graft.errors import ModelError
 from graft.models.backbone import Backbone, new_body
-from graft.models.cut import cut, find_cut, layers_of
+from graft.models.cut import find_cut, layers_of, parts
 
 HALF = (0.5, 0.5, 0.5)
 # The smallest of each family, with the input that it takes.
@@ -52,7 +52,7 @@ def test_head_of_suffix_of_prefix_equals_the_whole(name, size, unfreeze, folder)
     backbone = backbone_of(name, size, folder)
     encoder = backbone.build()
     found = find_cut(encoder, unfreeze)
-    prefix, suffix = cut(backbone, found.unit)
+    prefix, suffix = parts(backbone, found)
     pixels = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
     with torch.inference_mode():
         whole = encoder(pixels)
@@ -84,7 +84,7 @@ def test_the_trained_layers_are_the_last_ones_and_are_counted_rightly(folder):
 
 def test_only_the_suffix_has_gradients_and_its_batch_norm_stands_still(folder):
     backbone = backbone_of("resnet18", 64, folder)
-    prefix, suffix = cut(backbone, "layer4.0")
+    prefix, suffix = parts(backbone, find_cut(backbone.build(), "1"))
     before = {k: v.clone() for k, v in suffix.state().items()}
     suffix.train()
     pixels = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)

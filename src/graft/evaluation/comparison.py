@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.evaluation.intervals import wilson
+
 LEVEL = 0.05
 
 
@@ -98,7 +100,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def difference_interval(
-    both: int, only_first: int, only_second: int, n: int, z: float = 1.959963984540054
+    both: int, only_first: int, only_second: int, n: int
 ) -> tuple[float, float]:
     """The 95 % interval of first's share less second's, for paired shares of n: Newcombe's method
     10 (1998, Statistics in Medicine 17, 2635-2650).
@@ -106,19 +108,12 @@ def difference_interval(
     first, second = both + only_first, both + only_second
     neither = n - both - only_first - only_second
     p1, p2 = first / n, second / n
-    (l1, u1), (l2, u2) = _wilson(first, n, z), _wilson(second, n, z)
+    (l1, u1), (l2, u2) = wilson(first, n), wilson(second, n)
     product = first * (n - first) * second * (n - second)
-    a = both * neither - only_first * only_second
-    if a > 0:
-        a = max(a - n / 2, 0)  # type: ignore[assignment]
-    phi = a / math.sqrt(product) if product else 0.0
+    together = float(both * neither - only_first * only_second)
+    if together > 0:
+        together = max(together - n / 2, 0.0)
+    phi = together / math.sqrt(product) if product else 0.0
     down = (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2
     up = (u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2
     return p1 - p2 - math.sqrt(max(down, 0)), p1 - p2 + math.sqrt(max(up, 0))
-
-
-def _wilson(hits: int, n: int, z: float) -> tuple[float, float]:
-    share = hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -13,7 +13,8 @@ from graft.data.views import Augmentation
 from graft.errors import DataError
 from graft.learning.cache import Activations
 from graft.learning.fit import Batches
-from graft.models.engine import Engine, infer
+from graft.models.encode import infer_float16
+from graft.models.engine import Engine
 
 # Numbers in a batch that nothing is learned from: bounds the memory that it takes.
 NUMBERS_IN_ORDER = 2**21
@@ -117,8 +118,7 @@ def streamed(
             continue
         most = engine().batch
         blocks = ((None, x[i : i + most]) for i in range(0, len(x), most))
-        outputs = np.concatenate([out for _, out in infer(engine, blocks)])
-        yield outputs.astype(np.float16), labels[rows]
+        yield np.concatenate([out for _, out in infer_float16(engine, blocks)]), labels[rows]
 
 
 def blocks_of(count: int, shape: tuple[int, ...]) -> list[NDArray[np.int64]]:

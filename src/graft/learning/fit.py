@@ -99,7 +99,7 @@ def fit(
         model.to(place)
         groups = groups or [Group(list(model.parameters()))]
         optimiser = Optimiser(groups, settings.optimiser, settings.weight_decay)
-        averaged = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        averaged = copied(model) if settings.averaging else {}
         best: dict[str, Tensor] = {}
         at = Position()
         identity = _identity(settings, resumable)
@@ -107,7 +107,7 @@ def fit(
             at, kept = checkpoint.read(resumable.path, identity)
             model.load_state_dict(kept["model"])
             optimiser.load(kept["optimiser"])
-            averaged = {k: v.to(place) for k, v in kept.get("averaged", averaged).items()}
+            averaged = {k: v.to(place) for k, v in kept.get("averaged", {}).items()}
             best = kept.get("best", {})
         history = [Epoch(**line) for line in at.history]
         weights = None
@@ -125,7 +125,7 @@ def fit(
             nonlocal saved
             if resumable and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 tensors = {"model": model.state_dict(), "optimiser": optimiser.state()}
-                tensors |= {"best": best, "averaged": averaged if settings.averaging else {}}
+                tensors |= {"best": best, "averaged": averaged}
                 checkpoint.write(resumable.path, at, identity, tensors)
                 saved = time.perf_counter()
 
@@ -164,8 +164,9 @@ def fit(
                 on_step(done + 1, at.loss_sum / at.seen)
                 at.seconds = time.perf_counter() - start
                 save_if_due()
-            own = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            own: dict[str, Tensor] = {}
             if settings.averaging:
+                own = copied(model)
                 model.load_state_dict(averaged)
             val_loss, val_accuracy = _validate(model, val, settings.label_smoothing)
             epoch = Epoch(
@@ -179,7 +180,7 @@ def fit(
             )
             if val_loss < at.best_loss:
                 at.best_loss, at.best_epoch = val_loss, number
-                best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+                best = copied(model)
             if settings.averaging:
                 model.load_state_dict(own)
             history.append(epoch)
@@ -194,6 +195,11 @@ def fit(
     model.load_state_dict(best)
     model.eval()
     return history
+
+
+def copied(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of a model's weights and buffers."""
+    return {key: value.detach().clone() for key, value in model.state_dict().items()}
 
 
 def _identity(settings: FitSettings, resumable: Resumable | None) -> str:

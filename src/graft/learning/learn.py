@@ -48,15 +48,10 @@ NOISE = 1.0
 
 def learn(job: Job) -> Classifier:
     """Fit what the plan says on train; early stopping and all choices by val."""
-    if job.backbone.weights is None:
+    if job.plan.engine is None:
         return _from_pixels(job)
     head = _probe(job)
-    frozen = Classifier(
-        job.backbone,
-        head.cpu(),
-        job.prepared.classes,
-        engine=job.plan.frozen_engine(job.backbone, job.config.engine),
-    )
+    frozen = Classifier(job.backbone, head.cpu(), job.prepared.classes, job.plan.engine)
     return _tuned(job, frozen) if job.plan.cut else frozen
 
 
@@ -102,13 +97,13 @@ def _from_pixels(job: Job) -> Classifier:
             config.dropout_hidden,
         )
         encoder = backbone.build()
-    plain = prepared.activations("train")
+    views = [prepared.activations("train", view) for view in range(prepared.frozen.views)]
+    plain = views[0]
     body: Any = encoder.body
     if hasattr(body, "whiten"):
         sample = np.random.default_rng(config.seed).permutation(len(plain))[: body.WHITEN]
         body.whiten(encoder.normalised(torch.from_numpy(plain[np.sort(sample)])))
     model = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
-    views = [prepared.activations("train", view) for view in range(prepared.frozen.views)]
     val = prepared.activations("val")
     batch = job.batch_size()
 
@@ -130,9 +125,7 @@ def _from_pixels(job: Job) -> Classifier:
         job.plan.main,
         _groups(encoder, head),
     )
-    trained = with_weights(backbone, encoder.body.state_dict(), job.run)
-    engine = LazyEngine(trained.build, config.engine)
-    return Classifier(trained, head.cpu(), prepared.classes, frozen=False, engine=engine)
+    return _trained(job, encoder.body.state_dict(), head)
 
 
 def _groups(encoder: Encoder, head: Head) -> list[Group]:
@@ -150,7 +143,7 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
         return frozen
     labels, val_labels = job.labels("train"), job.labels("val")
     encoder = job.backbone.build()
-    suffix = Suffix(encoder, plan.cut.unit, plan.shape)
+    suffix = Suffix(encoder, plan.cut)
     head = copy.deepcopy(frozen.head)
     model = nn.Sequential(suffix, head).to(memory_format=torch.channels_last)
     batch = job.batch_size()
@@ -205,9 +198,13 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
         )
         return frozen
     job.notes.append(f"fine-tuning was kept: {found} (standard error {noise:.3f})")
-    trained = with_weights(job.backbone, suffix.state(), job.run)
-    engine = LazyEngine(trained.build, config.engine)
-    return Classifier(trained, head.cpu(), prepared.classes, frozen=False, engine=engine)
+    return _trained(job, suffix.state(), head)
+
+
+def _trained(job: Job, state: dict[str, torch.Tensor], head: Head) -> Classifier:
+    backbone = with_weights(job.backbone, state, job.run)
+    engine = LazyEngine(backbone.build, job.config.engine)
+    return Classifier(backbone, head.cpu(), job.prepared.classes, engine, frozen=False)
 
 
 def paired_gain(

@@ -1,6 +1,7 @@
 """What a run will train and how, decided before the pictures are read."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ from graft.learning.cache import cache_limit
 from graft.learning.fit import FitSettings
 from graft.learning.frozen import Frozen
 from graft.models.backbone import Backbone
-from graft.models.cut import Cut, cut, find_cut, shape_at
+from graft.models.cut import Cut, find_cut, parts
 from graft.models.distort import augmentation
 from graft.models.engine import LazyEngine
 from graft.progress import Progress
@@ -70,24 +71,19 @@ DISK_SHARE = 0.8
 class Plan:
     """The stages of a run and their settings.
 
-    `cut` is None when the encoder stays frozen or trains from pixels. `shape` is that of an
-    activation at the cut; `cached` says whether activations are kept on disk or computed again
-    in every epoch, by `prefix_engine`.
+    `engine` runs the whole frozen encoder; None when there is none. `cut` is None when the encoder
+    stays frozen or trains from pixels. `cached` says whether activations at the cut are kept on
+    disk or computed again in every epoch, by `prefix_engine`.
     """
 
     probe: FitSettings
     main: FitSettings
+    engine: LazyEngine | None = None
     cut: Cut | None = None
-    shape: tuple[int, ...] = ()
     cached: bool = False
     prefix_engine: LazyEngine | None = None
     shift: int = 0
     events: Callable[[dict[str, Any]], None] | None = None
-    _engine: LazyEngine | None = None
-
-    def frozen_engine(self, backbone: Backbone, wanted: str) -> LazyEngine:
-        """What runs the whole frozen encoder."""
-        return self._engine or LazyEngine(backbone.build, wanted)
 
 
 def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
@@ -138,38 +134,36 @@ def make_plan(
         return Plan(main, main, shift=shift), frozen
     engine = LazyEngine(backbone.build, config.engine)
     if config.unfreeze == "none":
-        return Plan(main, main, _engine=engine), Frozen(cache, backbone, engine, views, augmented)
+        return Plan(main, main, engine), Frozen(cache, backbone, engine, views, augmented)
     probe = FitSettings(
         epochs=FROZEN["epochs"],
         learning_rate=FROZEN["learning_rate"],
         weight_decay=FROZEN["weight_decay"],
         **common,
     )
-    encoder = backbone.build()
-    found = find_cut(encoder, config.unfreeze)
+    found = find_cut(backbone.build(), config.unfreeze)
     progress.say(f"trained: {found.described()}")
     if found.unit is None:
-        plan = Plan(probe, main, found, _engine=engine)
+        plan = Plan(probe, main, engine, found)
         return plan, Frozen(cache, backbone, engine, views, augmented)
-    unit, shape = found.unit, shape_at(encoder, found.unit)
-    prefix = LazyEngine(lambda: cut(backbone, unit)[0], config.engine)  # type: ignore[arg-type,return-value]
-    size = int(np.prod(shape))
+    prefix = LazyEngine(lambda: parts(backbone, found)[0], config.engine)
+    size = math.prod(found.shape)
     row = 2 * (size + backbone.features)
     wanted, reason = _cache_fits(row, len(dataset.examples), views, cache)
     kept, choice = None, run / CHOICE
     if choice.is_file():
         reason = json.loads(choice.read_text())["computed because"]
     if not reason:
-        kept = Frozen(cache, backbone, prefix, views, augmented, unit, size)
+        kept = Frozen(cache, backbone, prefix, views, augmented, found.unit, size)
         if not choice.is_file() and not any(map(len, kept.stores)):
             reason = _slower_from_disk(row, views, main.epochs, prefix, backbone, cache)
     write_json(choice, {"computed because": reason})
     progress.say(
-        f"activations before {unit}: about {wanted / 1e9:.2f} GB for "
+        f"activations before {found.unit}: about {wanted / 1e9:.2f} GB for "
         f"{len(dataset.examples):,} pictures, "
         + (f"{reason}: computed in every epoch" if reason else "kept in the cache")
     )
-    plan = Plan(probe, main, found, shape, not reason, prefix, _engine=engine)
+    plan = Plan(probe, main, engine, found, not reason, prefix)
     if kept is None or reason:
         return plan, Frozen(cache, backbone, engine, views, augmented)
     return plan, kept

@@ -35,18 +35,17 @@ class Classifier:
     """A trained model, ready to say what a picture shows.
 
     `classes` are in the order of the logits; `temperature` > 0 divides them. `engine` runs the
-    encoder; by default the fastest that there is.
+    encoder.
     """
 
     backbone: Backbone
     head: Head
     classes: tuple[str, ...]
+    engine: LazyEngine = field(repr=False)
     temperature: float = 1.0
     frozen: bool = True
-    engine: LazyEngine = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        self.engine = self.engine or LazyEngine(self.backbone.build)
         # In float32, one picture at a time: they are few.
         self.exact = LazyEngine(self.backbone.build, "float32", batch=1)
 
@@ -194,9 +193,9 @@ def load(run: str | Path, engine: str = "auto") -> Classifier:
             backbone,
             head.eval(),
             tuple(stored["classes"]),
+            LazyEngine(backbone.build, engine),
             float(stored["temperature"]),
             bool(stored["frozen"]),
-            LazyEngine(backbone.build, engine),
         )
     except FileNotFoundError as error:
         raise ModelError(

@@ -7,7 +7,7 @@ its weights keep their names, so that a trained suffix is put back by name.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,14 @@ from graft.errors import ModelError
 from graft.models.backbone import Backbone
 from graft.models.encoder import Encoder, stages
 
-Units = list[tuple[str, nn.Module]]
+
+class Unit(NamedTuple):
+    """A module that the features pass through, and the shape of one picture's input to it."""
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...]
+
 
 # Below this share of layers, rounding to the whole network is no rounding.
 MOST_ROUNDED = 0.75
@@ -29,11 +36,13 @@ TOLERANCE = 1e-3
 class Cut:
     """Where an encoder is cut: before `unit`, a module's dotted name; None: before everything.
 
-    `blocks` are the trained modules' names, in order; `layers` (convolutions and linear layers)
-    and `parameters` are pairs: of the trained part, and of the whole encoder.
+    `shape` is that of one picture's activation there. `blocks` are the trained modules' names, in
+    order; `layers` (convolutions and linear layers) and `parameters` are pairs: of the trained
+    part, and of the whole encoder.
     """
 
     unit: str | None
+    shape: tuple[int, ...]
     blocks: tuple[str, ...]
     layers: tuple[int, int]
     parameters: tuple[int, int]
@@ -58,9 +67,9 @@ def find_cut(encoder: Encoder, unfreeze: str) -> Cut:
 
     Raises ModelError for a body that cannot be cut there.
     """
-    units = chain(encoder)
-    weighty = [(name, module) for name, module in units if layers_of(module)]
-    counts = [layers_of(module) for _, module in weighty]
+    units = tapped(encoder, chain(encoder))
+    weighty = [unit for unit in units if layers_of(unit.module)]
+    counts = [layers_of(unit.module) for unit in weighty]
     kind, amount = parse_unfreeze(unfreeze)
     if kind == "all":
         first = 0
@@ -68,40 +77,40 @@ def find_cut(encoder: Encoder, unfreeze: str) -> Cut:
         enough = [i for i in range(len(counts)) if sum(counts[i:]) >= amount * sum(counts)]
         first = enough[-1]
     else:
-        first = _stage_start(encoder, int(amount), units, [name for name, _ in weighty])
+        first = _stage_start(encoder, int(amount), units, [unit.name for unit in weighty])
     if first == 0 and kind == "share" and amount < MOST_ROUNDED:
         raise ModelError(
             f"{type(encoder.body).__name__} has no block boundary near {unfreeze} of its layers; "
             "use --unfreeze all or none"
         )
-    blocks = tuple(name for name, _ in weighty[first:])
-    sizes = [sum(p.numel() for p in module.parameters()) for _, module in weighty]
+    sizes = [sum(p.numel() for p in unit.module.parameters()) for unit in weighty]
     return Cut(
-        None if first == 0 else blocks[0],
-        blocks,
+        None if first == 0 else weighty[first].name,
+        weighty[first].shape,
+        tuple(unit.name for unit in weighty[first:]),
         (sum(counts[first:]), sum(counts)),
         (sum(sizes[first:]), sum(sizes)),
     )
 
 
-def _stage_start(encoder: Encoder, number: int, units: Units, names: list[str]) -> int:
+def _stage_start(encoder: Encoder, number: int, units: list[Unit], names: list[str]) -> int:
     found = stages(encoder.body)
     if not found:
         raise ModelError("this network's stages are not known; give a percentage, such as 20%")
     if number > len(found):
         return 0
-    inside = {name for name, _ in _units_in(found[-number], units)}
+    inside = {unit.name for unit in _units_in(found[-number], units)}
     if number < len(found) and not inside.intersection(names):
         # A stage known by its pooling alone begins where the one before it ends.
-        before = _units_in(found[-number - 1], units)[-1][0]
-        order = [name for name, _ in units]
+        before = _units_in(found[-number - 1], units)[-1].name
+        order = [unit.name for unit in units]
         return next(i for i, n in enumerate(names) if order.index(n) > order.index(before))
     return next((i for i, name in enumerate(names) if name in inside), 0)
 
 
-def _units_in(stage: nn.Module, units: Units) -> Units:
+def _units_in(stage: nn.Module, units: list[Unit]) -> list[Unit]:
     within = {id(m) for m in stage.modules()}
-    return [(name, module) for name, module in units if id(module) in within]
+    return [unit for unit in units if id(unit.module) in within]
 
 
 def layers_of(module: nn.Module) -> int:
@@ -109,22 +118,19 @@ def layers_of(module: nn.Module) -> int:
     return sum(isinstance(m, nn.Conv2d | nn.Linear) for m in module.modules())
 
 
-def chain(encoder: Encoder, to_the_end: bool = False) -> Units:
-    """The modules that the features pass through, one after the other, by dotted name.
+def chain(encoder: Encoder) -> list[Unit]:
+    """The modules that `forward_features` passes a picture through, one after the other.
 
-    Found by watching one picture go through. With taps, what comes after the last stage adds
-    nothing to the features and is left out, unless `to_the_end`.
-
-    Raises ModelError where the modules are no chain.
+    Found by watching one go through. Raises ModelError where the modules are no chain.
     """
     body = encoder.body
-    order: Units = []
+    order: list[Unit] = []
     passed: list[tuple[Any, Any]] = []
     hooks = []
     for name, module in _candidates(body, ""):
 
         def watch(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
-            order.append((name, module))
+            order.append(Unit(name, module, tuple(inputs[0].shape[1:])))
             passed.append((inputs[0], output))
 
         hooks.append(module.register_forward_hook(watch))
@@ -137,18 +143,22 @@ def chain(encoder: Encoder, to_the_end: bool = False) -> Units:
         for hook in hooks:
             hook.remove()
     linked = all(passed[i][0] is passed[i - 1][1] or i in allowed for i in range(1, len(passed)))
-    if not linked or len({name for name, _ in order}) < len(order) or not order:
+    if not linked or len({unit.name for unit in order}) < len(order) or not order:
         raise ModelError(
             f"{type(body).__name__} cannot be trained in part: its modules do not follow one "
             "another in a line; use --unfreeze all or none"
         )
-    if encoder.tapped and not to_the_end:
-        last = _units_in(encoder.tapped[-1], order)[-1]
-        order = order[: order.index(last) + 1]
     return order
 
 
-def _candidates(module: nn.Module, prefix: str) -> Units:
+def tapped(encoder: Encoder, units: list[Unit]) -> list[Unit]:
+    """The units that the features depend on: with taps, none after the last stage."""
+    if not encoder.tapped:
+        return units
+    return units[: units.index(_units_in(encoder.tapped[-1], units)[-1]) + 1]
+
+
+def _candidates(module: nn.Module, prefix: str) -> list[tuple[str, nn.Module]]:
     found = []
     for name, child in module.named_children():
         inside = isinstance(child, nn.Sequential | nn.ModuleList) or hasattr(child, "blocks")
@@ -189,46 +199,34 @@ class Prefix(nn.Module):
 
 
 class Suffix(nn.Module):
-    """What is trained: rows of a Prefix, (N, M + D), to features (N, D); with `unit` None the
+    """What is trained: rows of a Prefix, (N, M + D), to features (N, D); with `cut.unit` None the
     whole encoder, from pixels (N, H, W, 3) uint8.
 
-    Takes the encoder over. `shape` is that of one activation at the cut. BatchNorm keeps its
-    statistics and dropout stays off unless `own_statistics` (a network trained from scratch).
+    Takes the encoder over. BatchNorm keeps its statistics and dropout stays off.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        unit: str | None = None,
-        shape: tuple[int, ...] = (),
-        own_statistics: bool = False,
-    ):
+    def __init__(self, encoder: Encoder, cut: Cut):
         super().__init__()
-        self.encoder, self.unit, self.shape = encoder, unit, shape
-        self.own_statistics = own_statistics
+        self.encoder, self.unit, self.shape = encoder, cut.unit, cut.shape
         self.before = 0
-        if own_statistics:
-            return
-        units = chain(encoder)
-        used = [name for name, _ in units]
-        every = [name for name, _ in chain(encoder, to_the_end=True)]
+        every = chain(encoder)
+        used = tapped(encoder, every)
         # What comes after the last stage that the features are taken from is not worth its time.
         unused = every[len(used) :]
-        if unit is not None:
-            unused += used[: used.index(unit)]
+        if cut.unit is not None:
+            unused += used[: [unit.name for unit in used].index(cut.unit)]
             encoder.body.__dict__["_pos_embed"] = nn.Identity()
-            gone = set(unused)
-            own = [m for m in encoder.tapped if _units_in(m, units)[-1][0] not in gone]
+            own = [m for m in encoder.tapped if _units_in(m, used)[-1] not in unused]
             width = _width(encoder)
-        for name in unused:
+        for name, _, _ in unused:
             holder, _, last = name.rpartition(".")
             setattr(encoder.body.get_submodule(holder), last, nn.Identity())
-        if unit is not None and encoder.tapped:
+        if cut.unit is not None and encoder.tapped:
             # Earlier stages' features come with the row; those of stages run here, be it in
             # part, are computed.
             encoder.tap(own)
             with torch.inference_mode():
-                self.before = width - encoder.features(torch.zeros(1, *shape)).shape[1]
+                self.before = width - encoder.features(torch.zeros(1, *cut.shape)).shape[1]
 
     def forward(self, rows: Tensor) -> Tensor:
         """Features of a batch of rows, or of pixels."""
@@ -244,10 +242,9 @@ class Suffix(nn.Module):
     def train(self, mode: bool = True) -> "Suffix":
         """Training mode, but for BatchNorm and dropout of a pretrained body."""
         super().train(mode)
-        if mode and not self.own_statistics:
-            for module in self.modules():
-                if isinstance(module, STILL):
-                    module.eval()
+        for module in self.modules():
+            if isinstance(module, STILL):
+                module.eval()
         return self
 
     def state(self) -> dict[str, Tensor]:
@@ -264,27 +261,13 @@ def _width(encoder: Encoder) -> int:
         return int(encoder(pixels).shape[1])
 
 
-def shape_at(encoder: Encoder, unit: str) -> tuple[int, ...]:
-    """The shape of one picture's activation before a unit."""
-    caught: list[tuple[int, ...]] = []
-    hook = encoder.body.get_submodule(unit).register_forward_pre_hook(
-        lambda module, inputs: caught.append(tuple(inputs[0].shape[1:]))
-    )
-    try:
-        with torch.inference_mode():
-            encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
-    finally:
-        hook.remove()
-    return caught[0]
-
-
-def cut(backbone: Backbone, unit: str) -> tuple[Prefix, Suffix]:
-    """Both parts of a backbone, in inference mode.
+def parts(backbone: Backbone, cut: Cut) -> tuple[Prefix, Suffix]:
+    """Both parts of a backbone, in inference mode; the cut is before a unit.
 
     Raises ModelError unless they add up to the whole.
     """
-    encoder = backbone.build()
-    suffix = Suffix(backbone.build(), unit, shape_at(encoder, unit)).eval()
+    encoder, unit = backbone.build(), cut.unit or ""
+    suffix = Suffix(backbone.build(), cut).eval()
     generator = torch.Generator().manual_seed(0)
     shape = (2, *encoder.input_shape)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)

@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from torch import nn
 from graft.config import ENGINES
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
+
+if TYPE_CHECKING:
+    from graft.models.cut import Prefix
 
 BATCH = 32
 
@@ -69,7 +72,9 @@ def choose(wanted: str = "auto") -> str:
     return f"openvino {version} {_openvino_precision(openvino.Core())} on CPU"
 
 
-def compile_encoder(encoder: Encoder, wanted: str = "auto", batch: int = BATCH) -> Engine:
+def compile_encoder(
+    encoder: "Encoder | Prefix", wanted: str = "auto", batch: int = BATCH
+) -> Engine:
     """The encoder, ready to run; `batch` pictures at once.
 
     Falls back from OpenVINO to PyTorch under "auto" only, and says so in the engine's note.
@@ -94,7 +99,7 @@ def compile_encoder(encoder: Encoder, wanted: str = "auto", batch: int = BATCH) 
 class LazyEngine:
     """An encoder's engine: named at once, compiled at the first call, then kept."""
 
-    build: Callable[[], Encoder]
+    build: Callable[[], "Encoder | Prefix"]
     wanted: str = "auto"
     batch: int = BATCH
     ready: Engine | None = None
@@ -183,7 +188,7 @@ def _openvino_precision(core: Any) -> str:
     return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
-def _openvino_engine(encoder: Encoder, name: str, batch: int) -> Engine:
+def _openvino_engine(encoder: "Encoder | Prefix", name: str, batch: int) -> Engine:
     import openvino
 
     core = openvino.Core()
@@ -210,7 +215,7 @@ def _openvino_engine(encoder: Encoder, name: str, batch: int) -> Engine:
     return Engine(name, batch, depth, submit)
 
 
-def _converted(encoder: Encoder, batch: int) -> Any:
+def _converted(encoder: "Encoder | Prefix", batch: int) -> Any:
     # openvino.convert_model does the same and more: it validates by tracing twice at the full
     # batch size (8 s against 0.7 s for MobileNetV2) and reports usage to its maker's server.
     import openvino
