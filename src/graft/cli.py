@@ -137,9 +137,10 @@ def train(
     SOURCE as in graft check.
     """
     from graft.config import TrainConfig
+    from graft.runs import free_folder
 
     config = TrainConfig.from_dict(settings)
-    folder = Path(out) if out else _free_folder(source, config.model)
+    folder = Path(out) if out else free_folder(source, config.model)
     from graft.api import train as train_source
 
     finished = train_source(
@@ -157,20 +158,6 @@ def train(
 
         metrics_table(finished.metrics)
         click.echo(f"report: {folder / 'report.html'}")
-
-
-def _short(name: str) -> str:
-    name = str(Path(name).absolute())
-    return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
-
-
-def _free_folder(source: str, model: str) -> Path:
-    base = Path("runs") / f"{_short(source)}-{_short(model)}"
-    folder, number = base, 1
-    while (folder / "metrics.json").exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
 
 
 @main.command()
@@ -260,9 +247,10 @@ def compare(
     refused.
     """
     from graft.compare import compare_runs, compare_source
+    from graft.runs import short_name
 
     if len(sources) == 1:
-        folder = Path(out) if out else Path("runs") / f"compare-{_short(sources[0])}"
+        folder = Path(out) if out else Path("runs") / f"compare-{short_name(sources[0])}"
         result = compare_source(
             sources[0], models.split(","), folder, _progress(), time_budget, settings
         )
@@ -310,11 +298,9 @@ def cache(clear: bool, as_json: bool) -> None:
         shown = {"folder": str(folder), "limit": disk.cache_limit(), "removed": removed, **held}
         click.echo(json.dumps(shown))
         return
-    if clear:
-        click.echo(f"removed {removed / 1e6:,.1f} MB")
-    click.echo(f"{folder}, at most {disk.cache_limit() / 1e9:,.1f} GB (GRAFT_CACHE_LIMIT)")
-    for kind, entry in held.items():
-        click.echo(f"  {kind:12} {entry['bytes'] / 1e6:10,.1f} MB in {entry['files']:,} files")
+    from graft.tables import cache_table
+
+    cache_table(folder, disk.cache_limit(), held, removed if clear else None)
 
 
 @main.command()

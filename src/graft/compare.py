@@ -1,6 +1,5 @@
 """`graft compare`: models trained on one split, or finished runs, side by side."""
 
-import csv
 import re
 import time
 from collections.abc import Sequence
@@ -10,7 +9,13 @@ from typing import Any
 from graft.errors import UsageError
 from graft.files import write_json
 from graft.progress import Progress
-from graft.report.comparison import Comparison, read_comparison, write_comparison
+from graft.report.comparison import (
+    Comparison,
+    picture_files,
+    read_comparison,
+    write_comparison,
+)
+from graft.report.inputs import read_run
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 # Pictures that prediction is timed on, after a first batch that also pays for compiling.
@@ -24,7 +29,7 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
     tested on different pictures.
     """
     result = read_comparison(folders)
-    write_comparison(result, out, _files(folders[0]))
+    write_comparison(result, out, picture_files(result.rows[0].run))
     return result
 
 
@@ -79,10 +84,11 @@ def compare_source(
             )
             files |= run.files
         if not (folder / "speed.json").is_file():
-            measure_speed(folder, list(_files(folder, files).values()), progress)
+            there = files or picture_files(read_run(folder))
+            measure_speed(folder, list(there.values()), progress)
         folders.append(folder)
     result = read_comparison(folders)
-    write_comparison(result, out, _files(folders[0], files))
+    write_comparison(result, out, files or picture_files(result.rows[0].run))
     return result
 
 
@@ -115,16 +121,3 @@ def seconds_of(budget: str | None) -> float | None:
     if not found or not float(found[1]):
         raise UsageError(f"--time-budget is a time such as 90s, 30m or 2h, not {budget!r}")
     return float(found[1]) * UNITS[found[2]]
-
-
-def _files(run: Path, known: dict[str, Path] | None = None) -> dict[str, Path]:
-    # Where the pictures are: as the training said, else below the source that the run names.
-    from graft.runs import read_json
-
-    if known:
-        return known
-    source = Path(read_json(run / "config.json")["source"])
-    base = source if source.is_dir() else source.parent
-    with (run / "dataset.csv").open(encoding="utf-8", newline="") as stream:
-        paths = [row["path"] for row in csv.DictReader(stream)]
-    return {path: base / path for path in paths}

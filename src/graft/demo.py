@@ -18,9 +18,10 @@ from graft.files import write_json
 from graft.learning.cache import cache_folder
 from graft.learning.recipe import Run, train_run
 from graft.progress import Progress
+from graft.report.comparison import read_comparison
 from graft.report.html import write_report
 from graft.report.story import write_story
-from graft.runs import read_predictions, write_table
+from graft.runs import write_table
 
 PER_CLASS = 10
 IMAGE_SIZE = 32
@@ -98,19 +99,12 @@ def compared(scratch: Run, transfer: Run) -> dict[str, Any]:
         }
         for run in (scratch, transfer)
     ]
-    by_scratch, by_transfer = right(scratch), right(transfer)
-    only_transfer = sum(by_transfer[path] and not by_scratch[path] for path in by_scratch)
-    only_scratch = sum(by_scratch[path] and not by_transfer[path] for path in by_scratch)
+    (pair,) = read_comparison([scratch.path, transfer.path]).pairs
     return {
         "ways": ways,
-        "n": len(by_scratch),
+        "n": pair.n,
         "conclusion": (
-            f"{only_transfer} are named rightly only by transfer, {only_scratch} only from scratch"
+            f"{pair.only_second} are named rightly only by transfer, {pair.only_first} only from "
+            "scratch"
         ),
     }
-
-
-def right(run: Run) -> dict[str, bool]:
-    """Whether the run names each test picture rightly, by path."""
-    paths, labels, probabilities, _ = read_predictions(run.path / "predictions.csv")
-    return dict(zip(paths, (probabilities.argmax(1) == labels).tolist(), strict=True))

@@ -73,6 +73,22 @@ def new_run(out: Path, resume: bool = False) -> Path:
     return out
 
 
+def short_name(name: str) -> str:
+    """The last part of a path or a model's name, without its ending: names a folder."""
+    name = str(Path(name).absolute())
+    return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
+
+
+def free_folder(source: str, model: str) -> Path:
+    """Where a run goes that was given no folder: one that holds no finished run."""
+    base = Path("runs") / f"{short_name(source)}-{short_name(model)}"
+    folder, number = base, 1
+    while (folder / "metrics.json").exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
 def remove_unfinished(run: Path) -> None:
     """Remove what only an unfinished run needs: checkpoints, and what was chosen on the way."""
     for file in (*run.glob(".*.safetensors"), run / ".choice.json"):

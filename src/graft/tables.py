@@ -1,5 +1,6 @@
 """Tables for people, on stdout."""
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -121,3 +122,14 @@ def comparison_table(comparison: Any) -> None:
     names = [row.name for row in comparison.rows]
     verdicts = [verdict(pair, names) for pair in comparison.pairs]
     _print(*tables, *verdicts, "", *conclusion(comparison))
+
+
+def cache_table(
+    folder: Path, limit: int, held: dict[str, dict[str, int]], removed: int | None
+) -> None:
+    """Where the cache is, what it may hold and what it holds; None: nothing was to be removed."""
+    if removed is not None:
+        _print(f"removed {removed / 1e6:,.1f} MB")
+    _print(f"{folder}, at most {limit / 1e9:,.1f} GB (GRAFT_CACHE_LIMIT)")
+    for kind, entry in held.items():
+        _print(f"  {kind:12} {entry['bytes'] / 1e6:10,.1f} MB in {entry['files']:,} files")

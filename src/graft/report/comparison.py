@@ -14,7 +14,7 @@ from graft.files import write_json, write_text
 from graft.report import comparison_plots as plots
 from graft.report.html import environment
 from graft.report.inputs import Record, RunFiles, read_run
-from graft.report.numbers import counted, percent, points
+from graft.report.numbers import NOTHING, counted, percent, points, span
 from graft.report.pictures import thumbnail
 from graft.runs import read_json
 
@@ -66,6 +66,13 @@ class Comparison:
             "pairs": [pair.to_json() for pair in self.pairs],
             "conclusion": conclusion(self),
         }
+
+
+def picture_files(run: RunFiles) -> dict[str, Path]:
+    """Where a run's pictures are, by path: below the source that it names."""
+    source = Path(run.config["source"])
+    base = source if source.is_dir() else source.parent
+    return {row["path"]: base / row["path"] for row in run.pictures}
 
 
 def read_comparison(folders: Sequence[Path]) -> Comparison:
@@ -158,7 +165,7 @@ def conclusion(comparison: Comparison) -> list[str]:
     n = counted(len(rows[0].right), "test picture")
     sentences = [
         f"{rows[best].name} has the highest accuracy: {percent(accuracy['value'])} (95 % interval "
-        f"{percent(accuracy['low'])} to {percent(accuracy['high'])}) on {n}."
+        f"{span(accuracy['low'], accuracy['high'])}) on {n}."
     ]
     if not equal:
         others = "the other" if len(rows) == 2 else "each of the others"
@@ -189,9 +196,7 @@ def alone_right(comparison: Comparison) -> list[tuple[Row, list[int]]]:
     return [(row, np.flatnonzero(alone[i]).tolist()) for i, row in enumerate(comparison.rows)]
 
 
-def write_comparison(
-    comparison: Comparison, out: Path, files: Mapping[str, Path], slides: bool = True
-) -> Path:
+def write_comparison(comparison: Comparison, out: Path, files: Mapping[str, Path]) -> Path:
     """Write comparison.json, comparison.html and comparison.pdf into `out`; return the page.
 
     `files` says where the picture behind each path is; without one it is shown by name.
@@ -220,9 +225,8 @@ def write_comparison(
         environment()
         .get_template("comparison.html")
         .render(
-            comparison=comparison,
             first=first,
-            rows=[row.to_json() for row in comparison.rows],
+            folders=[row.folder for row in comparison.rows],
             shown=[shown(row) for row in comparison.rows],
             runs=[row.run for row in comparison.rows],
             verdicts=[verdict(pair, names) for pair in comparison.pairs],
@@ -238,8 +242,7 @@ def write_comparison(
         )
     )
     write_json(out / "comparison.json", comparison.to_json())
-    if slides:
-        write_slides(comparison, out / "comparison.pdf", files)
+    write_slides(comparison, out / "comparison.pdf", files)
     write_text(out / "comparison.html", page)
     return out / "comparison.html"
 
@@ -251,8 +254,7 @@ def shown(row: Row) -> dict[str, Any]:
     return {
         "model": row.name,
         "accuracy": percent(figures["accuracy"]["value"]),
-        "interval": f"{percent(figures['accuracy']['low'])} to "
-        f"{percent(figures['accuracy']['high'])}",
+        "interval": span(figures["accuracy"]["low"], figures["accuracy"]["high"]),
         "precision": percent(figures["precision"]),
         "recall": percent(figures["recall"]),
         "F1": percent(figures["f1"]),
@@ -261,14 +263,14 @@ def shown(row: Row) -> dict[str, Any]:
         "trained": _millions(parameters.get("trained")),
         "features": _seconds(figures["seconds_features"]),
         "fit": _seconds(figures["seconds_fit"]),
-        "images/s": f"{row.speed:,.0f}" if row.speed else "–",
+        "images/s": f"{row.speed:,.0f}" if row.speed else NOTHING,
         "size": f"{row.bytes / 1e6:.1f} MB",
     }
 
 
 def _millions(value: float | None) -> str:
-    return "–" if value is None else f"{value / 1e6:.2f} M"
+    return NOTHING if value is None else f"{value / 1e6:.2f} M"
 
 
 def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+    return NOTHING if value is None else f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from graft.report.numbers import counted, measured
-from graft.report.plots import PERCENT, STYLE, svg
+from graft.report.plots import PERCENT, RIGHT_RGB, STYLE, WRONG_RGB, svg
 
 if TYPE_CHECKING:
     from graft.report.comparison import Comparison
@@ -144,7 +144,7 @@ def draw_confusion(
     counts = np.asarray(confusion, float)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = np.ones((*shares.shape, 3))
-    hit, miss = np.array((20, 124, 107)) / 255, np.array((190, 92, 44)) / 255
+    hit, miss = np.array(RIGHT_RGB) / 255, np.array(WRONG_RGB) / 255
     for r in range(len(counts)):
         for c in range(len(counts)):
             strength = shares[r, c] ** 0.5

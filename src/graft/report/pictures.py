@@ -23,7 +23,17 @@ UNREADABLE = (
 
 
 def thumbnail(file: Path | None, side: int) -> str | None:
-    """A square JPEG of the picture's middle as a data: URI; None if it cannot be opened.
+    """`square` as a JPEG in a data: URI; None if the picture cannot be opened."""
+    small = square(file, side)
+    if small is None:
+        return None
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def square(file: Path | None, side: int) -> Image.Image | None:
+    """The picture's middle, `side` pixels a side, RGB; None if it cannot be opened.
 
     The copy holds pixels alone: place, time and camera stay in the original's metadata.
     """
@@ -33,14 +43,11 @@ def thumbnail(file: Path | None, side: int) -> str | None:
         with Image.open(file, formats=FORMATS) as opened:
             # A large JPEG is decoded at a half, a quarter or an eighth of its size: far less work.
             opened.draft("RGB", (side, side))
-            small = ImageOps.fit(
+            return ImageOps.fit(
                 _rgb(ImageOps.exif_transpose(opened)), (side, side), Image.Resampling.BILINEAR
             )
     except UNREADABLE:
         return None
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -35,24 +35,32 @@ PAGE_COLOURS = {
     ACCENT: "var(--accent, #0f6b5c)",
     SECOND: "var(--second, #b0762c)",
 }
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib; the page's own font is used on display
+
+
+def frame(ink: str, muted: str, rule: str) -> dict[Any, Any]:
+    """What all plots share, on a page and on a slide, in these colours."""
+    return {
+        "font.family": "DejaVu Sans",  # comes with matplotlib; a page's own font is used on display
+        "axes.edgecolor": rule,
+        "axes.labelcolor": muted,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": rule,
+        "text.color": ink,
+        "xtick.color": muted,
+        "ytick.color": muted,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "legend.frameon": False,
+    }
+
+
+STYLE = frame(INK, MUTED, RULE) | {
     "font.size": 9,
     "svg.fonttype": "none",
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
     "grid.linewidth": 0.6,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g}\u00a0%")

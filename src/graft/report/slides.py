@@ -8,37 +8,25 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
-from PIL import Image
 
 from graft.files import replacing
 from graft.report import comparison_plots as plots
 from graft.report import tables
 from graft.report.numbers import counted, percent
+from graft.report.pictures import square
+from graft.report.plots import frame
 
 if TYPE_CHECKING:
     from graft.report.comparison import Comparison
 
 SIZE = (13.333, 7.5)  # inches: 16 to 9
-INK, MUTED, RULE, ACCENT = "#1d2723", "#5c6963", "#d9e0dc", "#0f6b5c"
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+INK, MUTED, RULE = "#1d2723", "#5c6963", "#d9e0dc"
+STYLE = frame(INK, MUTED, RULE) | {
     "font.size": 13,
     "pdf.fonttype": 42,  # text that can be searched and copied
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
 }
 WRAP, NOTE, TITLE = 84, 130, 52  # letters a line of text, of a note, of a title
+TILE = 240  # pixels a side of a picture
 COLUMNS = (
     "model",
     "accuracy",
@@ -167,13 +155,9 @@ def _samples(figure: Figure, comparison: "Comparison", files: Mapping[str, Path]
 def _tile(figure: Figure, file: Path | None, box: tuple[float, float, float, float]) -> None:
     axes = figure.add_axes(box)
     axes.axis("off")
-    try:
-        if file is not None:
-            with Image.open(file) as opened:
-                small = opened.convert("RGB")
-                small.thumbnail((240, 240))
-                axes.imshow(small)
-    except OSError:
+    if small := square(file, TILE):
+        axes.imshow(small)
+    else:
         axes.text(0.5, 0.5, "gone", ha="center", color=MUTED)
 
 
@@ -244,7 +228,7 @@ def _costs(figure: Figure, comparison: "Comparison") -> None:
 
 
 def _sentences(figure: Figure, sentences: list[str]) -> None:
-    wrapped = [textwrap.fill(sentence, WRAP) for sentence in sentences]
-    size = 19 if sum(text.count("\n") + 2 for text in wrapped) < 14 else 12
-    wrapped = [textwrap.fill(sentence, WRAP * 19 // size) for sentence in sentences]
-    figure.text(0.06, 0.78, "\n\n".join(wrapped), fontsize=size, va="top", linespacing=1.35)
+    lines = sum(len(textwrap.wrap(sentence, WRAP)) + 1 for sentence in sentences)
+    size = 19 if lines < 14 else 12
+    text = "\n\n".join(textwrap.fill(sentence, WRAP * 19 // size) for sentence in sentences)
+    figure.text(0.06, 0.78, text, fontsize=size, va="top", linespacing=1.35)
