@@ -151,16 +151,20 @@ def test_check_prints_json_with_the_issues_by_file(graft, tmp_path, make_digits)
     assert set(found) == {"images", "usable", "classes", "issues"}
     assert (found["images"], found["usable"]) == (61, 60)
     assert found["classes"] == {"3": 31, "4": 30}
-    (issue,) = found["issues"]
-    assert set(issue) == {"kind", "blocking", "paths", "message"}
-    assert (issue["kind"], issue["blocking"], issue["paths"]) == ("empty", False, ["3/void.png"])
+    issue, tiny = found["issues"]  # the digits have eight pixels a side
+    assert (tiny["kind"], len(tiny["paths"])) == ("tiny", 60)
+    assert set(issue) == {"kind", "severity", "paths", "message", "sets"}
+    assert (issue["kind"], issue["severity"]) == ("empty", "matters")
+    assert issue["paths"] == ["3/void.png"]
 
 
 def test_check_of_what_cannot_be_trained_on_answers_and_ends_with_3(graft_here, tmp_path):
     (tmp_path / "empty").mkdir()
     ended = graft_here("check", tmp_path / "empty", "--json")
     assert ended.code == 3
-    assert [i["kind"] for i in json.loads(ended.out)["issues"] if i["blocking"]] == ["no_images"]
+    assert [i["kind"] for i in json.loads(ended.out)["issues"] if i["severity"] == "blocking"] == [
+        "no_images"
+    ]
 
 
 def test_models_lists_the_chosen_few_and_a_pattern_asks_timm(graft_here):

@@ -28,7 +28,7 @@ def check_table(result: CheckResult) -> None:
         counts,
     ]
     for issue in result.issues:
-        lines.append(f"{'BLOCKING ' if issue.blocking else ''}{issue.kind}: {issue.message}")
+        lines.append(f"{issue.severity} · {issue.kind}: {issue.message}")
         # A class's own pictures need no listing: its name says which they are.
         if issue.kind not in ("too_few", "few"):
             lines += [f"    {path}" for path in issue.paths[:SHOWN_PATHS]]

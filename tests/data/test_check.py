@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from graft.data.check import check
+from graft.data.dataset import SEVERITIES
 from graft.data.decode import UnusableImageError, decode
 from graft.errors import UsageError
 from graft.progress import Progress
@@ -29,7 +30,7 @@ class Told(Progress):
         self.calls.append(("finish",))
 
 
-def picture(seed: int, format: str = "PNG", side: int = 12) -> bytes:
+def picture(seed: int, format: str = "PNG", side: int = 40) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format)
@@ -77,8 +78,8 @@ def test_to_json_has_images_usable_classes_and_whole_issues(dirty: Path, tmp_pat
     assert stored["classes"] == {"cat": 33, "dog": 33}
     assert len(stored["issues"]) == 6
     for issue in stored["issues"]:
-        assert set(issue) == {"kind", "blocking", "paths", "message"}
-        assert isinstance(issue["blocking"], bool)
+        assert set(issue) == {"kind", "severity", "paths", "message", "sets"}
+        assert issue["severity"] in SEVERITIES
         assert issue["message"]
         assert issue["paths"]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.data.checks import FEW_PER_CLASS, Audit, check_listing
-from graft.data.dataset import Dataset, Example, Issue
+from graft.data.dataset import NOTE, Dataset, Example, Issue
 from graft.data.decode import UnusableImageError
 from graft.data.split import FEWEST_PER_CLASS
 from graft.data.stream import Loaded
@@ -213,7 +213,7 @@ def test_a_class_without_train_pictures_blocks_when_val_is_to_be_made_too() -> N
 
 
 def test_what_the_listing_noticed_is_told_too_and_blocking_issues_come_first() -> None:
-    noticed = Issue("not_an_image", False, ("notes.txt",), "1 file left out")
+    noticed = Issue("not_an_image", NOTE, ("notes.txt",), "1 file left out")
     issues = audited(classes_of(a=40, b=2), {0: "x", 1: "x"}, {5: "empty"}, (noticed,)).issues()
     assert noticed in issues
     assert [issue.blocking for issue in issues] == sorted(

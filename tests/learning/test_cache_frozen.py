@@ -189,7 +189,7 @@ def test_a_damaged_shard_is_computed_again(tmp_path, files, backbone):
     _, digests = computed(first, files)
     rows = np.arange(len(files))
     right = first.gather(digests)[rows]
-    (shard,) = (tmp_path / "cache" / "activations").rglob("*.safetensors")
+    (shard,) = first.stores[0].folder.glob("*.safetensors")
     data = shard.read_bytes()
     shard.unlink()  # the first run has it mapped; a crash would have left a new, shorter file
     shard.write_bytes(data[: len(data) // 2])

@@ -133,7 +133,7 @@ def test_hostile_names_are_words_and_never_markup(report):
 
 
 def test_hostile_paths_settings_and_messages_are_words_too(report):
-    issue = {"kind": "<i>", "blocking": False, "paths": ["<u>.jpg"], "message": "<script>'\"&"}
+    issue = {"kind": "<i>", "severity": "note", "paths": ["<u>.jpg"], "message": "<script>'\"&"}
     changes = {"config": {"settings": {"<b>": "<img src=x>"}, "source": "<h1>/<h6>"}}
     page = report(issues=[issue], **changes)
     assert not {"script", "u", "h6"} & set(page.tags)
@@ -200,8 +200,13 @@ def test_no_mistake_and_no_issue_are_said_in_words(report):
 
 def test_issues_show_ten_files_and_blocking_ones_come_first(report):
     paths = [f"p{i}.jpg" for i in range(33)]
-    small = {"kind": "tiny", "blocking": False, "paths": paths, "message": "Small pictures."}
-    torn = {"kind": "two_labels", "blocking": True, "paths": paths[:2], "message": "Two labels."}
+    small = {"kind": "tiny", "severity": "note", "paths": paths, "message": "Small pictures."}
+    torn = {
+        "kind": "two_labels",
+        "severity": "blocking",
+        "paths": paths[:2],
+        "message": "Two labels.",
+    }
     page = report(issues=[small, *[torn] * 12])
     assert page.text.index("two labels Two labels.") < page.text.index("tiny Small pictures.")
     assert "and 23 more, in issues.json" in page.text

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from graft.data.checks import Audit, check_listing
 from graft.data.dataset import Dataset, Issue
 from graft.data.decode import Preprocess
 from graft.data.scan import scan
+from graft.data.sketch import SIDE, sketches
 from graft.data.stream import stream
 from graft.progress import Progress
 
-# The smallest view: every byte is still read and decoded, but large JPEGs at 1/8 of their size.
-_THUMBNAIL = Preprocess(16, 16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "nearest")
+# Every byte is read and decoded, but large JPEGs at an eighth of their size.
+_SIZE = Preprocess(SIDE, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,15 @@ def check(source: str | Path, cache: Path, progress: Progress) -> CheckResult:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))
     audit = Audit(dataset)
     progress.start("checking", len(dataset.examples))
-    for loaded in stream((example.file for example in dataset.examples), _THUMBNAIL):
+    files = [example.file for example in dataset.examples]
+    rows, positions = [], []
+    for loaded in stream(files, _SIZE, lambda index, digest: (), sketched=lambda digest: True):
         audit.note(loaded)
+        if loaded.sketch is not None:
+            positions.append(loaded.index)
+            rows.append(loaded.sketch)
         progress.advance(loaded.index + 1)
     progress.finish()
+    if rows:
+        audit.look(positions, sketches(np.stack(rows)))
     return CheckResult(dataset, len(audit.usable()), tuple(audit.issues()))

@@ -3,12 +3,20 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from graft.data.dataset import Dataset, Example, Issue
+import numpy as np
+
+from graft.data.copies import Copies, equal_groups
+from graft.data.dataset import BLOCKING, MATTERS, SEVERITIES, Dataset, Example, Issue
+from graft.data.looks import look_issues, pictures
+from graft.data.shortcut import shortcut_issues
+from graft.data.sketch import SKETCH, Sketches
 from graft.data.split import FEWEST_PER_CLASS
 from graft.data.stream import Loaded
 
 # Below this many pictures a class, the interval of its recall is wider than ±20 points.
 FEW_PER_CLASS = 30
+# A class this many times as large as the smallest is told.
+UNEVEN = 10
 
 _PROBLEMS = {
     "empty": "no bytes in the file; copy it again from where it came from",
@@ -26,14 +34,17 @@ def check_listing(dataset: Dataset) -> list[Issue]:
 class Audit:
     """Collects what the one reading pass over the files shows, then says what is wrong.
 
-    Feed every Loaded of `stream` to `note`; then `issues()` tells all there is to tell and
-    `usable()` which examples may be learned from.
+    Feed every Loaded of `stream` to `note`, then all sketches to `look`; `issues()` tells all
+    there is to tell and `usable()` which examples may be learned from.
     """
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
         self.digests: list[bytes | None] = [None] * len(dataset.examples)
         self.problems: dict[int, tuple[str, str]] = {}
+        self.positions: Sequence[int] = ()
+        self.sketches: Sketches = np.empty(0, SKETCH)
+        self._copies: Copies | None = None
 
     def note(self, loaded: Loaded) -> None:
         """Take in one file's outcome."""
@@ -41,12 +52,14 @@ class Audit:
         if loaded.problem is not None:
             self.problems[loaded.index] = (loaded.problem.kind, str(loaded.problem))
 
+    def readable(self) -> list[int]:
+        """Positions of the examples that could be decoded."""
+        return [i for i in range(len(self.digests)) if i not in self.problems]
+
     def usable(self) -> list[int]:
         """Positions of the examples that are readable and stand under one label only."""
-        two_labels = {i for group in self._same_bytes_two_labels() for i in group}
-        return [
-            i for i in range(len(self.digests)) if i not in self.problems and i not in two_labels
-        ]
+        two_labels = self.copies().two_labels()
+        return [i for i in self.readable() if i not in two_labels]
 
     def issues(self) -> list[Issue]:
         """Every issue, the blocking ones first."""
@@ -60,65 +73,44 @@ class Audit:
             found.append(
                 Issue(
                     kind,
-                    False,
+                    MATTERS,
                     tuple(examples[i].path for i in indices),
-                    f"{_pictures(len(indices))} {_PROBLEMS[kind]}; kept out "
+                    f"{pictures(len(indices))} {_PROBLEMS[kind]}; kept out "
                     f"(the first: {examples[indices[0]].path} {first})",
                 )
             )
-        for group in self._same_bytes_two_labels():
-            labels = " and ".join(sorted({examples[i].label for i in group}))
-            found.append(
-                Issue(
-                    "two_labels",
-                    False,
-                    tuple(examples[i].path for i in group),
-                    f"the same picture stands under {labels}: at least one label is wrong, so all "
-                    "copies are kept out; delete the wrong one",
-                )
-            )
-        copies = [g for g in self._same_bytes() if len({examples[i].label for i in g}) == 1]
-        torn = [g for g in copies if len({examples[i].part for i in g} - {None}) > 1]
-        if torn:
-            copies = [group for group in copies if group not in torn]
-            found.append(
-                Issue(
-                    "two_parts",
-                    False,
-                    tuple(examples[i].path for group in torn for i in group),
-                    f"{_pictures(len(torn))} with copies, byte for byte, in more than one of the "
-                    "parts given: a test picture that was trained on makes the result look better "
-                    "than it is; delete one of each",
-                )
-            )
-        if copies:
-            found.append(
-                Issue(
-                    "duplicates",
-                    False,
-                    tuple(examples[i].path for group in copies for i in group),
-                    f"{_pictures(len(copies))} stored more than once, byte for byte; the copies "
-                    "stay together in one part and count as often as they are there",
-                )
-            )
+        found += self.copies().issues()
+        found += self._look_issues()
         usable = set(self.usable())
         kept = [example for i, example in enumerate(examples) if i in usable]
         units = {i: (examples[i].group or self.digests[i]) for i in usable}
         found += _class_issues(
             kept, self.dataset.source, {id(examples[i]): unit for i, unit in units.items()}
         )
-        return sorted(found, key=lambda issue: not issue.blocking)
+        return sorted(found, key=lambda issue: SEVERITIES.index(issue.severity))
 
-    def _same_bytes(self) -> list[list[int]]:
-        by_digest: dict[bytes, list[int]] = defaultdict(list)
-        for index, digest in enumerate(self.digests):
-            if digest is not None and index not in self.problems:
-                by_digest[digest].append(index)
-        return [group for group in by_digest.values() if len(group) > 1]
+    def copies(self) -> Copies:
+        """The pictures that are there more than once; near ones once `look` was called."""
+        if self._copies is None:
+            readable = ((i, d) for i, d in enumerate(self.digests) if d and i not in self.problems)
+            self._copies = Copies(self.dataset.examples, equal_groups(readable))
+        return self._copies
 
-    def _same_bytes_two_labels(self) -> list[list[int]]:
-        examples = self.dataset.examples
-        return [g for g in self._same_bytes() if len({examples[i].label for i in g}) > 1]
+    def look(self, positions: Sequence[int], sketches: Sketches) -> None:
+        """Take in what the readable pictures look like, and find near duplicates."""
+        self.positions, self.sketches = positions, sketches
+        self.copies().look(positions, sketches)
+
+    def _look_issues(self) -> list[Issue]:
+        if not len(self.positions):
+            return []
+        examples = [self.dataset.examples[i] for i in self.positions]
+        classes = self.dataset.classes
+        number = {name: i for i, name in enumerate(classes)}
+        labels = np.array([number[example.label] for example in examples], np.int64)
+        return look_issues(examples, self.sketches) + shortcut_issues(
+            labels, classes, self.sketches
+        )
 
 
 def _class_issues(
@@ -128,7 +120,7 @@ def _class_issues(
         return [
             Issue(
                 "no_images",
-                True,
+                BLOCKING,
                 (),
                 f"{source} holds no usable picture below a class folder; expected "
                 "SOURCE/CLASS/picture.jpg",
@@ -143,10 +135,23 @@ def _class_issues(
         issues.append(
             Issue(
                 "one_class",
-                True,
+                BLOCKING,
                 (),
                 f"all pictures are of one class ({only!r}); a classifier needs two or more, each "
                 "in a folder of its own",
+            )
+        )
+    sizes = {label: len(members) for label, members in by_class.items()}
+    most, least = max(sizes, key=lambda c: sizes[c]), min(sizes, key=lambda c: sizes[c])
+    if sizes[most] >= UNEVEN * sizes[least] and sizes[least] >= FEWEST_PER_CLASS:
+        issues.append(
+            Issue(
+                "imbalance",
+                MATTERS,
+                (),
+                f"class {most!r} has {sizes[most]:,} pictures, {least!r} {sizes[least]:,}: the "
+                f"classifier will seldom answer {least!r}, and accuracy will hide it; add pictures "
+                "of it, or train with --balance weights",
             )
         )
     given = {example.part for example in examples} - {None}
@@ -158,7 +163,7 @@ def _class_issues(
             issues.append(
                 Issue(
                     "too_few",
-                    True,
+                    BLOCKING,
                     paths,
                     f"class {label!r} has no picture in train, so it cannot be learned",
                 )
@@ -167,7 +172,7 @@ def _class_issues(
             issues.append(
                 Issue(
                     "too_few",
-                    True,
+                    BLOCKING,
                     paths,
                     f"class {label!r} has {len(units)} different usable "
                     f"{'picture' if len(units) == 1 else 'pictures'}, a three-way split needs at "
@@ -179,14 +184,10 @@ def _class_issues(
             issues.append(
                 Issue(
                     "few",
-                    False,
+                    MATTERS,
                     (),
-                    f"class {label!r} has {_pictures(len(units))} only: its precision and recall "
+                    f"class {label!r} has {pictures(len(units))} only: its precision and recall "
                     "will be uncertain by tens of points",
                 )
             )
     return issues
-
-
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count:,} pictures"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 PARTS = ("train", "val", "test")
+BLOCKING, MATTERS, NOTE = SEVERITIES = ("blocking", "matters", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,26 @@ class Example:
 class Issue:
     """Something about the data that its owner should know.
 
-    `blocking` means that no classifier can be trained before it is mended. `paths` are the
-    pictures concerned, as in Example.path; `message` is one sentence with the way out.
+    `severity`: "blocking", no classifier can be trained before it is mended; "matters", the result
+    is likely to suffer or to mislead; "note". `paths` are the pictures concerned, as in
+    Example.path; `message` is one sentence with the way out. `sets`: of these, the pictures that
+    belong together, such as copies of one.
     """
 
     kind: str
-    blocking: bool
+    severity: str
     paths: tuple[str, ...]
     message: str
+    sets: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def blocking(self) -> bool:
+        """Whether training would refuse."""
+        return self.severity == BLOCKING
 
     def to_json(self) -> dict[str, Any]:
         """The issue as `graft check --json` prints it."""
-        return asdict(self) | {"paths": list(self.paths)}
+        return asdict(self)
 
 
 @dataclass(frozen=True)

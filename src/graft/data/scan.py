@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from graft.data.archive import is_archive, unpack
-from graft.data.dataset import Dataset, Example, Issue
+from graft.data.dataset import MATTERS, NOTE, Dataset, Example, Issue
 from graft.data.samples import SAMPLES, materialise
 from graft.errors import DataError, UsageError
 
@@ -124,7 +124,7 @@ def _folder(root: Path, source: str) -> Dataset:
         issues.append(
             Issue(
                 "bad_name",
-                False,
+                MATTERS,
                 tuple(unnamed),
                 f"{_files(len(unnamed))} whose name is not valid UTF-8 (an old archive, perhaps), "
                 "left out; rename them",
@@ -134,7 +134,7 @@ def _folder(root: Path, source: str) -> Dataset:
         issues.append(
             Issue(
                 "not_an_image",
-                False,
+                NOTE,
                 tuple(left_out),
                 f"{_files(len(left_out))} in a format that graft does not read as a picture, left "
                 "out; convert what is a picture to JPEG or PNG",
@@ -145,7 +145,7 @@ def _folder(root: Path, source: str) -> Dataset:
         issues.append(
             Issue(
                 "no_label",
-                False,
+                MATTERS,
                 tuple(loose),
                 f"{_files(len(loose))} directly in the {where}, left out for want of a label; "
                 "put each into the folder of its class",
@@ -238,7 +238,7 @@ def _table(path: Path, name: str, cache: Path) -> Dataset:
         issues = (
             Issue(
                 "missing",
-                False,
+                MATTERS,
                 tuple(missing),
                 f"{_files(len(missing))} named in the table but not there, left out; paths are "
                 "relative to the table's folder",

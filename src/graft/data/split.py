@@ -15,14 +15,18 @@ FEWEST_PER_CLASS = 5
 
 
 def split(
-    examples: Sequence[Example], digests: Sequence[bytes], seed: int
+    examples: Sequence[Example],
+    digests: Sequence[bytes],
+    seed: int,
+    near: Sequence[Sequence[int]] = (),
 ) -> tuple[NDArray[np.str_], list[str]]:
     """Assign each example to a part: (N,) of "train", "val", "test", and notes to report.
 
     An example's part is a function of the seed and of its own content (`digests`: sha256 of the
     file bytes; or of its group's name, if it has one) and of nothing else: a hash below 0.70 is
     train, below 0.85 val, else test. So byte-equal files and groups stay together, and adding,
-    removing or renaming files moves nothing. Each class is split by the same shares, up to the
+    removing or renaming files moves nothing. `near`: positions of near duplicates, by cluster,
+    which share the least of their names, too. Each class is split by the same shares, up to the
     chance of the hash. (Groups that share a byte-equal picture are one group.)
 
     Parts that the source gives are kept. If it gives some parts only, the missing ones are taken
@@ -34,7 +38,7 @@ def split(
     """
     given = {example.part for example in examples} - {None}
     pairs = list(zip(examples, digests, strict=True))
-    units = _units(pairs)
+    units = _units(pairs, near)
     numbers = np.array([_uniform(seed, unit) for unit in units])
     parts = np.array(
         [e.part or _part(n) for e, n in zip(examples, numbers, strict=True)], dtype="<U5"
@@ -66,7 +70,7 @@ def _unit(example: Example, digest: bytes) -> bytes:
     return b"group:" + example.group.encode() if example.group else digest
 
 
-def _units(pairs: Sequence[tuple[Example, bytes]]) -> list[bytes]:
+def _units(pairs: Sequence[tuple[Example, bytes]], near: Sequence[Sequence[int]]) -> list[bytes]:
     """What stays together, by name: the group or the digest, one name where copies tie several."""
     above: dict[bytes, bytes] = {}
 
@@ -76,11 +80,18 @@ def _units(pairs: Sequence[tuple[Example, bytes]]) -> list[bytes]:
         return unit
 
     first: dict[bytes, bytes] = {}  # by digest
+
+    def tie(one: bytes, other: bytes) -> None:
+        # The lesser name is the root, whatever the order of files.
+        lesser, greater = sorted((root(one), root(other)))
+        above[greater] = lesser
+
     for example, digest in pairs:
         unit = _unit(example, digest)
-        # The lesser name is the root, whatever the order of files.
-        lesser, greater = sorted((root(unit), root(first.setdefault(digest, unit))))
-        above[greater] = lesser
+        tie(unit, first.setdefault(digest, unit))
+    for cluster in near:
+        for position in cluster[1:]:
+            tie(_unit(*pairs[cluster[0]]), _unit(*pairs[position]))
     return [root(_unit(*pair)) for pair in pairs]
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from graft.data.decode import (
     Pixels,
     Preprocess,
@@ -17,6 +20,7 @@ from graft.data.decode import (
     read_bytes,
     resized_shorter_side,
 )
+from graft.data.sketch import sketch
 from graft.data.views import Augmentation, view
 
 PLAIN = Augmentation()
@@ -33,6 +37,7 @@ class Loaded:
     digest: bytes | None = None  # sha256 of the file's bytes
     views: dict[int, Pixels] = field(default_factory=dict)  # (height, width, 3) uint8 each
     size: tuple[int, int] | None = None
+    sketch: NDArray[np.uint8] | None = None  # raw bytes of a SKETCH
     problem: UnusableImageError | None = None
 
 
@@ -46,6 +51,7 @@ def stream(
     preprocess: Preprocess,
     wanted: Callable[[int, bytes], Sequence[int]] = lambda index, digest: (0,),
     augmentation: Augmentation = PLAIN,
+    sketched: Callable[[bytes], bool] = lambda digest: False,
 ) -> Iterator[Loaded]:
     """Yield a Loaded for each file, in the order of `files`.
 
@@ -62,9 +68,12 @@ def stream(
             data = read_bytes(file)
             loaded.digest = hashlib.sha256(data).digest()
             numbers = wanted(index, loaded.digest)
-            if numbers:
+            looked = sketched(loaded.digest)
+            if numbers or looked:
                 image = decode(data, shorter_side)
                 loaded.size = image.size
+                if looked:
+                    loaded.sketch = sketch(data, image)
                 for number in numbers:
                     loaded.views[number] = view(
                         image, number, preprocess, loaded.digest, augmentation

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from graft.data.decode import resized_shorter_side
+from graft.data.sketch import SIDE, SKETCH, SKETCH_FORMAT
 from graft.data.stream import PLAIN, Loaded
 from graft.data.views import Augmentation
 from graft.learning.cache import Activations, Store, key_of, open_store
@@ -38,6 +40,10 @@ class Frozen:
         self.backbone, self.views, self.engine = backbone, views, engine
         self.augmentation = augmentation
         self.cut, self.cut_size = cut, cut_size
+        # A picture's sketch depends on the size that it is decoded at, if that is small.
+        least = min(SIDE, resized_shorter_side(backbone.preprocess))
+        key = key_of(sketch=SKETCH_FORMAT, side=least)
+        self.sketches = open_store(cache, key, "view0", (SKETCH.itemsize,), np.uint8)
         self.stores = self._open(cache)
         if engine and not any(map(len, self.stores)):
             # Nothing cached under the expected engine's name: the one that can really run this
@@ -67,7 +73,8 @@ class Frozen:
         on_loaded: Callable[[Loaded], None],
         progress: Progress,
     ) -> int:
-        """Make sure that the stores hold each file's views; returns the number computed.
+        """Make sure that the stores hold each file's views and sketch; returns the number of views
+        computed.
 
         `views_of` says, given a position and a digest, which views the file needs. Every file is
         read and hashed, and decoded only if a view of it is missing. Unusable files are left to
@@ -78,6 +85,8 @@ class Frozen:
             return [v for v in views_of(index, digest) if digest not in self.stores[v]]
 
         def loaded(item: Loaded) -> None:
+            if item.sketch is not None and item.digest is not None:
+                self.sketches.put(item.digest, item.sketch)
             on_loaded(item)
             progress.advance(item.index + 1)
 
@@ -90,6 +99,7 @@ class Frozen:
                 wanted=missing,
                 augmentation=self.augmentation,
                 on_loaded=loaded,
+                sketched=lambda digest: digest not in self.sketches,
                 batch=self.engine.batch if self.engine else BATCH,
             ):
                 for view, value in item.values.items():
@@ -97,7 +107,7 @@ class Frozen:
                         self.stores[view].put(item.loaded.digest, value)
                         computed += 1
         finally:  # also when interrupted: what is done is done
-            for store in self.stores:
+            for store in (*self.stores, self.sketches):
                 store.flush()
         return computed
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from graft.config import TrainConfig
 from graft.data.checks import Audit
 from graft.data.dataset import Dataset, Example, Issue
+from graft.data.sketch import sketches
 from graft.data.split import own_part, split
 from graft.errors import DataError
 from graft.learning.cache import Activations
@@ -30,6 +31,7 @@ class Prepared:
     issues: tuple[Issue, ...]
     notes: tuple[str, ...]
     frozen: Frozen
+    near: tuple[tuple[int, ...], ...] = ()  # positions of near duplicates, by cluster
 
     def rows(self, part: str) -> NDArray[np.int64]:
         """Positions of a part's pictures."""
@@ -68,6 +70,8 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
     progress.start("reading, checking, encoding" if engine else "reading, checking", len(files))
     frozen.compute(files, views_of, audit.note, progress)
     progress.finish()
+    seen = {i: digest for i in audit.readable() if (digest := audit.digests[i])}
+    audit.look(list(seen), sketches(frozen.sketches.gather(seen.values())[np.arange(len(seen))]))
     issues = audit.issues()
     for issue in issues:
         progress.say(f"{issue.kind}: {issue.message}")
@@ -75,7 +79,9 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
     kept = [i for i in audit.usable() if audit.digests[i] is not None]
     digests = tuple(audit.digests[i] or b"" for i in kept)
     usable = tuple(examples[i] for i in kept)
-    parts, notes = split(usable, digests, config.seed)
+    place = {i: n for n, i in enumerate(kept)}
+    near = [[place[i] for i in group if i in place] for group in audit.copies().together()]
+    parts, notes = split(usable, digests, config.seed, near)
     for note in notes:
         progress.say(f"split: {note}")
     _complete(frozen, usable, digests, parts, progress)
@@ -89,7 +95,16 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
     number = {name: i for i, name in enumerate(classes)}
     labels = np.array([number[example.label] for example in usable], np.int64)
     return Prepared(
-        dataset, usable, digests, classes, labels, parts, tuple(issues), tuple(notes), frozen
+        dataset,
+        usable,
+        digests,
+        classes,
+        labels,
+        parts,
+        tuple(issues),
+        tuple(notes),
+        frozen,
+        tuple(map(tuple, near)),
     )
 
 

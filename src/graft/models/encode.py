@@ -33,6 +33,7 @@ def encode(
     wanted: Callable[[int, bytes], Sequence[int]] = lambda index, digest: (0,),
     augmentation: Augmentation = PLAIN,
     on_loaded: Callable[[Loaded], None] = lambda loaded: None,
+    sketched: Callable[[bytes], bool] = lambda digest: False,
     batch: int = BATCH,
 ) -> Iterator[Encoded]:
     """Read, decode and encode files, in order, a bounded number at a time.
@@ -40,14 +41,15 @@ def encode(
     `engine` is called for the compiled encoder (of that `batch` size) when the first batch is
     full; None gives the pixels themselves, (H, W, 3) uint8. Features are rounded to float16 here
     and nowhere else, so a value from the cache equals one computed now. `on_loaded` sees every
-    file as soon as it is read. Raises ModelError for features that are not finite.
+    file as soon as it is read; `sketched` as in `stream`. Raises ModelError for features that are
+    not finite.
     """
     waiting: deque[Encoded] = deque()
 
     def batches() -> Iterator[tuple[list[tuple[Encoded, int]], Pixels]]:
         tags: list[tuple[Encoded, int]] = []
         pixels: list[Pixels] = []
-        for loaded in stream(files, preprocess, wanted, augmentation):
+        for loaded in stream(files, preprocess, wanted, augmentation, sketched):
             item = Encoded(loaded, due=len(loaded.views))
             waiting.append(item)
             for number, picture in loaded.views.items():

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from graft.data.dataset import PARTS
+from graft.data.dataset import PARTS, SEVERITIES
 from graft.report.inputs import Record, RunFiles
 from graft.report.numbers import measured
 
@@ -50,7 +50,7 @@ class IssueKind:
     """All issues of one kind."""
 
     name: str
-    blocking: bool
+    severity: str
     issues: list[Record]
 
 
@@ -136,12 +136,12 @@ def best_epoch(history: Sequence[Record], kept: int | None = None) -> Record | N
 
 
 def issue_kinds(issues: Sequence[Record]) -> list[IssueKind]:
-    """The issues by kind, blocking kinds first, otherwise in the order they were noticed."""
-    kinds: defaultdict[tuple[bool, str], list[Record]] = defaultdict(list)
+    """The issues by kind, the severest first, otherwise in the order they were noticed."""
+    kinds: defaultdict[tuple[int, str], list[Record]] = defaultdict(list)
     for issue in issues:
-        kinds[not issue["blocking"], issue["kind"]].append(issue)
+        kinds[SEVERITIES.index(issue["severity"]), issue["kind"]].append(issue)
     ordered = sorted(kinds.items(), key=lambda item: item[0][0])
-    return [IssueKind(kind, not note, found) for (note, kind), found in ordered]
+    return [IssueKind(kind, SEVERITIES[level], found) for (level, kind), found in ordered]
 
 
 def in_two_parts(pictures: Sequence[Mapping[str, str]], column: str) -> tuple[int, int]:

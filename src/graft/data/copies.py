@@ -1,0 +1,147 @@
+"""Pictures that are there more than once, byte for byte or nearly, and what that does."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graft.data.dataset import MATTERS, NOTE, Example, Issue
+from graft.data.looks import pictures
+from graft.data.near import clusters, near_pairs
+from graft.data.sketch import Sketches
+
+Groups = list[list[int]]
+
+
+@dataclass
+class Copies:
+    """Groups of positions in `examples`: of equal bytes, and of near duplicates (which hold one
+    of each group of equals).
+    """
+
+    examples: Sequence[Example]
+    equal: Groups
+    near: Groups = field(default_factory=list)
+    agreement: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    def look(self, positions: Sequence[int], sketches: Sketches) -> None:
+        """Find the near duplicates among these positions, (N,) sketches in the same order."""
+        again = {i for group in self.equal for i in group[1:]}
+        chosen = np.array([k for k, i in enumerate(positions) if i not in again], np.int64)
+        found = near_pairs(sketches[chosen])
+        at = [positions[k] for k in chosen]
+        self.near = [[at[i] for i in group] for group in clusters(found.pairs, len(at))]
+        self.agreement = {
+            (at[a], at[b]): float(value)
+            for (a, b), value in zip(found.pairs, found.agreement, strict=True)
+        }
+
+    def two_labels(self) -> set[int]:
+        """Positions whose bytes stand under more than one label."""
+        return {i for group in self.equal if len(self._labels(group)) > 1 for i in group}
+
+    def together(self) -> Groups:
+        """All that must stay in one part: near duplicates with every copy of each."""
+        copies = {group[0]: group for group in self.equal}
+        return [[c for i in group for c in copies.get(i, [i])] for group in self.near]
+
+    def issues(self) -> list[Issue]:
+        """What the copies do to the result, and what to do about them."""
+        found: list[Issue] = []
+        for group in self.equal:
+            if len(self._labels(group)) > 1:
+                found.append(
+                    self._issue(
+                        "two_labels",
+                        MATTERS,
+                        [group],
+                        f"the same picture stands under {' and '.join(self._labels(group))}: at "
+                        "least one label is wrong, so all copies are kept out; delete the wrong "
+                        "one",
+                    )
+                )
+        one = [g for g in self.equal if len(self._labels(g)) == 1]
+        torn = [g for g in one if self._torn(g)]
+        if torn:
+            found.append(
+                self._issue(
+                    "two_parts",
+                    MATTERS,
+                    torn,
+                    f"{pictures(len(torn))} with copies, byte for byte, in more than one of the "
+                    "parts given: a test picture that was trained on makes the result look better "
+                    "than it is; delete one of each",
+                )
+            )
+        whole = [g for g in one if not self._torn(g)]
+        if whole:
+            found.append(
+                self._issue(
+                    "duplicates",
+                    NOTE,
+                    whole,
+                    f"{pictures(len(whole))} stored more than once, byte for byte; the copies "
+                    "stay together in one part and count as often as they are there",
+                )
+            )
+        return found + self._near_issues()
+
+    def _near_issues(self) -> list[Issue]:
+        found = []
+        near = self.together()
+        mixed = [g for g in near if len(self._labels(g)) > 1]
+        torn = [g for g in near if self._torn(g)]
+        rest = [g for g in near if g not in mixed and g not in torn]
+        if mixed:
+            found.append(
+                self._issue(
+                    "near_two_labels",
+                    MATTERS,
+                    mixed,
+                    f"{pictures(len(mixed))} nearly the same under two labels (resized, cropped, "
+                    "turned or brightened): one of the labels is likely wrong, and would be "
+                    "learned or counted as a mistake; look at each and delete the wrong one",
+                )
+            )
+        if torn:
+            found.append(
+                self._issue(
+                    "near_two_parts",
+                    MATTERS,
+                    torn,
+                    f"{pictures(len(torn))} with near copies in more than one of the parts given: "
+                    "a test picture that was nearly trained on makes the result look better than "
+                    "it is; keep one of each",
+                )
+            )
+        if rest:
+            found.append(
+                self._issue(
+                    "near_duplicates",
+                    NOTE,
+                    rest,
+                    f"{pictures(len(rest))} with near copies (resized, cropped, turned or "
+                    "brightened); they stay together in one part, so that none is tested that "
+                    "was trained on",
+                )
+            )
+        return found
+
+    def _labels(self, group: Iterable[int]) -> list[str]:
+        return sorted({self.examples[i].label for i in group})
+
+    def _torn(self, group: Iterable[int]) -> bool:
+        return len({self.examples[i].part for i in group} - {None}) > 1
+
+    def _issue(self, kind: str, severity: str, groups: Groups, message: str) -> Issue:
+        sets = tuple(tuple(self.examples[i].path for i in group) for group in groups)
+        return Issue(kind, severity, tuple(path for one in sets for path in one), message, sets)
+
+
+def equal_groups(digests: Iterable[tuple[int, bytes]]) -> Groups:
+    """Positions with the same digest, where there are several."""
+    by_digest: dict[bytes, list[int]] = defaultdict(list)
+    for index, digest in digests:
+        by_digest[digest].append(index)
+    return [group for group in by_digest.values() if len(group) > 1]

@@ -1,0 +1,125 @@
+"""What single pictures look like: blank, dark, blurred, tiny, elongated, wrongly named."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.data.dataset import MATTERS, NOTE, Example, Issue
+from graft.data.sketch import Sketches, format_name
+
+# Below this spread of luminance (0..255) a picture shows nothing.
+BLANK = 4.0
+# Below this mean luminance it is as good as black.
+DARK = 12.0
+# Below this sharpness (SKETCH) it is blurred: of 2,227 photos none lies below 0.028, and of copies
+# blurred until no edge is left (a radius of a twenty-eighth of a side) four of five do.
+BLURRED = 0.012
+TINY = 32  # pixels of the shorter side
+LONG = 3.0  # times as long as wide
+
+_EXTENSIONS = {
+    "JPEG": {"jpg", "jpeg", "jpe", "jfif", "jif", "mpo"},
+    "PNG": {"png", "apng"},
+    "GIF": {"gif"},
+    "BMP": {"bmp", "dib"},
+    "DIB": {"bmp", "dib"},
+    "WEBP": {"webp"},
+    "TIFF": {"tif", "tiff"},
+    "PPM": {"ppm", "pgm", "pbm", "pnm", "pfm"},
+    "AVIF": {"avif"},
+    "JPEG2000": {"jp2", "j2k", "jpc", "jpf", "jpx"},
+    "TGA": {"tga"},
+}
+_KNOWN = set().union(*_EXTENSIONS.values())
+
+
+def look_issues(examples: Sequence[Example], sketches: Sketches) -> list[Issue]:
+    """The issues of these pictures, (N,) sketches in the same order."""
+    width, height = sketches["width"], sketches["height"]
+    short, long = np.minimum(width, height), np.maximum(width, height)
+    blank = sketches["spread"] < BLANK
+    dark = (sketches["mean"] @ np.array([0.299, 0.587, 0.114]) < DARK) & ~blank
+    blurred = (sketches["sharpness"] < BLURRED) & ~blank & ~dark & (short >= TINY)
+    issues: list[Issue] = []
+
+    def tell(kind: str, severity: str, where: NDArray[np.bool_], say: Callable[[int], str]) -> None:
+        rows = np.flatnonzero(where)
+        if len(rows):
+            paths = tuple(examples[i].path for i in rows.tolist())
+            issues.append(Issue(kind, severity, paths, say(len(rows))))
+
+    tell(
+        "blank",
+        MATTERS,
+        blank,
+        lambda n: (
+            f"{pictures(n)} of one colour all over: nothing can be learned from "
+            f"{them(n)}, and whatever is answered for {them(n)} is a guess; take {them(n)} out"
+        ),
+    )
+    tell(
+        "dark",
+        MATTERS,
+        dark,
+        lambda n: (
+            f"{pictures(n)} nearly black: what is learned from {them(n)} is noise; brighten "
+            f"{them(n)} or take {them(n)} out"
+        ),
+    )
+    tell(
+        "blurred",
+        NOTE,
+        blurred,
+        lambda n: (
+            f"{pictures(n)} without a sharp edge: detail that tells classes apart is lost; "
+            "keep them only if the pictures to be classified are blurred, too"
+        ),
+    )
+    tell(
+        "tiny",
+        NOTE,
+        short < TINY,
+        lambda n: (
+            f"{pictures(n)} with fewer than {TINY} pixels a side: enlarged they show little; "
+            "look for the originals"
+        ),
+    )
+    tell(
+        "elongated",
+        NOTE,
+        long > LONG * short,
+        lambda n: (
+            f"{pictures(n)} more than {LONG:g} times as long as wide: the network sees the "
+            "middle square alone; crop them to what they show"
+        ),
+    )
+    formats = sketches["format"].tolist()
+    wrong = np.array([_misnamed(e.file, s) for e, s in zip(examples, formats, strict=True)], bool)
+    tell(
+        "wrong_extension",
+        NOTE,
+        wrong,
+        lambda n: (
+            f"{pictures(n)} whose name says another format than the bytes (the first is "
+            f"{format_name(formats[int(wrong.argmax())])}): graft reads {them(n)} by the "
+            "bytes, other programs may not; rename"
+        ),
+    )
+    return issues
+
+
+def pictures(count: int) -> str:
+    """The count with its noun."""
+    return "1 picture" if count == 1 else f"{count:,} pictures"
+
+
+def them(count: int) -> str:
+    """The pronoun of as many."""
+    return "it" if count == 1 else "them"
+
+
+def _misnamed(file: Path, number: int) -> bool:
+    ending = file.suffix.lower().lstrip(".")
+    return number > 0 and ending in _KNOWN and ending not in _EXTENSIONS[format_name(number)]

@@ -1,0 +1,195 @@
+"""Near duplicates: pictures resized, recompressed, cropped, mirrored, turned or brightened.
+
+First `candidates`: each picture's blurred thumbnail, in eight orientations and, upright or
+mirrored, in nine crops of 85 %, is compared with the whole thumbnails of the others; the nearest
+few are kept. Then `agreement`: an affine map from one thumbnail to the other is fitted (Lucas &
+Kanade 1981, by Gauss-Newton on intensities of equal mean and spread, outliers weighted down), from
+coarse to fine, and the fine detail of the two must agree under it: flowers in the
+middle of a meadow look alike when blurred, but no two share the detail.
+
+Comparing is done within cells of similar thumbnails, so the work grows with N and not with N².
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.data.align import Maps, agreement
+from graft.data.sketch import SIDE, Sketches
+from graft.data.stream import cores
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+BLUR = 8  # pixels a side of a blurred thumbnail
+CROP = 0.85
+# Correlation of blurred thumbnails above which a pair is looked at, and how many a picture.
+ALIKE, NEAREST = 0.75, 2
+# Pictures a cell of similar ones, and the cells that a picture is looked for in.
+CELL, CELLS = 512, 3
+BLOCK = 256
+# Below this spread of luminance (0..255) there is nothing to compare: such pictures are blank.
+FLAT = 4.0
+LEAST_SIDE = 32
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Near duplicates: positions (P, 2), and how well their detail agrees, (P,) in 0..1."""
+
+    pairs: Ints
+    agreement: Floats
+
+
+def near_pairs(sketches: Sketches) -> Pairs:
+    """The pairs of near duplicates among pictures with these sketches (N,).
+
+    Blank pictures, and those of fewer than LEAST_SIDE pixels a side, are left out: digits of eight
+    pixels a side are alike without being copies.
+    """
+    grey = np.ascontiguousarray(sketches["grey"])
+    lively = grey.std((1, 2)) >= FLAT
+    large = np.minimum(sketches["width"], sketches["height"]) >= LEAST_SIDE
+    among = np.flatnonzero(lively & large)
+    if len(among) < 2:
+        return Pairs(np.empty((0, 2), np.int64), np.empty(0, np.float32))
+    pairs, variants = candidates(grey, among)
+    agrees = agreement(grey, pairs, _starts(variants), cores())
+    kept = agrees > 0
+    pairs, agrees = np.sort(pairs[kept], 1), agrees[kept]
+    order = np.lexsort(pairs.T[::-1])
+    return Pairs(pairs[order], agrees[order])
+
+
+def clusters(pairs: Ints, count: int) -> list[list[int]]:
+    """The connected groups of two or more of `count` pictures, each in order."""
+    above = np.arange(count)
+
+    def root(i: int) -> int:
+        while above[i] != i:
+            above[i] = above[above[i]]
+            i = int(above[i])
+        return i
+
+    for a, b in pairs:
+        low, high = sorted((root(int(a)), root(int(b))))
+        above[high] = low
+    members: dict[int, list[int]] = {}
+    for i in sorted({int(i) for i in pairs.ravel()}):
+        members.setdefault(root(i), []).append(i)
+    return list(members.values())
+
+
+# An orientation takes (y, x), measured from the middle, to where the same spot was before it.
+_QUARTERS = ([[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[-1, 0], [0, -1]], [[0, -1], [1, 0]])
+_TURNS = [np.array(q) @ np.diag([1, side]) for side in (1, -1) for q in _QUARTERS]
+_UPRIGHT = (0, 4)
+_OFF = (1 - CROP) / 2
+# (scale, middle) of what is compared of a side: all of it, or a crop at either end or between.
+_WINDOWS = ((1.0, 0.0), (CROP, -_OFF), (CROP, 0.0), (CROP, _OFF))
+# (orientation, window of y, window of x).
+VARIANTS = [(turn, 0, 0) for turn in range(8)] + [
+    (turn, y, x) for turn in _UPRIGHT for y in (1, 2, 3) for x in (1, 2, 3)
+]
+
+
+def candidates(grey: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
+    """Pairs (P, 2) whose blurred thumbnails look alike, and the variant of the first (P,) in which
+    it looks like the whole of the second.
+    """
+    blurred = _blurred(grey[among])  # (N, windows, windows, BLUR, BLUR)
+    whole = _unit(blurred[:, 0, 0])
+    centres = _centres(whole)
+    home = (whole @ centres.T).argmax(1)
+    cells = [np.flatnonzero(home == cell) for cell in range(len(centres))]
+    found = []
+    for start in range(0, len(among), BLOCK):
+        part = blurred[start : start + BLOCK]
+        asked = np.stack([_unit(_turned(part[:, y, x], t)) for t, y, x in VARIANTS])  # (V, b, D)
+        to_centres = asked @ centres.T
+        least = np.sort(to_centres, axis=2)[:, :, -min(CELLS, len(centres)), np.newaxis]
+        hits = []
+        for number, cell in enumerate(cells):
+            variant, row = np.nonzero(to_centres[:, :, number] >= least[:, :, 0])
+            alike = asked[variant, row] @ whole[cell].T
+            a, b = np.nonzero(alike > ALIKE)
+            hits.append((row[a] + start, cell[b], variant[a], alike[a, b]))
+        found.append(_strongest(*(np.concatenate(part) for part in zip(*hits, strict=True))))
+    first, second, variant, alike = (np.concatenate(part) for part in zip(*found, strict=True))
+    # One of the two directions, the better one.
+    order = np.argsort(-alike, kind="stable")
+    low, high = np.minimum(first, second)[order], np.maximum(first, second)[order]
+    _, once = np.unique(low * len(among) + high, return_index=True)
+    kept = order[once]
+    return np.stack([among[first[kept]], among[second[kept]]], 1), variant[kept]
+
+
+def _strongest(
+    first: Ints, second: Ints, variant: Ints, alike: Floats
+) -> tuple[Ints, Ints, Ints, Floats]:
+    """For each first picture the NEAREST others, each in its best variant."""
+    kept = first != second
+    first, second, variant, alike = first[kept], second[kept], variant[kept], alike[kept]
+    order = np.lexsort((-alike, second, first))
+    first, second, variant, alike = first[order], second[order], variant[order], alike[order]
+    once = np.ones(len(first), bool)
+    once[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    first, second, variant, alike = first[once], second[once], variant[once], alike[once]
+    order = np.lexsort((-alike, first))
+    first, second, variant, alike = first[order], second[order], variant[order], alike[order]
+    place = np.arange(len(first)) - np.searchsorted(first, first)
+    best = place < NEAREST
+    return first[best], second[best], variant[best], alike[best]
+
+
+def _blurred(grey: NDArray[np.uint8]) -> Floats:
+    """Mean luminance of BLUR × BLUR blocks in every pair of windows: (N, 4, 4, BLUR, BLUR)."""
+    edges = np.arange(SIDE + 1) / SIDE - 0.5
+    means = []
+    for scale, middle in _WINDOWS:
+        ends = (np.arange(BLUR + 1) / BLUR - 0.5) * scale + middle
+        overlap = np.minimum(ends[1:, np.newaxis], edges[1:]) - np.maximum(
+            ends[:-1, np.newaxis], edges[:-1]
+        )
+        means.append(np.maximum(overlap, 0) * BLUR / scale)
+    rows = np.concatenate(means).astype(np.float32)  # (4 BLUR, SIDE)
+    out = np.empty((len(grey), len(rows), len(rows)), np.float32)
+    for start in range(0, len(grey), BLOCK):
+        out[start : start + BLOCK] = rows @ grey[start : start + BLOCK].astype(np.float32) @ rows.T
+    windows = len(_WINDOWS)
+    return out.reshape(-1, windows, BLUR, windows, BLUR).transpose(0, 1, 3, 2, 4)
+
+
+def _turned(blocks: Floats, turn: int) -> Floats:
+    at = np.stack(np.meshgrid(*[np.arange(BLUR)] * 2, indexing="ij"), -1) - (BLUR - 1) / 2
+    before = np.round(at @ _TURNS[turn].T + (BLUR - 1) / 2).astype(int)
+    return blocks[:, before[..., 0], before[..., 1]]
+
+
+def _unit(blocks: Floats) -> Floats:
+    """Rows of mean 0 and length 1, (N, BLUR²)."""
+    rows = blocks.reshape(len(blocks), -1)
+    rows = rows - rows.mean(1, keepdims=True)
+    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return unit
+
+
+def _centres(rows: Floats) -> Floats:
+    """Middles of the cells: k-means of a sample (Lloyd 1982), started from evenly spaced rows."""
+    count = max(1, -(-len(rows) // CELL))
+    sample = rows[:: max(1, len(rows) // (32 * count))]
+    centres = sample[:: max(1, len(sample) // count)][:count]
+    for _ in range(5 if count > 1 else 0):
+        home = (sample @ centres.T).argmax(1)
+        for cell in range(count):
+            if (home == cell).any():
+                centres[cell] = _unit(sample[home == cell].mean(0, keepdims=True))[0]
+    return centres
+
+
+def _starts(variants: Ints) -> Maps:
+    """The map from the whole of a second picture to a variant of a first, for each variant."""
+    linear = np.array([_TURNS[t] * _WINDOWS[y][0] for t, y, _ in VARIANTS], np.float32)
+    shift = np.array([(_WINDOWS[y][1], _WINDOWS[x][1]) for _, y, x in VARIANTS], np.float32)
+    return Maps(linear[variants], shift[variants])
