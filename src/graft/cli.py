@@ -182,18 +182,36 @@ def evaluate(run_folder: str, source: str, engine: str, as_json: bool) -> None:
 @click.argument("run_folder", metavar="RUN")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Labels shown.")
+@click.option("--max-error", help="Answer only where at most this share is wrong, such as 2%.")
+@click.option("--coverage", help="Sets of labels that hold the true one this often, such as 95%.")
+@click.option("--answer-all", is_flag=True, help="Also for pictures unlike those of training.")
 @_ENGINE
 @_JSON
-def predict(run_folder: str, paths: tuple[str, ...], top: int, engine: str, as_json: bool) -> None:
+def predict(
+    run_folder: str,
+    paths: tuple[str, ...],
+    top: int,
+    max_error: str | None,
+    coverage: str | None,
+    answer_all: bool,
+    engine: str,
+    as_json: bool,
+) -> None:
     """Labels with probabilities, for files and for folders of files.
+
+    A picture unlike those of training is answered with "none of these". --max-error and
+    --coverage take their thresholds from the run's validation pictures.
 
     With --json one object a line. Files that are no pictures are named on stderr, and the exit
     code is then 3.
     """
-    from graft.use.predict import predict_paths
+    from graft.use.predict import predict_paths, rules_of
 
+    rules, promise = rules_of(run_folder, max_error, coverage, not answer_all)
+    if promise:
+        click.echo(promise, err=True)
     failed = 0
-    for result in predict_paths(run_folder, paths, engine):
+    for result in predict_paths(run_folder, paths, engine, rules):
         if result.prediction is None:
             failed += 1
             click.echo(f"graft: {result.path} {result.problem}", err=True)
@@ -203,6 +221,12 @@ def predict(run_folder: str, paths: tuple[str, ...], top: int, engine: str, as_j
         else:
             ranked = sorted(result.prediction.probabilities.items(), key=lambda x: -x[1])[:top]
             shares = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
+            if result.prediction.reason:
+                shares = (
+                    f"{result.prediction.answer} ({result.prediction.reason}; nearest: {shares})"
+                )
+            elif result.prediction.labels:
+                shares = f"{' or '.join(result.prediction.labels)}  ({shares})"
             click.echo(f"{result.path}  {shares}")
     if failed:
         sys.exit(DataError.exit_code)

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from graft.errors import DataError, UsageError
 from graft.files import write_text
 
+# The validation part as it is predicted: what the rules of graft predict are made from.
+VAL_PREDICTIONS = "val_predictions.csv"
 FILES = (
     "config.json",
     "dataset.csv",
@@ -33,6 +35,7 @@ FILES = (
     "history.jsonl",
     "model.safetensors",
     "model.json",
+    VAL_PREDICTIONS,
     "predictions.csv",
     "metrics.json",
     "report.html",

@@ -8,7 +8,7 @@ from PIL import Image
 
 import graft as package
 from graft.errors import ModelError, UsageError
-from graft.use.predict import predict_paths
+from graft.use.predict import predict_paths, rules_of
 
 
 @pytest.fixture(params=["finished", "frozen_run"])
@@ -40,11 +40,16 @@ def test_what_predict_says_of_a_test_picture_is_its_row_in_the_predictions_file(
         assert answer["label"] == max(rows[path], key=rows[path].get)
 
 
-def test_an_answer_in_json_has_four_fields_that_agree(finished, digits, graft_here):
+def test_an_answer_in_json_has_fields_that_agree(finished, digits, graft_here):
     file = next((digits / "1").iterdir())
     (line,) = graft_here("predict", finished, file, "--json").out.splitlines()
     answer = json.loads(line)
-    assert set(answer) == {"path", "label", "probability", "probabilities"}
+    assert set(answer) == {
+        *("path", "label", "probability", "probabilities"),
+        *("answer", "reason", "labels", "novelty"),
+    }
+    assert answer["labels"] is None
+    assert (answer["answer"] == answer["label"]) == (answer["reason"] == "")
     assert list(answer["probabilities"]) == ["0", "1", "2"]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert answer["probability"] == max(answer["probabilities"].values())
@@ -141,3 +146,44 @@ def test_a_model_of_a_newer_graft_is_refused(copy):
     (copy / "model.json").write_text(json.dumps(stored | {"format": stored["format"] + 1}))
     with pytest.raises(ModelError, match="made by a newer graft"):
         package.load(copy)
+
+
+def noise_file(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    file = tmp_path / "noise.png"
+    Image.fromarray(pixels).save(file)
+    return file
+
+
+def test_a_picture_unlike_those_of_training_is_none_of_these(frozen_run, tmp_path, graft_here):
+    file = noise_file(tmp_path)
+    answer = json.loads(graft_here("predict", frozen_run, file, "--json").out)
+    assert answer["novelty"] > 1
+    assert answer["answer"] == "none of these"
+    assert "unlike the training pictures" in answer["reason"]
+    assert "none of these (unlike" in graft_here("predict", frozen_run, file).out
+    answer = json.loads(graft_here("predict", frozen_run, file, "--answer-all", "--json").out)
+    assert answer["answer"] == answer["label"]
+
+
+def test_an_error_budget_and_a_coverage_are_kept_by_thresholds_that_are_said(
+    run, digits, graft_here
+):
+    files = sorted((digits / "1").iterdir())[:6]
+    ended = graft_here("predict", run, *files, "--coverage", "80%", "--answer-all", "--json")
+    assert ended.code == 0, ended.err
+    assert "at least 80% of pictures like these" in ended.err
+    for line in ended.out.splitlines():
+        answer = json.loads(line)
+        assert answer["labels"][0] == answer["label"]
+    ended = graft_here("predict", run, *files, "--max-error", "0.1%")
+    assert ended.code == 2
+    assert "cannot be kept" in ended.err
+    assert "2,995 are needed" in ended.err
+
+
+def test_a_run_without_validation_predictions_cannot_promise(finished, digits, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "val_predictions.csv").unlink()
+    with pytest.raises(ModelError, match="val_predictions"):
+        rules_of(copy, max_error="5%")

@@ -1,13 +1,14 @@
 """What is wrong with the pictures, by file, before and after they have been read."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from graft.data.copies import Copies, equal_groups
 from graft.data.dataset import BLOCKING, MATTERS, SEVERITIES, Dataset, Example, Issue
 from graft.data.looks import look_issues, pictures
+from graft.data.near import Pairs, near_pairs
 from graft.data.shortcut import shortcut_issues
 from graft.data.sketch import SKETCH, Sketches
 from graft.data.split import FEWEST_PER_CLASS
@@ -96,10 +97,15 @@ class Audit:
             self._copies = Copies(self.dataset.examples, equal_groups(readable))
         return self._copies
 
-    def look(self, positions: Sequence[int], sketches: Sketches) -> None:
-        """Take in what the readable pictures look like, and find near duplicates."""
+    def look(
+        self,
+        positions: Sequence[int],
+        sketches: Sketches,
+        find: Callable[[Sketches], Pairs] = near_pairs,
+    ) -> None:
+        """Take in what the readable pictures look like, and `find` near duplicates."""
         self.positions, self.sketches = positions, sketches
-        self.copies().look(positions, sketches)
+        self.copies().look(positions, sketches, find)
 
     def _look_issues(self) -> list[Issue]:
         if not len(self.positions):

@@ -1,14 +1,14 @@
 """Pictures that are there more than once, byte for byte or nearly, and what that does."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from graft.data.dataset import MATTERS, NOTE, Example, Issue
 from graft.data.looks import pictures
-from graft.data.near import clusters, near_pairs
+from graft.data.near import Pairs, clusters, near_pairs
 from graft.data.sketch import Sketches
 
 Groups = list[list[int]]
@@ -23,19 +23,19 @@ class Copies:
     examples: Sequence[Example]
     equal: Groups
     near: Groups = field(default_factory=list)
-    agreement: dict[tuple[int, int], float] = field(default_factory=dict)
 
-    def look(self, positions: Sequence[int], sketches: Sketches) -> None:
+    def look(
+        self,
+        positions: Sequence[int],
+        sketches: Sketches,
+        find: Callable[[Sketches], Pairs] = near_pairs,
+    ) -> None:
         """Find the near duplicates among these positions, (N,) sketches in the same order."""
         again = {i for group in self.equal for i in group[1:]}
         chosen = np.array([k for k, i in enumerate(positions) if i not in again], np.int64)
-        found = near_pairs(sketches[chosen])
+        found = find(sketches[chosen])
         at = [positions[k] for k in chosen]
         self.near = [[at[i] for i in group] for group in clusters(found.pairs, len(at))]
-        self.agreement = {
-            (at[a], at[b]): float(value)
-            for (a, b), value in zip(found.pairs, found.agreement, strict=True)
-        }
 
     def two_labels(self) -> set[int]:
         """Positions whose bytes stand under more than one label."""

@@ -22,6 +22,8 @@ from graft.data.stream import cores
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+# Raise when other pairs would be found.
+NEAR_FORMAT = 1
 BLUR = 8  # pixels a side of a blurred thumbnail
 CROP = 0.85
 # Correlation of blurred thumbnails above which a pair is looked at, and how many a picture.

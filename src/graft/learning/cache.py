@@ -38,7 +38,7 @@ DEFAULT_LIMIT = 10 * 2**30
 # Files that a killed run left half-written are removed once they are this old, in seconds.
 STALE = 24 * 3600
 # The folders of the cache. sources: data sets and archives, fetched and unpacked.
-KINDS = ("activations", "encoders", "sources")
+KINDS = ("activations", "encoders", "near", "sources")
 
 _DTYPES = {"F16": np.float16, "U8": np.uint8}
 

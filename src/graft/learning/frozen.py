@@ -37,6 +37,7 @@ class Frozen:
         cut: str | None = None,
         cut_size: int = 0,
     ):
+        self.cache = cache
         self.backbone, self.views, self.engine = backbone, views, engine
         self.augmentation = augmentation
         self.cut, self.cut_size = cut, cut_size

@@ -23,11 +23,14 @@ from graft.models.backbone import Backbone
 from graft.models.encode import Encoded, encode
 from graft.models.engine import BATCH, LazyEngine
 from graft.models.head import Head
+from graft.models.novelty import Novelty
 
 FORMAT = 1
 # A picture whose two best answers are closer than this is computed again in float32: half
 # precision moves probabilities by less, so the answer is float32's (docs/recipes.md).
 CLOSE_CALL = 0.15
+# The answer for a picture that the rules refuse.
+NONE = "none of these"
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Classifier:
     engine: LazyEngine = field(repr=False)
     temperature: float = 1.0
     frozen: bool = True
+    novelty: Novelty | None = None
 
     def __post_init__(self) -> None:
         # In float32, one picture at a time: they are few.
@@ -95,17 +99,20 @@ class Classifier:
                 answers[row] = self.probabilities(again.values[0][np.newaxis])[0]
         return answers
 
-    def predict(self, image: "str | Path | Image.Image | NDArray[np.uint8]") -> "Prediction":
+    def predict(
+        self, image: "str | Path | Image.Image | NDArray[np.uint8]", rules: "Rules | None" = None
+    ) -> "Prediction":
         """What one picture shows: a file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
 
         Raises UsageError for what is not a picture, with the reason.
         """
+        rules = rules or Rules()
         if isinstance(image, str | Path):
             file = Path(image)
             item, probabilities = next(self.predict_files([file]))
             if probabilities is None:
                 raise UsageError(f"{file} {item.loaded.problem}")
-            return self._prediction(str(file), probabilities)
+            return self._prediction(item, probabilities, rules)
         if isinstance(image, np.ndarray):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise UsageError(
@@ -118,20 +125,43 @@ class Classifier:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "image.png")
             file.write_bytes(buffer.getvalue())
-            return self.predict(file)
+            return self.predict(file, rules)
 
-    def _prediction(self, path: str, probabilities: NDArray[np.float64]) -> "Prediction":
+    def _prediction(
+        self, item: Encoded, probabilities: NDArray[np.float64], rules: "Rules"
+    ) -> "Prediction":
+        path, novelty = str(item.loaded.file), 0.0
+        if self.novelty:
+            novelty = float(self.novelty.score(item.values[0][np.newaxis])[0])
         best = int(probabilities.argmax())
         named = {name: float(p) for name, p in zip(self.classes, probabilities, strict=True)}
-        return Prediction(path, self.classes[best], float(probabilities[best]), named)
+        label, probability = self.classes[best], float(probabilities[best])
+        answer, reason = label, ""
+        if rules.refuse_novel and novelty > 1:
+            answer, reason = NONE, f"unlike the training pictures: {novelty:.2f} times the limit"
+        elif probability < rules.least:
+            answer = NONE
+            reason = f"{label} at {probability:.1%}, below the {rules.least:.1%} asked"
+        labels = None
+        if rules.set_least is not None:
+            ranked = np.argsort(-probabilities, kind="stable").tolist()
+            labels = tuple(
+                self.classes[i]
+                for place, i in enumerate(ranked)
+                if place == 0 or probabilities[i] >= rules.set_least
+            )
+        return Prediction(path, label, probability, named, answer, reason, labels, novelty)
 
-    def predictions(self, files: Iterable[Path]) -> "Iterator[Prediction | Loaded]":
+    def predictions(
+        self, files: Iterable[Path], rules: "Rules | None" = None
+    ) -> "Iterator[Prediction | Loaded]":
         """A Prediction for each file, in order; a Loaded with its problem where there is none."""
+        rules = rules or Rules()
         for item, probabilities in self.predict_files(files):
             if probabilities is None:
                 yield item.loaded
             else:
-                yield self._prediction(str(item.loaded.file), probabilities)
+                yield self._prediction(item, probabilities, rules)
 
     def save(self, run: Path, trained: int) -> None:
         """Write model.safetensors, then model.json, each all or nothing.
@@ -140,6 +170,8 @@ class Classifier:
         """
         state = {f"encoder.{key}": value for key, value in self.backbone.state().items()}
         state |= {f"head.{key}": value for key, value in self.head.state_dict().items()}
+        if self.novelty:
+            state |= {f"novelty.{key}": value for key, value in self.novelty.tensors().items()}
         with replacing(run / "model.safetensors") as beside:
             save_file({k: v.contiguous() for k, v in state.items()}, beside)
         total = self.backbone.parameters + sum(p.numel() for p in self.head.parameters())
@@ -152,6 +184,7 @@ class Classifier:
                 "classes": list(self.classes),
                 "preprocess": self.backbone.preprocess.to_json(),
                 "temperature": self.temperature,
+                "novelty_limit": self.novelty.limit if self.novelty else None,
                 "frozen": self.frozen,
                 "parameters": {"total": total, "trained": trained},
             },
@@ -159,13 +192,34 @@ class Classifier:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """When to answer, and how: `refuse_novel`, not for a picture unlike the training pictures;
+    `least`, not below this probability; `set_least`, with every label from this probability on.
+    See graft.evaluation.answers for how the two are chosen.
+    """
+
+    refuse_novel: bool = True
+    least: float = 0.0
+    set_least: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a picture shows, and how sure the classifier is: probabilities in 0..1, sum 1."""
+    """What a picture shows, and how sure the classifier is: probabilities in 0..1, sum 1.
+
+    `label` is the most probable class; `answer` is it, or NONE with the `reason`. `labels` is the
+    prediction set, where one was asked for. `novelty`: above 1 for a picture unlike those of
+    training; 0 if the run cannot tell.
+    """
 
     path: str
     label: str
     probability: float
     probabilities: dict[str, float]
+    answer: str
+    reason: str
+    labels: tuple[str, ...] | None
+    novelty: float
 
 
 def load(run: str | Path, engine: str = "auto") -> Classifier:
@@ -189,6 +243,12 @@ def load(run: str | Path, engine: str = "auto") -> Classifier:
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         backbone = Backbone.from_json(stored["backbone"], weights)
+        novelty = None
+        if stored.get("novelty_limit") is not None:
+            mean, std, known = (
+                state[f"novelty.{name}"].float() for name in ("mean", "std", "directions")
+            )
+            novelty = Novelty(mean, std, known, float(stored["novelty_limit"]))
         return Classifier(
             backbone,
             head.eval(),
@@ -196,6 +256,7 @@ def load(run: str | Path, engine: str = "auto") -> Classifier:
             LazyEngine(backbone.build, engine),
             float(stored["temperature"]),
             bool(stored["frozen"]),
+            novelty,
         )
     except FileNotFoundError as error:
         raise ModelError(

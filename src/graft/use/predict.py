@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graft.data.scan import find_images
-from graft.errors import UsageError
-from graft.models.classifier import Prediction, load
+from graft.errors import ModelError, UsageError
+from graft.evaluation.answers import (
+    fewest_pictures,
+    least_probability,
+    set_probability,
+    share_of,
+)
+from graft.models.classifier import Prediction, Rules, load
+from graft.runs import VAL_PREDICTIONS, read_predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,10 @@ class PathResult:
 
 
 def predict_paths(
-    run: str | Path, paths: Sequence[str | Path], engine: str = "auto"
+    run: str | Path,
+    paths: Sequence[str | Path],
+    engine: str = "auto",
+    rules: Rules | None = None,
 ) -> Iterator[PathResult]:
     """Predict files and, in folders, every image file below; lazily, in order.
 
@@ -30,8 +40,52 @@ def predict_paths(
             raise UsageError(f"{path}: no such file or folder")
     classifier = load(run, engine)
     files = (file for path in paths for file in find_images(Path(path)))
-    for answer in classifier.predictions(files):
+    for answer in classifier.predictions(files, rules):
         if isinstance(answer, Prediction):
             yield PathResult(answer.path, answer)
         else:
             yield PathResult(str(answer.file), None, str(answer.problem))
+
+
+def rules_of(
+    run: str | Path,
+    max_error: str | float | None = None,
+    coverage: str | float | None = None,
+    refuse_novel: bool = True,
+) -> tuple[Rules, str]:
+    """The rules that keep an error budget or a coverage, from the run's validation pictures, and
+    what they promise in words.
+
+    Raises UsageError for a share that is none, or a budget that cannot be kept, with the reason;
+    ModelError for a run without validation predictions.
+    """
+    if max_error is None and coverage is None:
+        return Rules(refuse_novel), ""
+    file = Path(run) / VAL_PREDICTIONS
+    if not file.is_file():
+        raise ModelError(f"{run}: {VAL_PREDICTIONS} is not there; train the run again")
+    _, labels, probabilities, _ = read_predictions(file)
+    said, least, set_least = [], 0.0, None
+    if max_error is not None:
+        budget = share_of(max_error, "--max-error")
+        found = least_probability(probabilities, labels, budget)
+        if found is None:
+            raise UsageError(
+                f"--max-error {max_error} cannot be kept: no threshold shows it on "
+                f"{len(labels):,} validation pictures (without a mistake at least "
+                f"{fewest_pictures(budget):,} are needed); allow more, or add pictures"
+            )
+        least = found
+        share = float((probabilities.max(1) >= least).mean())
+        said.append(
+            f"answers from a probability of {least:.1%} on, which {share:.0%} of the "
+            f"validation pictures reach: at most {budget:.1%} of such answers are wrong "
+            "(95 % sure)"
+        )
+    if coverage is not None:
+        set_least = set_probability(probabilities, labels, share_of(coverage, "--coverage"))
+        said.append(
+            f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
+            f"for at least {share_of(coverage, '--coverage'):.0%} of pictures like these"
+        )
+    return Rules(refuse_novel, least, set_least), "; ".join(said)

@@ -1,0 +1,58 @@
+"""How unlike the training pictures a picture is: "none of these" for what was never taught."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Directions of the training features that count as known, at most and as a share of the pictures.
+DIRECTIONS, SHARE = 256, 4
+# The share of validation pictures that lie beyond the limit.
+REFUSED = 0.025
+# Training pictures that the directions are computed from, at most.
+PICTURES = 4096
+
+
+@dataclass
+class Novelty:
+    """Features (D,) minus `mean`, over `std`; what lies outside the span of `directions` (D, Q) is
+    new. Its length is the novelty, given as a multiple of `limit`.
+
+    The residual of a principal subspace is the part of ViM (Wang et al. 2022, arXiv:2203.10807)
+    that told flowers from other pictures best (docs/recipes.md).
+    """
+
+    mean: Tensor
+    std: Tensor
+    directions: Tensor
+    limit: float = 1.0
+
+    def score(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
+        """(N, D) features to (N,) novelties: 0 for nothing new, above 1 for a stranger."""
+        x = (torch.from_numpy(features).float() - self.mean) / self.std
+        known = x @ self.directions
+        # By Pythagoras; what rounding leaves below 0 is nothing new.
+        rest = (x.square().sum(1) - known.square().sum(1)).clamp(min=0).sqrt()
+        scores: NDArray[np.float64] = rest.double().numpy() / self.limit
+        return scores
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As stored with the model's weights."""
+        return {"mean": self.mean, "std": self.std, "directions": self.directions.half()}
+
+
+def fit_novelty(train: NDArray[np.float16], val: NDArray[np.float16], seed: int) -> Novelty:
+    """From features of training pictures (N, D) and of validation pictures (M, D), which set the
+    limit so that REFUSED of pictures like them lie beyond it.
+    """
+    x = torch.from_numpy(train).float()
+    mean, std = x.mean(0), x.std(0, correction=0) + 1e-3
+    wanted = max(1, min(DIRECTIONS, len(x) // SHARE, x.shape[1] // 2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _, _, directions = torch.pca_lowrank((x - mean) / std, q=wanted, center=False, niter=1)
+    novelty = Novelty(mean, std, directions.half().float())
+    novelty.limit = max(float(np.quantile(novelty.score(val), 1 - REFUSED)), 1e-6)
+    return novelty

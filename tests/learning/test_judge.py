@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from graft.data.dataset import Example
+from graft.learning.cache import open_store
+from graft.learning.judge import PENALTY, judged_issues, leave_one_out
+from graft.models.novelty import fit_novelty
+
+
+def stored(cache: Path, features: np.ndarray):
+    store = open_store(cache, "key", "view0", features.shape[1:], np.float16)
+    digests = [n.to_bytes(32, "big") for n in range(len(features))]
+    for digest, row in zip(digests, features, strict=True):
+        store.put(digest, row)
+    return store.gather(digests)
+
+
+def blobs(count: int, width: int = 12, classes: int = 3, seed: int = 0):
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    centres = random.normal(0, 3, (classes, width))
+    features = (centres[labels] + random.normal(0, 1, (count, width))).astype(np.float16)
+    return features, labels
+
+
+def examples(labels):
+    return [Example(f"{n}.jpg", Path(f"{n}.jpg"), str(label)) for n, label in enumerate(labels)]
+
+
+def test_each_score_is_that_of_a_regression_without_the_picture(tmp_path):
+    features, labels = blobs(60)
+    scores, odds = leave_one_out(stored(tmp_path, features), labels, 3)
+    x = features.astype(np.float64)
+    x = (x - x.mean(0)) / (x.std(0) + 1e-3)
+    wanted = np.eye(3)[labels] - np.eye(3)[labels].mean(0)
+    for row in (0, 7, 59):
+        rest = np.arange(60) != row
+        # The penalty and the mean are those of all pictures, as in the closed form; what the
+        # picture itself adds to the intercept, 1 / n, is all that is left between the two.
+        model = Ridge(alpha=PENALTY * 60, fit_intercept=False).fit(x[rest], wanted[rest])
+        alone = model.predict(x[[row]])[0] + np.eye(3)[labels].mean(0)
+        assert np.allclose(scores[row], alone, atol=0.03)
+    assert (odds > 0).all()
+    assert (scores.argmax(1) == labels).mean() > 0.95
+
+
+def test_flipped_labels_are_told_and_right_ones_are_not(tmp_path):
+    features, labels = blobs(300)
+    given = labels.copy()
+    given[[5, 100, 250]] = (given[[5, 100, 250]] + 1) % 3
+    issues = judged_issues(examples(given), given, ["a", "b", "c"], stored(tmp_path, features))
+    assert {i.kind: set(i.paths) for i in issues} == {
+        "wrong_label": {"5.jpg", "100.jpg", "250.jpg"}
+    }
+
+
+def test_a_picture_unlike_all_others_is_told(tmp_path):
+    features, labels = blobs(300)
+    features[7] = np.random.default_rng(1).normal(0, 12, 12)
+    issues = judged_issues(examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features))
+    (issue,) = [issue for issue in issues if issue.kind != "wrong_label"]
+    assert (issue.kind, issue.severity, issue.paths) == ("outlier", "note", ("7.jpg",))
+
+
+def test_features_that_say_nothing_of_the_labels_accuse_none(tmp_path):
+    features, _ = blobs(300)
+    labels = np.random.default_rng(2).integers(0, 3, 300)
+    issues = judged_issues(examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features))
+    assert [i.kind for i in issues if i.kind == "wrong_label"] == []
+
+
+@pytest.mark.parametrize("count", [40, 400])
+def test_strangers_lie_beyond_the_limit_and_few_others_do(count):
+    random = np.random.default_rng(0)
+    basis = random.normal(0, 1, (8, 64))
+    known = (random.normal(0, 1, (count + 500, 8)) @ basis).astype(np.float16)
+    known += random.normal(0, 0.1, known.shape).astype(np.float16)
+    novelty = fit_novelty(known[:count], known[count : count + 200], seed=0)
+    assert (novelty.score(known[count + 200 :]) > 1).mean() < 0.08
+    strangers = random.normal(0, 2.5, (100, 64)).astype(np.float16)
+    assert (novelty.score(strangers) > 1).mean() > 0.95
+
+
+def test_novelty_is_the_same_for_the_same_seed_and_a_row_at_a_time():
+    features, _ = blobs(200, width=40)
+    one, other = (fit_novelty(features[:150], features[150:], seed=3) for _ in range(2))
+    assert np.array_equal(one.score(features), other.score(features))
+    alone = np.concatenate([one.score(features[i : i + 1]) for i in range(200)])
+    assert np.allclose(alone, one.score(features), rtol=1e-4)
