@@ -14,12 +14,27 @@ from graft.use.evaluate import evaluate_run
 SILENT = Progress()
 
 
-def check(source: str | Path, *, progress: Progress = SILENT) -> CheckResult:
-    """What is wrong with a folder, table, archive or named data set; see CheckResult."""
-    from graft.data.check import check as check_source
+def check(
+    source: str | Path,
+    *,
+    model: str | None = None,
+    engine: str = "auto",
+    progress: Progress = SILENT,
+) -> CheckResult:
+    """What is wrong with a folder, table, archive or named data set; see CheckResult.
+
+    With `model`, a pretrained network, also likely wrong labels and outliers.
+    """
+    from graft.data.check import check as check_dataset
+    from graft.data.scan import scan
     from graft.learning.cache import cache_folder
 
-    return check_source(source, cache_folder() / "sources", progress)
+    dataset = scan(source, cache_folder() / "sources")
+    if model is None:
+        return check_dataset(dataset, progress)
+    from graft.learning.audit import check_by_model
+
+    return check_by_model(dataset, model, engine, cache_folder(), progress)
 
 
 def train(

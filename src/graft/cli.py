@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graft.errors import INTERRUPTED, DataError, GraftError
+from graft.errors import INTERRUPTED, DataError, GraftError, UsageError
 from graft.options import train_options
 
 if TYPE_CHECKING:
@@ -95,18 +95,48 @@ def _progress() -> "Progress":
 
 @main.command()
 @click.argument("source")
+@click.option("--model", help="A pretrained network to find wrong labels and outliers with.")
+@click.option("--html", help="Write a page with the pictures, to this file.")
+@click.option("--fix", help="Write a table (.csv) without what cannot be used; no file is touched.")
+@_ENGINE
 @_JSON
-def check(source: str, as_json: bool) -> None:
+def check(
+    source: str,
+    model: str | None,
+    html: str | None,
+    fix: str | None,
+    engine: str,
+    as_json: bool,
+) -> None:
     """Say what is wrong with a folder of pictures, by file.
 
     SOURCE is a folder with a folder a class, a .csv/.tsv/.parquet table with the columns image
     and label, an archive of a folder, or a named data set (digits, flowers, cats_vs_dogs,
     cifar10). Exits with 3 if it cannot be trained on.
     """
-    from graft.data.check import check as check_source
+    from graft.data.check import check as check_dataset
+    from graft.data.scan import scan
     from graft.learning.cache import cache_folder
 
-    result = check_source(source, cache_folder() / "sources", _progress())
+    if fix and not fix.endswith(".csv"):
+        raise UsageError(f"--fix takes a table to write, such as cleaned.csv, not {fix!r}")
+    dataset = scan(source, cache_folder() / "sources")
+    if model:
+        from graft.learning.audit import check_by_model
+
+        result = check_by_model(dataset, model, engine, cache_folder(), _progress())
+    else:
+        result = check_dataset(dataset, _progress())
+        click.echo("labels and outliers: not checked without --model (see graft models)", err=True)
+    if html:
+        from graft.report.audit import write_audit
+
+        write_audit(result, Path(html))
+        click.echo(f"written: {html}", err=True)
+    if fix:
+        from graft.data.fix import write_fixed
+
+        click.echo(f"written: {fix}, {write_fixed(result, Path(fix))}", err=True)
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:

@@ -10,6 +10,7 @@ from PIL import Image
 from graft.data.check import check
 from graft.data.dataset import SEVERITIES
 from graft.data.decode import UnusableImageError, decode
+from graft.data.scan import scan
 from graft.errors import UsageError
 from graft.progress import Progress
 
@@ -57,7 +58,7 @@ def dirty(tmp_path: Path) -> Path:
 
 
 def test_everything_that_is_wrong_is_said_at_once(dirty: Path, tmp_path: Path) -> None:
-    result = check(dirty, tmp_path / "cache", Progress())
+    result = check(scan(dirty, tmp_path / "cache"), Progress())
     assert {issue.kind: set(issue.paths) for issue in result.issues} == {
         "empty": {"cat/empty.jpg"},
         "truncated": {"cat/cut.jpg"},
@@ -71,7 +72,7 @@ def test_everything_that_is_wrong_is_said_at_once(dirty: Path, tmp_path: Path) -
 
 
 def test_to_json_has_images_usable_classes_and_whole_issues(dirty: Path, tmp_path: Path) -> None:
-    result = check(dirty, tmp_path / "cache", Progress())
+    result = check(scan(dirty, tmp_path / "cache"), Progress())
     stored = json.loads(json.dumps(result.to_json()))
     assert stored["images"] == 66
     assert stored["usable"] == 61
@@ -91,7 +92,7 @@ def test_a_large_jpeg_is_read_to_its_end_although_it_is_shown_small(tmp_path: Pa
         (tmp_path / "source" / label).mkdir(parents=True)
     (tmp_path / "source" / "a" / "whole.jpg").write_bytes(whole)
     (tmp_path / "source" / "b" / "cut.jpg").write_bytes(whole[:-10])
-    result = check(tmp_path / "source", tmp_path / "cache", Progress())
+    result = check(scan(tmp_path / "source", tmp_path / "cache"), Progress())
     found = {issue.kind: issue.paths for issue in result.issues}
     assert found["truncated"] == ("b/cut.jpg",)
     assert result.usable == 1
@@ -100,7 +101,7 @@ def test_a_large_jpeg_is_read_to_its_end_although_it_is_shown_small(tmp_path: Pa
 def test_a_folder_without_pictures_blocks_instead_of_failing(tmp_path: Path) -> None:
     (tmp_path / "source" / "cat").mkdir(parents=True)
     (tmp_path / "source" / "cat" / "notes.txt").touch()
-    result = check(tmp_path / "source", tmp_path / "cache", Progress())
+    result = check(scan(tmp_path / "source", tmp_path / "cache"), Progress())
     assert result.blocking
     assert [issue.kind for issue in result.issues if issue.blocking] == ["no_images"]
     assert result.to_json() | {"issues": 0} == {
@@ -113,12 +114,12 @@ def test_a_folder_without_pictures_blocks_instead_of_failing(tmp_path: Path) -> 
 
 def test_a_source_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
-        check(tmp_path / "nowhere", tmp_path / "cache", Progress())
+        check(scan(tmp_path / "nowhere", tmp_path / "cache"), Progress())
 
 
 def test_progress_counts_every_file_once(dirty: Path, tmp_path: Path) -> None:
     told = Told()
-    check(dirty, tmp_path / "cache", told)
+    check(scan(dirty, tmp_path / "cache"), told)
     assert told.calls[0] == ("start", 66)
     assert told.calls[1:-1] == [("advance", n) for n in range(1, 67)]
     assert told.calls[-1] == ("finish",)
@@ -134,7 +135,7 @@ def test_the_dirt_in_real_photos_is_found(flowers: Path, tmp_path: Path) -> None
     for file in {*copied, *files[::8]}:
         (tmp_path / "part" / file.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(file, tmp_path / "part" / file.parent.name)
-    result = check(tmp_path / "part", tmp_path / "cache", Progress())
+    result = check(scan(tmp_path / "part", tmp_path / "cache"), Progress())
     groups = [[f"{f.parent.name}/{f.name}" for f in g] for g in by_bytes.values() if len(g) > 1]
     assert groups
     two = {frozenset(g) for g in groups if len({path.split("/")[0] for path in g}) > 1}

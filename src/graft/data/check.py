@@ -1,15 +1,14 @@
 """`graft check`: read every file of a source and say what is wrong, all at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graft.data.checks import Audit, check_listing
-from graft.data.dataset import Dataset, Issue
+from graft.data.dataset import SEVERITIES, Dataset, Issue
 from graft.data.decode import Preprocess
-from graft.data.scan import scan
 from graft.data.sketch import SIDE, sketches
 from graft.data.stream import stream
 from graft.progress import Progress
@@ -26,6 +25,14 @@ class CheckResult:
     usable: int
     issues: tuple[Issue, ...]
 
+    @classmethod
+    def of(cls, audit: Audit, judged: Sequence[Issue] = ()) -> "CheckResult":
+        """The result of an audit, and what features said besides."""
+        issues = sorted(
+            [*audit.issues(), *judged], key=lambda issue: SEVERITIES.index(issue.severity)
+        )
+        return cls(audit.dataset, len(audit.usable()), tuple(issues))
+
     @property
     def blocking(self) -> bool:
         """Whether training would refuse."""
@@ -41,13 +48,8 @@ class CheckResult:
         }
 
 
-def check(source: str | Path, cache: Path, progress: Progress) -> CheckResult:
-    """Check a source: list it, read and decode every file, compare bytes.
-
-    Raises DataError or UsageError when the source cannot be listed at all; whatever is wrong
-    with the pictures is in the result.
-    """
-    dataset = scan(source, cache)
+def check(dataset: Dataset, progress: Progress) -> CheckResult:
+    """Check a source that was listed: read and decode every file, compare bytes and looks."""
     if not dataset.examples:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))
     audit = Audit(dataset)
@@ -63,4 +65,4 @@ def check(source: str | Path, cache: Path, progress: Progress) -> CheckResult:
     progress.finish()
     if rows:
         audit.look(positions, sketches(np.stack(rows)))
-    return CheckResult(dataset, len(audit.usable()), tuple(audit.issues()))
+    return CheckResult.of(audit)

@@ -13,6 +13,8 @@ from graft.data.sketch import Sketches, format_name
 BLANK = 4.0
 # Below this mean luminance it is as good as black.
 DARK = 12.0
+# A black picture with more spread than this shows something, such as a lamp at night.
+DARK_SPREAD = 15.0
 # Below this sharpness (SKETCH) it is blurred: of 2,227 photos none lies below 0.028, and of copies
 # blurred until no edge is left (a radius of a twenty-eighth of a side) four of five do.
 BLURRED = 0.012
@@ -41,6 +43,7 @@ def look_issues(examples: Sequence[Example], sketches: Sketches) -> list[Issue]:
     short, long = np.minimum(width, height), np.maximum(width, height)
     blank = sketches["spread"] < BLANK
     dark = (sketches["mean"] @ np.array([0.299, 0.587, 0.114]) < DARK) & ~blank
+    dark &= sketches["spread"] < DARK_SPREAD
     blurred = (sketches["sharpness"] < BLURRED) & ~blank & ~dark & (short >= TINY)
     issues: list[Issue] = []
 

@@ -1,27 +1,19 @@
 """From a listed data set to checked, split pictures with their activations, in one pass."""
 
-import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from graft.config import TrainConfig
-from graft.data.checks import Audit
 from graft.data.dataset import Dataset, Example, Issue
-from graft.data.near import NEAR_FORMAT, Pairs, near_pairs
-from graft.data.sketch import Sketches, sketches
 from graft.data.split import own_part, split
 from graft.errors import DataError
-from graft.files import replacing
+from graft.learning.audit import judge, read_and_check
 from graft.learning.cache import Activations
 from graft.learning.frozen import Frozen
-from graft.learning.judge import judged_issues
 from graft.progress import Progress
 
 
@@ -64,9 +56,7 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
     Raises DataError when the pictures, once read, leave too few to train on.
     """
     views, engine = frozen.views, frozen.engine
-    audit = Audit(dataset)
     examples = dataset.examples
-    files = [example.file for example in examples]
 
     def views_of(index: int, digest: bytes) -> range:
         # An image's part depends on its own content, so it is known before the others are read
@@ -74,12 +64,7 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
         training = own_part(config.seed, examples[index], digest) == "train"
         return range(views if training else 1)
 
-    progress.start("reading, checking, encoding" if engine else "reading, checking", len(files))
-    frozen.compute(files, views_of, audit.note, progress)
-    progress.finish()
-    seen = {i: digest for i in audit.readable() if (digest := audit.digests[i])}
-    rows = sketches(frozen.sketches.gather(seen.values())[np.arange(len(seen))])
-    audit.look(list(seen), rows, lambda chosen: _pairs(chosen, frozen.cache))
+    audit = read_and_check(dataset, frozen, views_of, progress)
     issues = audit.issues()
     for issue in issues:
         progress.say(f"{issue.kind}: {issue.message}")
@@ -102,14 +87,9 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
     classes = tuple(sorted({example.label for example in usable}))
     number = {name: i for i, name in enumerate(classes)}
     labels = np.array([number[example.label] for example in usable], np.int64)
-    if engine:
-        checked = frozen.gather(digests)
-        judged = judged_issues(
-            usable, labels, classes, checked.columns(frozen.cut_size) if frozen.cut else checked
-        )
-        for issue in judged:
-            progress.say(f"{issue.kind}: {issue.message}")
-        issues = [*issues, *judged]
+    judged = judge(usable, digests, labels, classes, frozen)
+    for issue in judged:
+        progress.say(f"{issue.kind}: {issue.message}")
     return Prepared(
         dataset,
         usable,
@@ -117,26 +97,11 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
         classes,
         labels,
         parts,
-        tuple(issues),
+        (*issues, *judged),
         tuple(notes),
         frozen,
         tuple(map(tuple, near)),
     )
-
-
-def _pairs(chosen: Sketches, cache: Path) -> Pairs:
-    # Finding near copies takes as long as fitting a head: kept, too, by what was compared.
-    file = cache / "near" / f"{hashlib.sha256(chosen.tobytes()).hexdigest()[:32]}.safetensors"
-    key = {"format": str(NEAR_FORMAT)}
-    if file.is_file():
-        with suppress(SafetensorError, OSError), safe_open(file, "np") as stored:
-            if stored.metadata() == key:
-                return Pairs(stored.get_tensor("pairs"), stored.get_tensor("agreement"))
-    found = near_pairs(chosen)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as beside:
-        save_file({"pairs": found.pairs, "agreement": found.agreement}, beside, key)
-    return found
 
 
 def stop_if_blocked(issues: Sequence[Issue], source: str) -> None:

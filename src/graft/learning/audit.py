@@ -1,0 +1,95 @@
+"""The audit with the help of a frozen encoder: everything `graft check` sees, and likely wrong
+labels and outliers besides.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from graft.data.check import CheckResult
+from graft.data.checks import Audit, check_listing
+from graft.data.dataset import Dataset, Example, Issue
+from graft.data.near import NEAR_FORMAT, Pairs, near_pairs
+from graft.data.sketch import Sketches, sketches
+from graft.files import replacing
+from graft.learning.frozen import Frozen
+from graft.learning.judge import judged_issues
+from graft.models.backbone import find_backbone, resized
+from graft.models.engine import LazyEngine
+from graft.progress import Progress
+
+
+def read_and_check(
+    dataset: Dataset,
+    frozen: Frozen,
+    views_of: Callable[[int, bytes], Sequence[int]],
+    progress: Progress,
+) -> Audit:
+    """Read, hash, check and decode every file once, and encode what the cache does not hold."""
+    audit = Audit(dataset)
+    files = [example.file for example in dataset.examples]
+    doing = "reading, checking, encoding" if frozen.engine else "reading, checking"
+    progress.start(doing, len(files))
+    frozen.compute(files, views_of, audit.note, progress)
+    progress.finish()
+    seen = {i: digest for i in audit.readable() if (digest := audit.digests[i])}
+    rows = sketches(frozen.sketches.gather(seen.values())[np.arange(len(seen))])
+    audit.look(list(seen), rows, lambda chosen: _pairs(chosen, frozen.cache))
+    return audit
+
+
+def judge(
+    examples: Sequence[Example],
+    digests: Sequence[bytes],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    frozen: Frozen,
+) -> list[Issue]:
+    """What the features of these pictures say of their labels; nothing without an encoder."""
+    if frozen.engine is None:
+        return []
+    rows = frozen.gather(digests)
+    features = rows.columns(frozen.cut_size) if frozen.cut else rows
+    return judged_issues(examples, labels, classes, features)
+
+
+def check_by_model(
+    source: Dataset, model: str, engine: str, cache: Path, progress: Progress
+) -> CheckResult:
+    """`graft check` with a backbone's features; the cache keeps them for training.
+
+    Raises ModelError for a backbone that is not there.
+    """
+    backbone = resized(find_backbone(model, cache), None)
+    if not source.examples:
+        return CheckResult(source, 0, tuple(check_listing(source)))
+    frozen = Frozen(cache, backbone, LazyEngine(backbone.build, engine), 1)
+    audit = read_and_check(source, frozen, lambda index, digest: (0,), progress)
+    kept = audit.usable()
+    examples = [source.examples[i] for i in kept]
+    classes = sorted({example.label for example in examples})
+    number = {name: i for i, name in enumerate(classes)}
+    labels = np.array([number[example.label] for example in examples], np.int64)
+    judged = judge(examples, [audit.digests[i] or b"" for i in kept], labels, classes, frozen)
+    return CheckResult.of(audit, judged)
+
+
+def _pairs(chosen: Sketches, cache: Path) -> Pairs:
+    # Finding near copies takes as long as fitting a head: kept, too, by what was compared.
+    file = cache / "near" / f"{hashlib.sha256(chosen.tobytes()).hexdigest()[:32]}.safetensors"
+    key = {"format": str(NEAR_FORMAT)}
+    if file.is_file():
+        with suppress(SafetensorError, OSError), safe_open(file, "np") as stored:
+            if stored.metadata() == key:
+                return Pairs(stored.get_tensor("pairs"), stored.get_tensor("agreement"))
+    found = near_pairs(chosen)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as beside:
+        save_file({"pairs": found.pairs, "agreement": found.agreement}, beside, key)
+    return found
