@@ -58,6 +58,11 @@ IMPOSSIBLE = {
     "averaging": [value for value in NO_SHARE if value is not None],
     "augment": ["heavy", None],
     "balance": ["classes", None],
+    "group_by": ["", 3],
+    "time_by": ["", 3],
+    "folds": [1, 2.5],
+    "repeats": [0, "3"],
+    "learning_curve": [1, None],
 }
 
 

@@ -29,6 +29,7 @@ _ENGINE = click.option(
 
 
 COMPARED = "base_cnn,deep_cnn,mobilenetv2_100,mobilenetv2_100@20%"
+RANKED = "mobilenetv2_100,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch16_224"
 _EXIT_CODES = (__doc__ or "").partition("\n\n")[2]
 
 
@@ -318,6 +319,36 @@ def compare(
 
         comparison_table(result)
         click.echo(f"report: {folder / 'comparison.html'}, slides: {folder / 'comparison.pdf'}")
+
+
+@main.command()
+@click.argument("source")
+@click.option("--backbones", default=RANKED, show_default=True, help="Names as in graft models.")
+@click.option("--time-budget", help="Such as 5m: no further candidate is begun after it.")
+@_ENGINE
+@_JSON
+def rank(source: str, backbones: str, time_budget: str | None, engine: str, as_json: bool) -> None:
+    """Which backbone suits SOURCE: each one's frozen features, judged on your own pictures."""
+    from graft.data.scan import scan
+    from graft.learning.cache import cache_folder
+    from graft.learning.rank import rank as rank_backbones
+    from graft.runs import seconds_of
+
+    dataset = scan(source, cache_folder() / "sources")
+    rows = rank_backbones(
+        dataset,
+        backbones.split(","),
+        cache_folder(),
+        _progress(),
+        seconds_of(time_budget),
+        engine,
+    )
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        from graft.tables import rank_table
+
+        rank_table(rows)
 
 
 @main.command()

@@ -16,8 +16,8 @@ from graft.report.comparison import (
     write_comparison,
 )
 from graft.report.inputs import read_run
+from graft.runs import seconds_of
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
 # Pictures that prediction is timed on, after a first batch that also pays for compiling.
 WARM, TIMED = 32, 512
 
@@ -111,13 +111,3 @@ def measure_speed(run: Path, files: Sequence[Path], progress: Progress) -> None:
         {"images_per_second": count / seconds, "images": count, "engine": engine},
     )
     progress.say(f"prediction: {count / seconds:,.0f} images/s, {engine}")
-
-
-def seconds_of(budget: str | None) -> float | None:
-    """The seconds of "90s", "30m" or "2h"; None for no budget; UsageError for anything else."""
-    if budget is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", budget.strip())
-    if not found or not float(found[1]):
-        raise UsageError(f"--time-budget is a time such as 90s, 30m or 2h, not {budget!r}")
-    return float(found[1]) * UNITS[found[2]]

@@ -39,7 +39,11 @@ class TrainConfig:
     in which the rate rises. mixup, cutmix: alphas, 0 for none. averaging: decay of the weights'
     running mean, 0 for none. augment: what views are like, none, light, standard or strong
     (Augmentation). balance: none; weights: rare classes count more in the loss; sampling: they
-    are drawn more often.
+    are drawn more often. group_by: what stays in one part: folder, a column of the table, or a
+    regular expression on the file name. time_by: the newest pictures are the test part, by exif
+    or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats: also as many
+    other splits and seeds; learning_curve: also fewer training pictures. These three fit the head
+    again, so they are for frozen backbones.
 
     Raises UsageError for a value outside its range.
     """
@@ -69,6 +73,11 @@ class TrainConfig:
     averaging: float | None = None
     augment: str = "standard"
     balance: str = "none"
+    group_by: str | None = None
+    time_by: str | None = None
+    folds: int | None = None
+    repeats: int | None = None
+    learning_curve: bool = False
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -117,6 +126,21 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 100:
                 raise UsageError(f"{name} lies in [0, 100], not {getattr(self, name)}")
 
+        for name in ("group_by", "time_by"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise UsageError(f"{name} is text that is not empty, not {value!r}")
+        for name, least in (("folds", 2), ("repeats", 1)):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), least)
+        if not isinstance(self.learning_curve, bool):
+            raise UsageError(f"learning_curve is true or false, not {self.learning_curve!r}")
+        again = self.folds or self.repeats or self.learning_curve
+        if again and (self.unfreeze != "none" or self.model in FROM_SCRATCH):
+            raise UsageError(
+                "folds, repeats and learning_curve fit a head again on frozen features: they need "
+                "a pretrained model and unfreeze none"
+            )
         parse_unfreeze(self.unfreeze)
         if self.unfreeze != "none" and self.model in FROM_SCRATCH:
             raise UsageError(f"unfreeze is for pretrained models; all of {self.model} is trained")

@@ -37,6 +37,15 @@ OPTIONS = [
         type=click.Choice(BALANCES),
         help="Let rare classes count more in the loss, or draw them more often.",
     ),
+    click.option(
+        "--group-by",
+        help="What stays in one part (patient, video, burst): folder, a column of the table, or a "
+        "regular expression on the file name, such as '^[^_]+'.",
+    ),
+    click.option("--time-by", help="Test on the newest pictures: exif, or a column of the table."),
+    click.option("--folds", type=int, help="Also k-fold cross-validation."),
+    click.option("--repeats", type=int, help="Also as many other splits and seeds."),
+    click.option("--learning-curve", is_flag=True, help="Also: would more pictures help?"),
     click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none."),
     click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none."),
     click.option("--averaging", type=float, help="Decay of the weights' running mean; 0: none."),

@@ -16,6 +16,7 @@ speed.json         images a second at prediction, where `graft compare` has meas
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ FILES = (
     "metrics.json",
     "report.html",
 )
+UNITS = {"s": 1, "m": 60, "h": 3600}
 # What a run may hold besides.
 OTHERS = ("speed.json", "tensorboard")
 
@@ -143,3 +145,13 @@ def read_predictions(
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def seconds_of(budget: str | None) -> float | None:
+    """The seconds of "90s", "30m" or "2h"; None for no budget; UsageError for anything else."""
+    if budget is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", budget.strip())
+    if not found or not float(found[1]):
+        raise UsageError(f"--time-budget is a time such as 90s, 30m or 2h, not {budget!r}")
+    return float(found[1]) * UNITS[found[2]]

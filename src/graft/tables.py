@@ -133,3 +133,23 @@ def cache_table(
     _print(f"{folder}, at most {limit / 1e9:,.1f} GB (GRAFT_CACHE_LIMIT)")
     for kind, entry in held.items():
         _print(f"  {kind:12} {entry['bytes'] / 1e6:10,.1f} MB in {entry['files']:,} files")
+
+
+def rank_table(rows: list[dict[str, Any]]) -> None:
+    """Backbones by leave-one-out accuracy."""
+    table = Table("backbone", "accuracy", "95 % interval", "parameters", "seconds", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        if "problem" in row:
+            table.add_row(_plain(row["backbone"]), "", row["problem"])
+            continue
+        accuracy = row["accuracy"]
+        table.add_row(
+            _plain(row["backbone"]),
+            f"{accuracy['value']:.1%}",
+            f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['seconds']:.0f}",
+        )
+    _print(table)

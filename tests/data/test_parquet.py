@@ -88,7 +88,7 @@ def test_what_is_unpacked_already_is_used_again(tmp_path: Path) -> None:
     assert len(after) == 5
 
 
-def test_part_and_group_come_along_and_other_columns_do_not(tmp_path: Path) -> None:
+def test_part_group_and_other_plain_columns_come_along(tmp_path: Path) -> None:
     columns = {
         "image": ["1.png", "2.png"],
         "label": ["a", None],
@@ -98,8 +98,8 @@ def test_part_and_group_come_along_and_other_columns_do_not(tmp_path: Path) -> N
     }
     rows = list(rows_of_parquet(write(tmp_path / "t.parquet", columns), tmp_path / "unpacked"))
     assert rows == [
-        (1, {"image": "1.png", "label": "a", "part": "train", "group": "7"}),
-        (2, {"image": "2.png", "label": "", "part": "", "group": "8"}),
+        (1, {"image": "1.png", "label": "a", "part": "train", "group": "7", "notes": "x"}),
+        (2, {"image": "2.png", "label": "", "part": "", "group": "8", "notes": "y"}),
     ]
 
 

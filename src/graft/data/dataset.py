@@ -1,7 +1,8 @@
 """The records that the data layer hands on: Example, Issue, Dataset."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ class Example:
 
     `path` is the name shown to people (relative to the source, with `/`), `file` where its bytes
     are. `part` is one of PARTS when the source gives one. `group` ties pictures that must stay in
-    one part (the same plant, patient, camera burst).
+    one part (the same plant, patient, camera burst). `columns`: the other columns of a table.
     """
 
     path: str
@@ -24,6 +25,7 @@ class Example:
     label: str
     part: str | None = None
     group: str | None = None
+    columns: Mapping[str, str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,13 @@ def rows_of_parquet(path: Path, unpacked: Path) -> Iterator[tuple[int, dict[str,
             f"{path}: expected the columns image and label (optional: part, group), "
             f"found {', '.join(columns) or 'none'}"
         )
-    wanted = [name for name in ("image", "label", "part", "group") if name in columns]
+    plain = pyarrow.types
+    wanted = [
+        field.name
+        for field in table.schema_arrow
+        if field.name in ("image", "label", "part", "group")
+        or not (plain.is_nested(field.type) or plain.is_binary(field.type))
+    ]
     kind = table.schema_arrow.field("image").type
     if pyarrow.types.is_dictionary(kind):  # how pandas stores a column of categories
         kind = kind.value_type

@@ -232,7 +232,8 @@ def _table(path: Path, name: str, cache: Path) -> Dataset:
             missing.append(image)
             continue
         group = (row.get("group") or "").strip() or None
-        examples.append(Example(image, file, label, PART_NAMES.get(part), group))
+        others = {key: text for key, text in row.items() if key not in (*TABLE_COLUMNS, "file")}
+        examples.append(Example(image, file, label, PART_NAMES.get(part), group, others or None))
     issues: tuple[Issue, ...] = ()
     if missing:
         issues = (
@@ -260,6 +261,9 @@ def _rows_of_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     f"found {', '.join(map(str, columns)) or 'none'}"
                 )
             for row in reader:
-                yield reader.line_num, {key: row.get(key) or "" for key in TABLE_COLUMNS}
+                # "file" is what Parquet tables call their unpacked pictures.
+                named = ((key, text) for key, text in row.items() if key not in (None, "file"))
+                texts = {key: text or "" for key, text in named}
+                yield reader.line_num, texts
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a UTF-8 table: {error}") from error

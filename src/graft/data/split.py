@@ -61,6 +61,17 @@ def split(
     return parts, notes
 
 
+def units(
+    examples: Sequence[Example], digests: Sequence[bytes], near: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """Positions by what must stay together: groups, equal files and near duplicates."""
+    members: dict[bytes, list[int]] = defaultdict(list)
+    named = _units(list(zip(examples, digests, strict=True)), near)
+    for position, unit in enumerate(named):
+        members[unit].append(position)
+    return list(members.values())
+
+
 def own_part(seed: int, example: Example, digest: bytes) -> str:
     """The part of one picture by itself: the one given, else by its content's hash."""
     return example.part or _part(_uniform(seed, _unit(example, digest)))

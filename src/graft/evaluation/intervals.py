@@ -91,6 +91,33 @@ def resample_confusion(
     return hits, actual, predicted
 
 
+def resample_groups(
+    labels: Ints, answers: Ints, groups: Ints, k: int, *, repeats: int = 1000, seed: int = 0
+) -> tuple[Floats, Floats, Floats]:
+    """As `resample_confusion`, but of whole groups, whose pictures are right or wrong together:
+    each group has one Exponential(1) weight, and the made-up picture is a group of its own.
+
+    `labels`, `answers` and `groups` are (N,) numbers from 0 on. Returns hits, actual and predicted
+    (R, k).
+    """
+    rng = np.random.default_rng(seed)
+    hits, actual, predicted = np.empty((3, repeats, k))
+    for r in range(repeats):
+        weight = rng.standard_exponential(int(groups.max()) + 1)[groups]
+        hits[r] = np.bincount(labels, weight * (labels == answers), minlength=k)
+        actual[r] = np.bincount(labels, weight, minlength=k)
+        predicted[r] = np.bincount(answers, weight, minlength=k)
+    rows = np.arange(repeats)
+    extra = rng.choice(np.unique(labels), size=repeats)
+    mistaken = (extra + rng.integers(1, k, size=repeats)) % k
+    right, wrong = rng.standard_gamma(0.5, size=(2, repeats))
+    hits[rows, extra] += right
+    actual[rows, extra] += right + wrong
+    predicted[rows, extra] += right
+    predicted[rows, mistaken] += wrong
+    return hits, actual, predicted
+
+
 def ece_interval(
     bin_of: Ints,
     confidence_of: Floats,

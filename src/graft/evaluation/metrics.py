@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graft.errors import DataError
-from graft.evaluation.intervals import ece_interval, percentile, resample_confusion, wilson
+from graft.evaluation.intervals import (
+    ece_interval,
+    percentile,
+    resample_confusion,
+    resample_groups,
+    wilson,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -116,6 +122,7 @@ def evaluate(
     *,
     part: str = "test",
     majority: str | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """All numbers of one part, ready for JSON.
 
@@ -129,6 +136,9 @@ def evaluate(
     The baseline always answers `majority`, which should be the most frequent class of the
     training part, as the classifier did not see this part's labels either. Left out, it is the
     most frequent one here, and `chosen_on` says so.
+
+    `groups` (N,) names what each picture belongs to, itself if nothing else: pictures of a group
+    are right or wrong together, so intervals come from resampling groups.
 
     Takes probabilities (N, K), with rows summing to 1 within 0.001, labels (N,) from 0 to K - 1,
     and the K >= 2 class names; returns Python numbers, strings, lists and dictionaries. Intervals
@@ -148,7 +158,23 @@ def evaluate(
     per_class = precision_recall_f1(confusion)
     of_class = confusion.sum(axis=1)
     measured = of_class > 0
-    macro, macro_intervals = _macro(confusion, per_class, measured)
+    if groups is None:
+        draws = resample_confusion(confusion, repeats=REPEATS)
+        accuracy, unit = _rate(int(np.trace(confusion)), n), "images"
+    else:
+        numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
+        draws = resample_groups(targets, p.argmax(axis=1), numbers, k, repeats=REPEATS)
+        unit = f"{int(numbers.max()) + 1:,} groups"
+        value = float(np.trace(confusion)) / n
+        low, high = percentile(draws[0].sum(1) / draws[1].sum(1))
+        method = f"Bayesian bootstrap over {unit}, 95 %"
+        accuracy = {
+            "value": value,
+            "low": min(low, value),
+            "high": max(high, value),
+            "method": method,
+        }
+    macro, macro_intervals = _macro(draws, per_class, measured)
     common = classes.index(majority) if majority is not None else int(of_class.argmax())
 
     return {
@@ -158,13 +184,13 @@ def evaluate(
         "classes_without_images": [
             name for name, present in zip(classes, measured, strict=True) if not present
         ],
-        "accuracy": _rate(int(np.trace(confusion)), n),
+        "accuracy": accuracy,
         **macro,
         "intervals": {
             **macro_intervals,
             "ece": list(ece_interval(*_top(p, targets, BINS), repeats=REPEATS)),
-            "method": f"Bayesian bootstrap over images (ECE: inverted), {REPEATS:,} resamples, "
-            "95 %",
+            "method": f"Bayesian bootstrap over {unit} (ECE: {'over images, ' * bool(groups)}"
+            f"inverted), {REPEATS:,} resamples, 95 %",
         },
         "per_class": {
             name: _class_row(*scores, hits=int(confusion[i, i]), n=int(of_class[i]))
@@ -224,16 +250,16 @@ def _top(p: Floats, targets: Ints, bins: int) -> tuple[Ints, Floats, Floats]:
 
 
 def _macro(
-    confusion: Ints, per_class: Sequence[Floats], measured: NDArray[np.bool_]
+    draws: tuple[Floats, Floats, Floats], per_class: Sequence[Floats], measured: NDArray[np.bool_]
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """The means over the measured classes, and their intervals."""
-    resampled = _scores(*resample_confusion(confusion, repeats=REPEATS))
+    resampled = _scores(*draws)
     means, intervals = {}, {}
-    for name, score, draws in zip(
+    for name, score, drawn in zip(
         ("macro_precision", "macro_recall", "macro_f1"), per_class, resampled, strict=True
     ):
         mean = float(score[measured].mean())
-        low, high = percentile(draws[:, measured].mean(axis=1))
+        low, high = percentile(drawn[:, measured].mean(axis=1))
         means[name] = mean
         # No resample reaches 1, as each holds half a mistake; a flawless sample does, and what
         # was seen belongs to what is possible (Brown, Cai and DasGupta 2001 on Jeffreys').

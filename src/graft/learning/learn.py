@@ -50,14 +50,15 @@ def learn(job: Job) -> Classifier:
     """Fit what the plan says on train; early stopping and all choices by val."""
     if job.plan.engine is None:
         return _from_pixels(job)
-    head = _probe(job)
+    head = probe(job)
     frozen = Classifier(job.backbone, head.cpu(), job.prepared.classes, job.plan.engine)
     return _tuned(job, frozen) if job.plan.cut else frozen
 
 
-def _probe(job: Job) -> Head:
+def probe(job: Job, views: int | None = None) -> Head:
+    """A head fitted on the frozen features, of all views or the first `views`."""
     prepared, config = job.prepared, job.config
-    views = [prepared.features("train", view) for view in range(prepared.frozen.views)]
+    seen = [prepared.features("train", n) for n in range(views or prepared.frozen.views)]
     labels, val_labels = job.labels("train"), job.labels("val")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -68,7 +69,7 @@ def _probe(job: Job) -> Head:
             config.dropout_in or 0.0,
             config.dropout_hidden,
         )
-    head.standardise(*statistics(views[0]))
+    head.standardise(*statistics(seen[0]))
     val = prepared.features("val")
     batch = batch_size(FROZEN["batch_size"], len(labels)) if job.plan.cut else job.batch_size()
     settings = job.plan.probe
@@ -76,7 +77,7 @@ def _probe(job: Job) -> Head:
         job,
         "probe" if job.plan.cut else "fit",
         head,
-        lambda epoch, start: shuffled(views, labels, job.turns(batch, epoch)[start:], epoch),
+        lambda epoch, start: shuffled(seen, labels, job.turns(batch, epoch)[start:], epoch),
         steps_of(len(labels), batch),
         lambda: in_order(val, val_labels),
         settings,

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.config import TrainConfig
-from graft.data.dataset import Dataset, Example, Issue
-from graft.data.split import own_part, split
-from graft.errors import DataError
+from graft.data.checks import Audit
+from graft.data.dataset import PARTS, Dataset, Example, Issue
+from graft.data.grouping import split_by_time, times
+from graft.data.split import own_part, split, units
+from graft.errors import DataError, UsageError
 from graft.learning.audit import judge, read_and_check
 from graft.learning.cache import Activations
 from graft.learning.frozen import Frozen
@@ -61,6 +63,8 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
     def views_of(index: int, digest: bytes) -> range:
         # An image's part depends on its own content, so it is known before the others are read
         # and only training pictures get more than the plain view.
+        if config.time_by is not None:
+            return range(1)  # what is newest is known when all were read
         training = own_part(config.seed, examples[index], digest) == "train"
         return range(views if training else 1)
 
@@ -74,7 +78,10 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
     usable = tuple(examples[i] for i in kept)
     place = {i: n for n, i in enumerate(kept)}
     near = [[place[i] for i in group if i in place] for group in audit.copies().together()]
-    parts, notes = split(usable, digests, config.seed, near)
+    if config.time_by is None:
+        parts, notes = split(usable, digests, config.seed, near)
+    else:
+        parts, notes = _by_time(audit, config.time_by, kept, units(usable, digests, near))
     for note in notes:
         progress.say(f"split: {note}")
     _complete(frozen, usable, digests, parts, progress)
@@ -102,6 +109,27 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
         frozen,
         tuple(map(tuple, near)),
     )
+
+
+def _by_time(
+    audit: Audit, by: str, kept: Sequence[int], together: Sequence[Sequence[int]]
+) -> tuple[NDArray[np.str_], list[str]]:
+    examples = [audit.dataset.examples[i] for i in kept]
+    if any(example.part for example in examples):
+        raise UsageError("--time-by is for a source that gives no parts itself")
+    row = {position: n for n, position in enumerate(audit.positions)}
+    taken = audit.sketches["taken"][[row[i] for i in kept]]
+    parts = split_by_time(times(audit.dataset, by, taken, kept), together)
+    lacking = {e.label for e in examples} - {
+        e.label for e, part in zip(examples, parts, strict=True) if part == "train"
+    }
+    if lacking or set(parts) != set(PARTS):
+        fault = f"train has no {', '.join(sorted(lacking))}" if lacking else "a part is empty"
+        raise DataError(
+            f"{audit.dataset.source}: split by time, {fault}; the pictures come from too few "
+            "moments, split them without --time-by"
+        )
+    return parts, [f"the oldest pictures are train, the newest test, by {by}"]
 
 
 def stop_if_blocked(issues: Sequence[Issue], source: str) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from graft.config import TrainConfig
 from graft.data.checks import check_listing
+from graft.data.grouping import regrouped
 from graft.data.scan import scan
 from graft.data.stream import cores
 from graft.errors import DataError
@@ -23,6 +24,7 @@ from graft.evaluation.answers import promises
 from graft.evaluation.calibration import fit_temperature, softmax
 from graft.evaluation.metrics import evaluate
 from graft.files import write_json
+from graft.learning.again import folds, leaky, learning_curve, repeats
 from graft.learning.cache import cache_folder, cache_limit, trim
 from graft.learning.events import tensorboard_events
 from graft.learning.frozen import Frozen
@@ -76,6 +78,8 @@ def train_run(
     started = datetime.now(UTC)
     cache, limit = cache_folder(), cache_limit()
     dataset = scan(source, cache / "sources")
+    if config.group_by is not None:
+        dataset = regrouped(dataset, config.group_by)
     stop_if_blocked(check_listing(dataset), dataset.source)
     backbone = (
         scratch(config.model, config.image_size)
@@ -107,7 +111,7 @@ def train_run(
     classifier.save(run, trained_parameters(job, classifier))
 
     _write_answers(job, "val", classifier.classes, val)
-    metrics = evaluate_test(classifier, job, val)
+    metrics = evaluate_test(classifier, job, val) | fitted_again(job)
     seconds["total"] = time.perf_counter() - began
     kept = [line for line in job.history if line["stage"] == stage_of(job, classifier)]
     metrics |= {
@@ -228,10 +232,34 @@ def evaluate_test(classifier: Classifier, job: Job, val: NDArray[np.float64]) ->
     _write_answers(job, "test", classifier.classes, answers)
     _, labels, probabilities, classes = read_predictions(job.run / "predictions.csv")
     counts = np.bincount(job.labels("train"), minlength=len(classes))
-    metrics = evaluate(probabilities, labels, classes, majority=classes[int(counts.argmax())])
+    tested = [job.prepared.examples[i] for i in job.prepared.rows("test")]
+    grouped = any(example.group for example in tested)
+    metrics = evaluate(
+        probabilities,
+        labels,
+        classes,
+        majority=classes[int(counts.argmax())],
+        groups=[e.group or f"alone:{e.path}" for e in tested] if grouped else None,
+    )
     novelty = classifier.novelty.score(features) if classifier.novelty else None
     kept = promises((val, job.labels("val")), (probabilities, labels), novelty)
     return metrics | {"promises": kept}
+
+
+def fitted_again(job: Job) -> dict[str, Any]:
+    """What the head shows on other parts of the same features, as far as asked for."""
+    config, found = job.config, {}
+    if job.plan.engine is None or job.plan.cut is not None:
+        return {}
+    if (leak := leaky(job)) is not None:
+        found["leaky_split"] = leak
+    if config.folds:
+        found["folds"] = folds(job, config.folds)
+    if config.repeats:
+        found["repeats"] = repeats(job, config.repeats)
+    if config.learning_curve:
+        found["learning_curve"] = learning_curve(job)
+    return found
 
 
 def _write_answers(
