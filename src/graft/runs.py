@@ -29,6 +29,8 @@ from graft.files import write_text
 
 # The validation part as it is predicted: what the rules of graft predict are made from.
 VAL_PREDICTIONS = "val_predictions.csv"
+# The training pictures most like each test picture that was named wrongly.
+NEAREST = "nearest.json"
 FILES = (
     "config.json",
     "dataset.csv",
@@ -38,6 +40,7 @@ FILES = (
     "model.json",
     VAL_PREDICTIONS,
     "predictions.csv",
+    NEAREST,
     "metrics.json",
     "report.html",
 )

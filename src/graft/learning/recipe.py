@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -12,39 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graft.config import TrainConfig
 from graft.data.checks import check_listing
 from graft.data.grouping import regrouped
 from graft.data.scan import scan
 from graft.data.stream import cores
-from graft.errors import DataError
-from graft.evaluation.answers import promises
 from graft.evaluation.calibration import fit_temperature, softmax
-from graft.evaluation.metrics import evaluate
 from graft.files import write_json
 from graft.learning.again import folds, leaky, learning_curve, repeats
 from graft.learning.cache import cache_folder, cache_limit, trim
 from graft.learning.events import tensorboard_events
-from graft.learning.frozen import Frozen
 from graft.learning.learn import learn
+from graft.learning.measure import answers_of, evaluate_test, known_features, write_answers
 from graft.learning.plan import defaults_for, make_plan
 from graft.learning.prepare import Prepared, prepare, stop_if_blocked
 from graft.learning.stage import Job
 from graft.models.backbone import Backbone, find_backbone, resized, scratch
 from graft.models.classifier import Classifier
-from graft.models.encode import encode
 from graft.models.engine import device
-from graft.models.novelty import PICTURES, fit_novelty
+from graft.models.novelty import fit_novelty
 from graft.models.scratch import SCRATCH
 from graft.progress import Progress
 from graft.runs import (
-    VAL_PREDICTIONS,
     new_run,
-    read_predictions,
     remove_unfinished,
-    write_predictions,
     write_table,
 )
 
@@ -107,11 +98,12 @@ def train_run(
     logits = np.log(np.maximum(val, np.finfo(np.float64).tiny))
     classifier.temperature = fit_temperature(logits, job.labels("val"))
     val = softmax(logits, classifier.temperature)
-    classifier.novelty = fit_novelty(known_features(classifier, job), val_features, config.seed)
+    known = known_features(classifier, job)
+    classifier.novelty = fit_novelty(known.features, val_features, config.seed)
     classifier.save(run, trained_parameters(job, classifier))
 
-    _write_answers(job, "val", classifier.classes, val)
-    metrics = evaluate_test(classifier, job, val) | fitted_again(job)
+    write_answers(job, "val", classifier.classes, val)
+    metrics = evaluate_test(classifier, job, val, known) | fitted_again(job)
     seconds["total"] = time.perf_counter() - began
     kept = [line for line in job.history if line["stage"] == stage_of(job, classifier)]
     metrics |= {
@@ -150,102 +142,6 @@ def trained_parameters(job: Job, classifier: Classifier) -> int:
     return head + (job.plan.cut.parameters[0] if job.plan.cut else classifier.backbone.parameters)
 
 
-def answers_of(
-    classifier: Classifier, job: Job, part: str
-) -> tuple[NDArray[np.float64], NDArray[np.float16]]:
-    """(n, K) probabilities for a part's pictures, as predict computes them from the same files, and
-    the features (n, D) that they come from.
-
-    A frozen encoder's features are those in the cache, which are what predict would compute
-    again, bit for bit. A trained one reads the files.
-    """
-    prepared = job.prepared
-    if from_cache(classifier, prepared):
-        cached = prepared.activations(part)
-        features = cached[np.arange(len(cached))]
-        answers = classifier.probabilities(features)
-        close = classifier.close_calls(answers)
-        if close:
-            exact = exact_features(classifier, prepared, part, close)
-            answers[close] = classifier.probabilities(exact)
-        return answers, features
-    files = prepared.files(part)
-    job.progress.start(f"predicting {part}", len(files))
-    rows, seen = [], []
-    for item, probabilities in classifier.predict_files(files):
-        if probabilities is None:
-            raise DataError(f"{item.loaded.file}: changed while it was in use")
-        rows.append(probabilities)
-        seen.append(item.values[0])
-        job.progress.advance(len(rows))
-    job.progress.finish()
-    return np.stack(rows), np.stack(seen)
-
-
-def from_cache(classifier: Classifier, prepared: Prepared) -> bool:
-    """Whether the cached activations are the features that the classifier's head sees."""
-    return classifier.frozen and prepared.frozen.engine is classifier.engine
-
-
-def known_features(classifier: Classifier, job: Job) -> NDArray[np.float16]:
-    """Features (n, D) of training pictures, of at most PICTURES of them."""
-    prepared = job.prepared
-    rows = prepared.rows("train")
-    if len(rows) > PICTURES:
-        rows = np.sort(np.random.default_rng(job.config.seed).choice(rows, PICTURES, False))
-    if from_cache(classifier, prepared):
-        cached = prepared.frozen.gather([prepared.digests[i] for i in rows])
-        return cached[np.arange(len(cached))]
-    files = [prepared.examples[i].file for i in rows]
-    job.progress.start("looking at train", len(files))
-    seen = []
-    for item in encode(files, classifier.backbone.preprocess, classifier.engine):
-        if item.loaded.problem is not None:
-            raise DataError(f"{item.loaded.file}: changed while it was in use")
-        seen.append(item.values[0])
-        job.progress.advance(len(seen))
-    job.progress.finish()
-    return np.stack(seen)
-
-
-def exact_features(
-    classifier: Classifier, prepared: Prepared, part: str, rows: list[int]
-) -> NDArray[np.float16]:
-    """Features in float32, (len(rows), D), of these rows of a part; cached too."""
-    chosen = prepared.rows(part)[rows]
-    exact = Frozen(cache_folder(), classifier.backbone, classifier.exact, views=1)
-    exact.compute(
-        [prepared.examples[i].file for i in chosen],
-        lambda index, digest: range(1),
-        lambda loaded: None,
-        Progress(),
-    )
-    view = exact.gather([prepared.digests[i] for i in chosen])
-    return view[np.arange(len(view))]
-
-
-def evaluate_test(classifier: Classifier, job: Job, val: NDArray[np.float64]) -> dict[str, Any]:
-    """Predict the test part, write predictions.csv, and make the metrics from that file; with
-    `val`, the validation part's probabilities (n, K), also what rules made on them are worth.
-    """
-    answers, features = answers_of(classifier, job, "test")
-    _write_answers(job, "test", classifier.classes, answers)
-    _, labels, probabilities, classes = read_predictions(job.run / "predictions.csv")
-    counts = np.bincount(job.labels("train"), minlength=len(classes))
-    tested = [job.prepared.examples[i] for i in job.prepared.rows("test")]
-    grouped = any(example.group for example in tested)
-    metrics = evaluate(
-        probabilities,
-        labels,
-        classes,
-        majority=classes[int(counts.argmax())],
-        groups=[e.group or f"alone:{e.path}" for e in tested] if grouped else None,
-    )
-    novelty = classifier.novelty.score(features) if classifier.novelty else None
-    kept = promises((val, job.labels("val")), (probabilities, labels), novelty)
-    return metrics | {"promises": kept}
-
-
 def fitted_again(job: Job) -> dict[str, Any]:
     """What the head shows on other parts of the same features, as far as asked for."""
     config, found = job.config, {}
@@ -260,20 +156,6 @@ def fitted_again(job: Job) -> dict[str, Any]:
     if config.learning_curve:
         found["learning_curve"] = learning_curve(job)
     return found
-
-
-def _write_answers(
-    job: Job, part: str, classes: Sequence[str], answers: NDArray[np.float64]
-) -> None:
-    examples = [job.prepared.examples[i] for i in job.prepared.rows(part)]
-    write_predictions(
-        job.run / ("predictions.csv" if part == "test" else VAL_PREDICTIONS),
-        classes,
-        (
-            (example.path, example.label, values)
-            for example, values in zip(examples, answers, strict=True)
-        ),
-    )
 
 
 def _write_data(run: Path, prepared: Prepared) -> None:

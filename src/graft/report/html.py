@@ -7,14 +7,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from graft.files import write_text
-from graft.report import numbers, plots, tables, words
+from graft.report import numbers, plots, tables, trust, words
 from graft.report.inputs import Record, RunFiles, read_run
 from graft.report.pictures import thumbnail
 
 MANY = 20  # classes; with more, tables are shortened and the matrix becomes a picture
 MATRIX_MOST = 200  # classes; with more, the squares of that picture are too small to see
 SAMPLES, MISTAKES, PAIRS = 6, 24, 8
-SAMPLE_SIDE, MISTAKE_SIDE = 112, 160  # pixels
+SAMPLE_SIDE, MISTAKE_SIDE, NEAREST_SIDE = 112, 160, 56  # pixels
 
 
 def write_report(run: Path, files: Mapping[str, Path]) -> Path:
@@ -44,9 +44,13 @@ def _page(run: RunFiles, files: Mapping[str, Path]) -> str:
         # Pillow works without the interpreter lock: the pictures shrink while the plots are drawn.
         sample_tiles = shrink([path for _, paths in samples for path in paths], SAMPLE_SIDE)
         mistake_tiles = shrink([mistake.path for mistake in mistakes[:MISTAKES]], MISTAKE_SIDE)
+        near = [(m.path, run.nearest.get(m.path, [])) for m in mistakes[:MISTAKES]]
+        near_tiles = shrink([path for _, paths in near for path in paths], NEAREST_SIDE)
         drawings = _drawings(run)
         sampled = [(row, list(zip(paths, sample_tiles, strict=False))) for row, paths in samples]
         mistaken = list(zip(mistakes, mistake_tiles, strict=False))
+        small = iter(near_tiles)
+        nearest = {of: [(path, next(small)) for path in paths] for of, paths in near if paths}
     pictured = [tile for _, row in sampled for _, tile in row] + [tile for _, tile in mistaken]
     return (
         environment()
@@ -65,6 +69,7 @@ def _page(run: RunFiles, files: Mapping[str, Path]) -> str:
             sampled=sampled,
             mistakes=mistakes,
             mistaken=mistaken,
+            nearest=nearest,
             pictured=len(pictured),
             gone=pictured.count(None),
             drawings=drawings,
@@ -89,6 +94,8 @@ def _drawings(run: RunFiles) -> dict[str, str]:
     }
     if run.history:
         drawings["curves"] = plots.curves(run.history, metrics.get("best_epoch"))
+    if "learning_curve" in metrics:
+        drawings["learning_curve"] = trust.curve_plot(metrics["learning_curve"])
     if MANY < len(run.classes) <= MATRIX_MOST:
         drawings["confusion"] = plots.confusion_matrix(metrics["confusion"], run.classes)
     return drawings
@@ -105,6 +112,7 @@ def environment() -> Environment:
     )
     environment.globals |= {
         "words": words,
+        "trust": trust,
         "tables": tables,
         "numbers": numbers,
         "counted": numbers.counted,

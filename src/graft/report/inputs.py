@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.errors import DataError
-from graft.runs import read_json, read_predictions
+from graft.runs import NEAREST, read_json, read_predictions
 
 Record = dict[str, Any]
 
@@ -44,6 +44,7 @@ class RunFiles:
     tested: list[str]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    nearest: dict[str, list[str]]
 
 
 def read_run(run: Path) -> RunFiles:
@@ -71,6 +72,7 @@ def read_run(run: Path) -> RunFiles:
             tested=tested,
             labels=labels,
             probabilities=probabilities,
+            nearest=read_json(run / NEAREST) if (run / NEAREST).is_file() else {},
         )
     except ValueError as error:
         raise DataError(f"{run} is damaged ({error}); train it again") from error

@@ -1,0 +1,187 @@
+"""What a classifier says of the parts, and what that is worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.data.sketch import sketches
+from graft.errors import DataError
+from graft.evaluation.answers import promises
+from graft.evaluation.metrics import evaluate
+from graft.evaluation.slices import worst_slices
+from graft.files import write_json
+from graft.learning.cache import cache_folder
+from graft.learning.frozen import Frozen
+from graft.learning.prepare import Prepared
+from graft.learning.stage import Job
+from graft.models.classifier import Classifier
+from graft.models.encode import encode
+from graft.models.novelty import PICTURES
+from graft.progress import Progress
+from graft.runs import NEAREST, VAL_PREDICTIONS, read_predictions, write_predictions
+
+# Nearest training pictures of a mistake.
+SHOWN = 3
+
+
+def answers_of(
+    classifier: Classifier, job: Job, part: str
+) -> tuple[NDArray[np.float64], NDArray[np.float16]]:
+    """(n, K) probabilities for a part's pictures, as predict computes them from the same files, and
+    the features (n, D) that they come from.
+
+    A frozen encoder's features are those in the cache, which are what predict would compute
+    again, bit for bit. A trained one reads the files.
+    """
+    prepared = job.prepared
+    if from_cache(classifier, prepared):
+        cached = prepared.activations(part)
+        features = cached[np.arange(len(cached))]
+        answers = classifier.probabilities(features)
+        close = classifier.close_calls(answers)
+        if close:
+            exact = exact_features(classifier, prepared, part, close)
+            answers[close] = classifier.probabilities(exact)
+        return answers, features
+    files = prepared.files(part)
+    job.progress.start(f"predicting {part}", len(files))
+    rows, seen = [], []
+    for item, probabilities in classifier.predict_files(files):
+        if probabilities is None:
+            raise DataError(f"{item.loaded.file}: changed while it was in use")
+        rows.append(probabilities)
+        seen.append(item.values[0])
+        job.progress.advance(len(rows))
+    job.progress.finish()
+    return np.stack(rows), np.stack(seen)
+
+
+def from_cache(classifier: Classifier, prepared: Prepared) -> bool:
+    """Whether the cached activations are the features that the classifier's head sees."""
+    return classifier.frozen and prepared.frozen.engine is classifier.engine
+
+
+@dataclass(frozen=True)
+class Known:
+    """Training pictures, by position, and their features (n, D)."""
+
+    rows: NDArray[np.int64]
+    features: NDArray[np.float16]
+
+
+def known_features(classifier: Classifier, job: Job) -> Known:
+    """The features of training pictures, of at most PICTURES of them."""
+    prepared = job.prepared
+    rows = prepared.rows("train")
+    if len(rows) > PICTURES:
+        rows = np.sort(np.random.default_rng(job.config.seed).choice(rows, PICTURES, False))
+    if from_cache(classifier, prepared):
+        cached = prepared.frozen.gather([prepared.digests[i] for i in rows])
+        return Known(rows, cached[np.arange(len(cached))])
+    files = [prepared.examples[i].file for i in rows]
+    job.progress.start("looking at train", len(files))
+    seen = []
+    for item in encode(files, classifier.backbone.preprocess, classifier.engine):
+        if item.loaded.problem is not None:
+            raise DataError(f"{item.loaded.file}: changed while it was in use")
+        seen.append(item.values[0])
+        job.progress.advance(len(seen))
+    job.progress.finish()
+    return Known(rows, np.stack(seen))
+
+
+def exact_features(
+    classifier: Classifier, prepared: Prepared, part: str, rows: list[int]
+) -> NDArray[np.float16]:
+    """Features in float32, (len(rows), D), of these rows of a part; cached too."""
+    chosen = prepared.rows(part)[rows]
+    exact = Frozen(cache_folder(), classifier.backbone, classifier.exact, views=1)
+    exact.compute(
+        [prepared.examples[i].file for i in chosen],
+        lambda index, digest: range(1),
+        lambda loaded: None,
+        Progress(),
+    )
+    view = exact.gather([prepared.digests[i] for i in chosen])
+    return view[np.arange(len(view))]
+
+
+def evaluate_test(
+    classifier: Classifier, job: Job, val: NDArray[np.float64], known: Known
+) -> dict[str, Any]:
+    """Predict the test part, write predictions.csv, and make the metrics from that file; with
+    `val`, the validation part's probabilities (n, K), also what rules made on them are worth.
+    """
+    answers, features = answers_of(classifier, job, "test")
+    write_answers(job, "test", classifier.classes, answers)
+    _, labels, probabilities, classes = read_predictions(job.run / "predictions.csv")
+    counts = np.bincount(job.labels("train"), minlength=len(classes))
+    tested = [job.prepared.examples[i] for i in job.prepared.rows("test")]
+    grouped = any(example.group for example in tested)
+    metrics = evaluate(
+        probabilities,
+        labels,
+        classes,
+        majority=classes[int(counts.argmax())],
+        groups=[e.group or f"alone:{e.path}" for e in tested] if grouped else None,
+    )
+    novelty = classifier.novelty.score(features) if classifier.novelty else None
+    right = probabilities.argmax(1) == labels
+    wrong = np.flatnonzero(~right)
+    nearest = nearest_pictures(job, classifier, known, features[wrong])
+    paths = [tested[i].path for i in wrong]
+    write_json(job.run / NEAREST, dict(zip(paths, nearest, strict=True)))
+    kept = promises((val, job.labels("val")), (probabilities, labels), novelty)
+    return metrics | {"promises": kept, "slices": worst_slices(right, looks_of(job, "test"))}
+
+
+def nearest_pictures(
+    job: Job, classifier: Classifier, known: Known, features: NDArray[np.float16]
+) -> list[list[str]]:
+    """The paths of the training pictures most like each of features (n, D): by the cosine of
+    standardised features.
+    """
+    mean, std = (classifier.head.get_buffer(name).cpu().numpy() for name in ("mean", "std"))
+
+    def directions(x: NDArray[np.float16]) -> NDArray[np.float32]:
+        z = (x.astype(np.float32) - mean) / std
+        unit: NDArray[np.float32] = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-9)
+        return unit
+
+    if not len(features):
+        return []
+    alike = directions(features) @ directions(known.features).T
+    best = np.argsort(-alike, axis=1, kind="stable")[:, :SHOWN]
+    return [[job.prepared.examples[known.rows[i]].path for i in row] for row in best]
+
+
+def looks_of(job: Job, part: str) -> dict[str, NDArray[np.float64]]:
+    """What slices are made by: quantities (n,) of a part's pictures."""
+    prepared = job.prepared
+    digests = [prepared.digests[i] for i in prepared.rows(part)]
+    rows = prepared.frozen.sketches.gather(digests)
+    seen = sketches(rows[np.arange(len(rows))])
+    return {
+        "size": np.sqrt(seen["width"].astype(np.float64) * seen["height"]),
+        "brightness": seen["mean"].mean(1).astype(np.float64),
+        "contrast": seen["spread"].astype(np.float64),
+        "sharpness": seen["sharpness"].astype(np.float64),
+    }
+
+
+def write_answers(
+    job: Job, part: str, classes: Sequence[str], answers: NDArray[np.float64]
+) -> None:
+    """Write probabilities (n, K): predictions.csv of test, val_predictions.csv of val."""
+    examples = [job.prepared.examples[i] for i in job.prepared.rows(part)]
+    write_predictions(
+        job.run / ("predictions.csv" if part == "test" else VAL_PREDICTIONS),
+        classes,
+        (
+            (example.path, example.label, values)
+            for example, values in zip(examples, answers, strict=True)
+        ),
+    )
