@@ -22,7 +22,7 @@ from graft.progress import Progress
 
 Parts = NDArray[np.str_]
 
-# Below this share of pictures in clusters a leak cannot show.
+# Below this share of test pictures with a copy in train a leak cannot show.
 LEAKS = 0.01
 # Shares of the training part that a learning curve tries, and how often each.
 SHARES, TRIES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), (4, 4, 3, 2, 1)
@@ -83,27 +83,31 @@ def _score(job: Job, rows: NDArray[np.int64], probabilities: NDArray[np.float64]
 
 
 def leaky(job: Job) -> dict[str, Any] | None:
-    """What a split that ignores near duplicates would have shown; None where there are too few of
-    them to matter, or the parts were given.
+    """What a split that ignores near duplicates would have shown; None where there are none, or
+    the parts were given. `accuracy` is None where fewer than LEAKS of its test pictures have a
+    copy in train: too few to show.
     """
     prepared = job.prepared
-    near = sum(map(len, prepared.near))
     given = any(example.part for example in prepared.examples)
-    if near < LEAKS * len(prepared.examples) or given or job.config.time_by is not None:
+    if not prepared.near or given or job.config.time_by is not None:
         return None
     parts, _ = split(prepared.examples, prepared.digests, job.config.seed)
-    if (parts == prepared.parts).all():
-        return None
-    rows, probabilities = refit(job, parts, job.config.seed, prepared.frozen.views)
-    test = set(rows.tolist())
-    seen = {
-        i
+    seen = sum(
+        parts[i] == "test"
         for cluster in prepared.near
         if {parts[i] for i in cluster} >= {"train", "test"}
         for i in cluster
-        if i in test
+    )
+    found: dict[str, Any] = {
+        "near": sum(map(len, prepared.near)),
+        "test_seen": int(seen),
+        "n": int((parts == "test").sum()),
+        "accuracy": None,
     }
-    return _score(job, rows, probabilities) | {"near": near, "test_seen": len(seen)}
+    if seen < LEAKS * found["n"]:
+        return found
+    rows, probabilities = refit(job, parts, job.config.seed, prepared.frozen.views)
+    return found | _score(job, rows, probabilities)
 
 
 def folds(job: Job, count: int) -> dict[str, Any]:

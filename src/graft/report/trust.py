@@ -16,15 +16,25 @@ def again(metrics: Record) -> list[str]:
     """What other splits of the same pictures showed."""
     sentences = []
     if leak := metrics.get("leaky_split"):
-        apart = leak["accuracy"]["value"] - metrics["accuracy"]["value"]
-        sentences.append(
+        sentence = (
             f"{counted(leak['near'], 'picture has', 'pictures have')} near copies, which were kept "
             "in one part. A random split that ignores that would have tested "
-            f"{whole(leak['test_seen'])} pictures whose copies were trained on, and the same model "
-            f"would have scored {percent(leak['accuracy']['value'])} instead of "
-            f"{percent(metrics['accuracy']['value'])} (a difference of {points(abs(apart))}"
-            f"{', within chance' if _overlap(leak['accuracy'], metrics['accuracy']) else ''})."
+            f"{counted(leak['test_seen'], 'picture')} whose copies were trained on"
         )
+        if leak["accuracy"] is None:
+            sentence += (
+                f": {percent(leak['test_seen'] / leak['n'])} of its test part, too few to show."
+            )
+        else:
+            apart = leak["accuracy"]["value"] - metrics["accuracy"]["value"]
+            chance = _overlap(leak["accuracy"], metrics["accuracy"])
+            sentence += (
+                ", and the same model would have scored "
+                f"{percent(leak['accuracy']['value'])} instead of "
+                f"{percent(metrics['accuracy']['value'])} (a difference of {points(abs(apart))}"
+                f"{', within chance' if chance else ''})."
+            )
+        sentences.append(sentence)
     if fold := metrics.get("folds"):
         accuracy = fold["accuracy"]
         sentences.append(

@@ -1,0 +1,151 @@
+"""Whether the numbers keep what they say.
+
+[novelty | intervals | sets | ece]…: strangers refused after training on flowers; intervals and
+prediction sets drawn from real predictions; calibration on flowers and CIFAR-10.
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
+from graft.evaluation.answers import least_probability, set_probability, sets
+from graft.evaluation.metrics import evaluate
+from graft.runs import read_predictions
+
+DRAWS = 1000
+
+
+def trained(name: str, place: Path, *more: str) -> dict:
+    command = [*GRAFT, "train", str(pictures(name)), "--model", WEIGHTS, "--json"]
+    _, printed = timed([*command, "--out", str(place / "run"), *more], place / "cache")
+    return json.loads(printed)
+
+
+def novelties(run: Path, files: list[Path], cache: Path) -> tuple[np.ndarray, float]:
+    listed = [str(file) for file in files]
+    command = [*GRAFT, "predict", str(run), *listed, "--json"]
+    _, printed = timed(command, cache)
+    answers = [json.loads(line) for line in printed.splitlines()]
+    refused = sum(answer["answer"] == "none of these" for answer in answers) / len(answers)
+    return np.array([answer["novelty"] for answer in answers]), refused
+
+
+def novelty() -> None:
+    with workplace() as place:
+        trained("flowers", place)
+        with (place / "run" / "dataset.csv").open(newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["part"] == "test"]
+        known = [pictures("flowers") / row["path"] for row in rows]
+        own, refused = novelties(place / "run", known, place / "cache")
+        show("novelty", shown="flowers, test part", n=len(own), refused=refused)
+        for name, step in (("cats_dogs", 1), ("imagenet_samples", 1), ("cifar10/test", 10)):
+            root = pictures(name.split("/")[0])
+            root = root / name.split("/")[1] if "/" in name else root
+            files = sorted(root.rglob("*.jpg"))[::step]
+            found, refused = novelties(place / "run", files, place / "cache")
+            truth = np.r_[np.zeros(len(own)), np.ones(len(found))]
+            auroc = float(roc_auc_score(truth, np.r_[own, found]))
+            show("novelty", shown=name, n=len(found), refused=refused, auroc=auroc)
+
+
+def population(place: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and labels of test and val pictures of a run: real predictions."""
+    parts = [
+        read_predictions(place / "run" / f) for f in ("predictions.csv", "val_predictions.csv")
+    ]
+    return np.concatenate([p[2] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def intervals() -> None:
+    with workplace() as place:
+        trained("flowers", place)
+        p, labels = population(place)
+    classes = [str(i) for i in range(p.shape[1])]
+    truth = evaluate(p, labels, classes)
+    random = np.random.default_rng(0)
+    for n in (100, 300):
+        held = dict.fromkeys(("accuracy", "macro_f1", "macro_recall"), 0)
+        for _ in range(DRAWS):
+            rows = random.integers(0, len(p), n)
+            found = evaluate(p[rows], labels[rows], classes)
+            for name in held:
+                low, high = (
+                    (found[name]["low"], found[name]["high"])
+                    if name == "accuracy"
+                    else found["intervals"][name]
+                )
+                right = truth[name]["value"] if name == "accuracy" else truth[name]
+                held[name] += low <= right <= high
+        show("intervals", n=n, draws=DRAWS, **{k: v / DRAWS for k, v in held.items()})
+
+
+def prediction_sets() -> None:
+    with workplace() as place:
+        trained("flowers", place)
+        p, labels = population(place)
+    random = np.random.default_rng(0)
+    for coverage in (0.9, 0.95, 0.99):
+        held, exact, size = [], [], []
+        for _ in range(DRAWS):
+            order = random.permutation(len(p))
+            val, test = order[: len(p) // 2], order[len(p) // 2 :]
+            least = set_probability(p[val], labels[val], coverage)
+            inside = sets(p[test], least)
+            held.append(inside[np.arange(len(test)), labels[test]].mean())
+            exact.append((p[test, labels[test]] >= least).mean())
+            size.append(inside.sum(1).mean())
+        error = (coverage * (1 - coverage) / (len(p) // 2)) ** 0.5
+        show(
+            "sets",
+            nominal=coverage,
+            held=float(np.mean(held)),
+            without_the_best_label_always_in=float(np.mean(exact)),
+            standard_error_of_one=error,
+            labels=float(np.mean(size)),
+            n=len(p) // 2,
+        )
+    for budget in (0.02, 0.05):
+        broken, answered, given = 0, [], 0
+        for _ in range(DRAWS):
+            order = random.permutation(len(p))
+            val, test = order[: len(p) // 2], order[len(p) // 2 :]
+            least = least_probability(p[val], labels[val], budget)
+            if least is None:
+                continue
+            given += 1
+            chosen = p[test].max(1) >= least
+            answered.append(chosen.mean())
+            broken += (p[test].argmax(1) != labels[test])[chosen].mean() > budget
+        share = float(np.mean(answered)) if answered else None
+        show("max_error", budget=budget, given=given / DRAWS, answered=share, broken=broken / DRAWS)
+
+
+def ece() -> None:
+    ways = {"flowers": ["--folds", "5"], "cifar10": ["--image-size", "96", "--views", "1"]}
+    for name, more in ways.items():
+        with workplace() as place:
+            found = trained(name, place, *more)
+        folds = found.get("folds", {})
+        show(
+            "ece",
+            data=name,
+            test=found["ece"],
+            interval=found["intervals"]["ece"],
+            n=found["n"],
+            folds={key: folds.get(key) for key in ("ece", "n")},
+        )
+
+
+def main() -> None:
+    ways = {"novelty": novelty, "intervals": intervals, "sets": prediction_sets, "ece": ece}
+    for name in sys.argv[1:] or ways:
+        ways[name]()
+
+
+if __name__ == "__main__":
+    main()
