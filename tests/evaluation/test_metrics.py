@@ -13,6 +13,7 @@ from graft.errors import DataError
 from graft.evaluation.intervals import wilson
 from graft.evaluation.metrics import (
     brier,
+    class_calibration_error,
     confusion_matrix,
     evaluate,
     expected_calibration_error,
@@ -330,3 +331,29 @@ def test_evaluation_imports_neither_torch_nor_scikit_learn_nor_scipy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_calibration_error_of_a_class_is_that_of_a_loop():
+    random = np.random.default_rng(0)
+    p, is_class = random.random(400), random.random(400) < 0.4
+    total = 0.0
+    for low in np.arange(15) / 15:
+        inside = (p >= low) & (p < low + 1 / 15)
+        if inside.any():
+            total += inside.mean() * abs(is_class[inside].mean() - p[inside].mean())
+    assert class_calibration_error(p, is_class) == pytest.approx(total)
+
+
+def test_the_interval_over_groups_is_wider_than_over_images():
+    random = np.random.default_rng(1)
+    groups = [f"g{n // 20}" for n in range(400)]
+    right = np.repeat(random.random(20) < 0.8, 20)  # all of a group, or none
+    labels = np.arange(400) % 2
+    p = np.where(right[:, None], np.eye(2)[labels], np.eye(2)[1 - labels]) * 0.8 + 0.1
+    alone = evaluate(p, labels, ["a", "b"])["accuracy"]
+    grouped = evaluate(p, labels, ["a", "b"], groups=groups)
+    assert grouped["accuracy"]["value"] == alone["value"]
+    width = grouped["accuracy"]["high"] - grouped["accuracy"]["low"]
+    assert width > 2.5 * (alone["high"] - alone["low"])
+    assert "20 groups" in grouped["accuracy"]["method"]
+    assert "20 groups" in grouped["intervals"]["method"]

@@ -115,8 +115,11 @@ def candidates(grey: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
         for number, cell in enumerate(cells):
             variant, row = np.nonzero(to_centres[:, :, number] >= least[:, :, 0])
             alike = asked[variant, row] @ whole[cell].T
-            a, b = np.nonzero(alike > ALIKE)
-            hits.append((row[a] + start, cell[b], variant[a], alike[a, b]))
+            alike[cell == start + row[:, np.newaxis]] = -1  # each picture is most like itself
+            best = alike.argmax(1)
+            value = alike[np.arange(len(row)), best]
+            a = np.flatnonzero(value > ALIKE)
+            hits.append((row[a] + start, cell[best[a]], variant[a], value[a]))
         found.append(_strongest(*(np.concatenate(part) for part in zip(*hits, strict=True))))
     first, second, variant, alike = (np.concatenate(part) for part in zip(*found, strict=True))
     # One of the two directions, the better one.
@@ -131,8 +134,6 @@ def _strongest(
     first: Ints, second: Ints, variant: Ints, alike: Floats
 ) -> tuple[Ints, Ints, Ints, Floats]:
     """For each first picture the NEAREST others, each in its best variant."""
-    kept = first != second
-    first, second, variant, alike = first[kept], second[kept], variant[kept], alike[kept]
     order = np.lexsort((-alike, second, first))
     first, second, variant, alike = first[order], second[order], variant[order], alike[order]
     once = np.ones(len(first), bool)

@@ -43,7 +43,7 @@ from graft.models.head import Head
 ENCODER_PART = ".encoder.safetensors"
 # The fine-tuned network replaces the probe if its mean loss on val is lower by this many
 # standard errors of the paired difference.
-NOISE = 1.0
+NOISE = 2.0
 
 
 def learn(job: Job) -> Classifier:

@@ -52,10 +52,11 @@ TUNED: dict[str, Any] = COMMON | {
     "batch_size": 64,
 }
 WHOLE: dict[str, Any] = COMMON | {
-    "epochs": 5,
+    "epochs": 8,
     "views": 3,
-    "learning_rate": 2e-4,
+    "learning_rate": 4e-4,
     "batch_size": 32,
+    "averaging": 0.99,
 }
 # Pictures of at most this many pixels a side are augmented in memory.
 SMALL = 32

@@ -1,8 +1,10 @@
 """One page from a finished run: `write_report`."""
 
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -23,13 +25,13 @@ def write_report(run: Path, files: Mapping[str, Path]) -> Path:
     `files` says where the picture behind each path of dataset.csv is. Pictures that are gone are
     shown by name.
     """
-    page = _page(read_run(run), files)
+    page = _page(read_run(run), files, run)
     destination = run / "report.html"
     write_text(destination, page)
     return destination
 
 
-def _page(run: RunFiles, files: Mapping[str, Path]) -> str:
+def _page(run: RunFiles, files: Mapping[str, Path], folder: Path) -> str:
     counts = tables.class_counts(run.pictures)
     samples = [
         (row, tables.samples(run.pictures, row.name, SAMPLES))
@@ -70,6 +72,12 @@ def _page(run: RunFiles, files: Mapping[str, Path]) -> str:
             mistakes=mistakes,
             mistaken=mistaken,
             nearest=nearest,
+            links={
+                # Relative: right as long as the run and the pictures move together.
+                path: quote(os.path.relpath(files[path].absolute(), folder.absolute()))
+                for path in (mistake.path for mistake, _ in mistaken)
+                if path in files
+            },
             pictured=len(pictured),
             gone=pictured.count(None),
             drawings=drawings,

@@ -164,10 +164,17 @@ def the_reliability(metrics: Record) -> str:
             f"({counted(top['n'], 'picture')}), it was right {percent(top['accuracy'])} "
             "of the time. "
         )
-    return (
-        f"{sentence}On average, claim and truth lie {points(metrics['ece'])} apart "
-        "(the expected calibration error, ECE)."
+    ends = (metrics.get("intervals") or {}).get("ece")
+    interval = f"; 95\u00a0% interval {decimal(100 * ends[0])} to {points(ends[1])}" if ends else ""
+    sentence += (
+        f"On average, claim and truth lie {points(metrics['ece'])} apart (the expected calibration "
+        f"error, ECE{interval})."
     )
+    errors = metrics.get("class_ece") or {}
+    if len(errors) > 1:
+        worst = max(errors, key=lambda name: errors[name])
+        sentence += f" Class by class it is largest for {quoted(worst)}: {points(errors[worst])}."
+    return sentence
 
 
 def the_temperature(temperature: float) -> str:
