@@ -9,13 +9,13 @@ graft.load("runs/birds").predict("a.jpg").label         use it
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graft.api import check, evaluate, train
+    from graft.api import check, evaluate, rank, rules, train
     from graft.config import TrainConfig
     from graft.data.check import CheckResult
     from graft.data.dataset import Dataset, Example, Issue
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
     from graft.learning.recipe import Run
-    from graft.models.classifier import Classifier, Prediction, load
+    from graft.models.classifier import Classifier, Prediction, Rules, load
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
 _WHERE = {
@@ -29,12 +29,15 @@ _WHERE = {
     "Issue": "graft.data.dataset",
     "ModelError": "graft.errors",
     "Prediction": "graft.models.classifier",
+    "Rules": "graft.models.classifier",
     "Run": "graft.learning.recipe",
     "TrainConfig": "graft.config",
     "UsageError": "graft.errors",
     "check": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.models.classifier",
+    "rank": "graft.api",
+    "rules": "graft.api",
     "train": "graft.api",
 }
 
@@ -49,12 +52,15 @@ __all__ = [
     "Issue",
     "ModelError",
     "Prediction",
+    "Rules",
     "Run",
     "TrainConfig",
     "UsageError",
     "check",
     "evaluate",
     "load",
+    "rank",
+    "rules",
     "train",
 ]
 

@@ -1,5 +1,6 @@
 """The verbs, as functions. Everything the command line does is one call here."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -8,8 +9,10 @@ from typing import Any
 from graft.config import DEFAULT_MODEL, TrainConfig
 from graft.data.check import CheckResult
 from graft.learning.recipe import Run, train_run
+from graft.models.classifier import Rules
 from graft.progress import Progress
 from graft.use.evaluate import evaluate_run
+from graft.use.predict import rules_of
 
 SILENT = Progress()
 
@@ -65,6 +68,42 @@ def train(
 
     write_report(run.path, run.files)
     return run
+
+
+def rank(
+    source: str | Path,
+    backbones: Sequence[str],
+    *,
+    time_budget: str | None = None,
+    engine: str = "auto",
+    progress: Progress = SILENT,
+) -> list[dict[str, Any]]:
+    """Backbones by what their frozen features know of these pictures; see graft.learning.rank."""
+    from graft.data.scan import scan
+    from graft.learning.cache import cache_folder
+    from graft.learning.rank import rank as rank_backbones
+    from graft.runs import seconds_of
+
+    cache = cache_folder()
+    seconds = seconds_of(time_budget)
+    return rank_backbones(
+        scan(source, cache / "sources"), backbones, cache, progress, seconds, engine
+    )
+
+
+def rules(
+    run: str | Path,
+    *,
+    max_error: str | float | None = None,
+    coverage: str | float | None = None,
+    refuse_novel: bool = True,
+) -> Rules:
+    """The rules for `Classifier.predict` that keep an error budget or a coverage.
+
+    From the run's validation pictures. Raises UsageError for a budget that they cannot show,
+    ModelError for a run without them.
+    """
+    return rules_of(run, max_error, coverage, refuse_novel)[0]
 
 
 def evaluate(

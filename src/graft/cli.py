@@ -329,19 +329,14 @@ def compare(
 @_JSON
 def rank(source: str, backbones: str, time_budget: str | None, engine: str, as_json: bool) -> None:
     """Which backbone suits SOURCE: each one's frozen features, judged on your own pictures."""
-    from graft.data.scan import scan
-    from graft.learning.cache import cache_folder
-    from graft.learning.rank import rank as rank_backbones
-    from graft.runs import seconds_of
+    from graft.api import rank as rank_backbones
 
-    dataset = scan(source, cache_folder() / "sources")
     rows = rank_backbones(
-        dataset,
+        source,
         backbones.split(","),
-        cache_folder(),
-        _progress(),
-        seconds_of(time_budget),
-        engine,
+        time_budget=time_budget,
+        engine=engine,
+        progress=_progress(),
     )
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
