@@ -13,6 +13,7 @@ ABOVE = ["learning.recipe", "learning.measure", "learning.again", "learning.rank
 # From the top. A name stands for the module and all below it, unless a longer one says otherwise.
 LEVELS = [
     ["cli"],
+    ["commands_data", "commands_model"],
     ["api", "compare", "demo", "tables"],
     ["serve", "report", "lessons"],
     ["use"],

@@ -1,11 +1,24 @@
-"""The options of `graft train`: one for each setting of TrainConfig that people change."""
+"""Options that commands share, and those of `graft train`: one for each setting of TrainConfig
+that people change.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from graft.config import BALANCES, OPTIMISERS, PRESETS, SCHEDULES
+from graft.config import BALANCES, ENGINES, OPTIMISERS, PRESETS, SCHEDULES
+
+if TYPE_CHECKING:
+    from graft.progress import Progress
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+ENGINE = click.option(
+    "--engine",
+    default="auto",
+    type=click.Choice(ENGINES),
+    help="What runs the encoder; auto takes the fastest there is and says which.",
+)
 
 OPTIONS = [
     click.option("--model", default="mobilenetv2_100", show_default=True, help="See graft models."),
@@ -57,3 +70,10 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
+
+
+def on_stderr_progress() -> "Progress":
+    """Progress for people; imported late, as `graft --help` needs none."""
+    from graft.progress import on_stderr
+
+    return on_stderr()
