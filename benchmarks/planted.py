@@ -38,7 +38,7 @@ def checked(source: Path, cache: Path, *more: str) -> dict:
 
 
 def near() -> None:
-    from planted import planted
+    from edits import planted
 
     for seed in SEEDS:
         generator = np.random.default_rng(seed)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edits import EDITS, planted
 from PIL import Image
-from planted import EDITS, planted
 
 from graft.data import near
 from graft.data.near import clusters, near_pairs
