@@ -33,7 +33,9 @@ CELL, CELLS = 512, 3
 BLOCK = 256
 # Below this spread of luminance (0..255) there is nothing to compare: such pictures are blank.
 FLAT = 4.0
-LEAST_SIDE = 32
+# Smaller pictures have too little detail to tell copies from look-alikes, and come by the ten
+# thousands: CIFAR-10 would take a minute.
+LEAST_SIDE = 48
 
 
 @dataclass(frozen=True)
