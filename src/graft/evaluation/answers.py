@@ -108,12 +108,13 @@ def promises(
         budgets.append(row)
     coverages = []
     for coverage in COVERAGES:
-        inside = sets(p, set_probability(*val, coverage))
+        least = set_probability(*val, coverage)
+        inside = sets(p, least)
         held = int(inside[np.arange(len(p)), targets].sum())
         coverages.append(
             {
                 "coverage": coverage,
-                "least_probability": set_probability(*val, coverage),
+                "least_probability": least,
                 "held": held,
                 "held_interval": list(wilson(held, len(p))),
                 "mean_labels": float(inside.sum(1).mean()),

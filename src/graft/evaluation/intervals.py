@@ -73,9 +73,7 @@ def resample_confusion(
     true, answer = np.nonzero(confusion)  # (C,) each: the occupied cells
     counts = confusion[true, answer]
     present = np.unique(true)
-    extra = rng.choice(present, size=repeats)
-    mistaken = (extra + rng.integers(1, k, size=repeats)) % k
-    right, wrong = rng.standard_gamma(0.5, size=(2, repeats))
+    made_up = _made_up(present, k, repeats, rng)
 
     hits, actual, predicted = np.empty((3, repeats, k))
     for r in range(repeats):
@@ -83,12 +81,7 @@ def resample_confusion(
         hits[r] = np.bincount(true, weight * (true == answer), minlength=k)
         actual[r] = np.bincount(true, weight, minlength=k)
         predicted[r] = np.bincount(answer, weight, minlength=k)
-    rows = np.arange(repeats)
-    hits[rows, extra] += right
-    actual[rows, extra] += right + wrong
-    predicted[rows, extra] += right
-    predicted[rows, mistaken] += wrong
-    return hits, actual, predicted
+    return hits + made_up[0], actual + made_up[1], predicted + made_up[2]
 
 
 def resample_groups(
@@ -107,15 +100,21 @@ def resample_groups(
         hits[r] = np.bincount(labels, weight * (labels == answers), minlength=k)
         actual[r] = np.bincount(labels, weight, minlength=k)
         predicted[r] = np.bincount(answers, weight, minlength=k)
-    rows = np.arange(repeats)
-    extra = rng.choice(np.unique(labels), size=repeats)
+    made_up = _made_up(np.unique(labels), k, repeats, rng)
+    return hits + made_up[0], actual + made_up[1], predicted + made_up[2]
+
+
+def _made_up(present: Ints, k: int, repeats: int, rng: np.random.Generator) -> Floats:
+    """What the made-up image of each resample adds to hits, actual and predicted, (3, R, k)."""
+    extra = rng.choice(present, size=repeats)
     mistaken = (extra + rng.integers(1, k, size=repeats)) % k
     right, wrong = rng.standard_gamma(0.5, size=(2, repeats))
-    hits[rows, extra] += right
-    actual[rows, extra] += right + wrong
-    predicted[rows, extra] += right
-    predicted[rows, mistaken] += wrong
-    return hits, actual, predicted
+    rows, added = np.arange(repeats), np.zeros((3, repeats, k))
+    added[0, rows, extra] = right
+    added[1, rows, extra] = right + wrong
+    added[2, rows, extra] = right
+    added[2, rows, mistaken] = wrong
+    return added
 
 
 def ece_interval(

@@ -112,9 +112,9 @@ class Frozen:
                 store.flush()
         return computed
 
-    def has_views(self, digest: bytes) -> bool:
-        """Whether every view of a file is there."""
-        return all(digest in store for store in self.stores)
+    def has_views(self, digest: bytes, views: int) -> bool:
+        """Whether the first `views` views of a file are there."""
+        return all(digest in store for store in self.stores[:views])
 
     def row_bytes(self) -> int:
         """The disk that one view of a picture takes."""

@@ -120,13 +120,12 @@ def evaluate_test(
     _, labels, probabilities, classes = read_predictions(job.run / "predictions.csv")
     counts = np.bincount(job.labels("train"), minlength=len(classes))
     tested = [job.prepared.examples[i] for i in job.prepared.rows("test")]
-    grouped = any(example.group for example in tested)
     metrics = evaluate(
         probabilities,
         labels,
         classes,
         majority=classes[int(counts.argmax())],
-        groups=[e.group or f"alone:{e.path}" for e in tested] if grouped else None,
+        groups=job.prepared.groups(job.prepared.rows("test")),
     )
     novelty = classifier.novelty.score(features) if classifier.novelty else None
     right = probabilities.argmax(1) == labels

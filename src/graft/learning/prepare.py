@@ -47,6 +47,13 @@ class Prepared:
         found = self.activations(part, view)
         return found.columns(self.frozen.cut_size) if self.frozen.cut else found
 
+    def groups(self, rows: NDArray[np.int64]) -> list[str] | None:
+        """What each of these pictures belongs to, itself if nothing else; None without groups."""
+        examples = [self.examples[i] for i in rows]
+        if not any(example.group for example in examples):
+            return None
+        return [example.group or f"alone:{example.path}" for example in examples]
+
     def files(self, part: str) -> list[Path]:
         """The files of a part."""
         return [self.examples[i].file for i in self.rows(part)]
@@ -84,7 +91,7 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
         parts, notes = _by_time(audit, config.time_by, kept, units(usable, digests, near))
     for note in notes:
         progress.say(f"split: {note}")
-    _complete(frozen, usable, digests, parts, progress)
+    complete(frozen, usable, digests, parts, frozen.views, progress)
     if engine:
         progress.say(
             f"engine: {engine.name}{'' if engine.ready else ', everything was in the cache'}"
@@ -139,18 +146,21 @@ def stop_if_blocked(issues: Sequence[Issue], source: str) -> None:
         raise DataError(f"{source} cannot be trained on: {'; '.join(blocking)}")
 
 
-def _complete(
+def complete(
     frozen: Frozen,
     examples: Sequence[Example],
     digests: Sequence[bytes],
     parts: NDArray[np.str_],
+    views: int,
     progress: Progress,
 ) -> None:
-    # Pictures that the split moved into train, against what their own content foretold.
+    """Encode the first `views` views of what these parts (N,) put into train, where they lack:
+    a split may differ from what a picture's own content foretold.
+    """
     training = np.flatnonzero(parts == "train").tolist()
-    late = [i for i in training if not frozen.has_views(digests[i])]
+    late = [i for i in training if not frozen.has_views(digests[i], views)]
     if late:
         files = [examples[i].file for i in late]
         progress.start("encoding the rest", len(files))
-        frozen.compute(files, lambda i, d: range(frozen.views), lambda loaded: None, progress)
+        frozen.compute(files, lambda i, d: range(views), lambda loaded: None, progress)
         progress.finish()

@@ -83,9 +83,10 @@ def rules_of(
             "(95 % sure)"
         )
     if coverage is not None:
-        set_least = set_probability(probabilities, labels, share_of(coverage, "--coverage"))
+        asked = share_of(coverage, "--coverage")
+        set_least = set_probability(probabilities, labels, asked)
         said.append(
             f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
-            f"for at least {share_of(coverage, '--coverage'):.0%} of pictures like these"
+            f"for at least {asked:.0%} of pictures like these"
         )
     return Rules(refuse_novel, least, set_least), "; ".join(said)
