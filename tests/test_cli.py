@@ -136,10 +136,11 @@ def test_evaluate_prints_the_same_numbers_as_a_table_or_as_json(graft_here, digi
     assert f"accuracy {metrics['accuracy']['value']:.1%}" in table.out
     for name, row in metrics["per_class"].items():
         line = next(x for x in table.out.splitlines() if x.split()[:1] == [name])
-        assert line.split()[1:] == [
-            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")),
-            str(row["n"]),
-        ]
+        cells = (
+            f"{row[k]:.3f} ({row[f'{k}_low']:.2f}-{row[f'{k}_high']:.2f})"
+            for k in ("precision", "recall", "f1")
+        )
+        assert line.split()[1:] == [*" ".join(cells).split(), str(row["n"])]
 
 
 def test_check_prints_json_with_the_issues_by_file(graft, tmp_path, make_digits):

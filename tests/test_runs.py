@@ -29,9 +29,19 @@ def test_a_finished_run_holds_its_files_and_nothing_else(run):
 def test_no_file_of_a_run_can_run_code_when_it_is_opened(run):
     for file in run.iterdir():
         data = file.read_bytes()
-        assert not data.startswith((b"\x80", b"PK", b"\x1f\x8b")), f"{file.name} may be a pickle"
+        # A safetensors file begins with the length of its JSON, which may be any byte.
+        begin = data[8:] if file.suffix == ".safetensors" else data
+        assert not begin.startswith((b"\x80", b"PK", b"\x1f\x8b")), f"{file.name} may be a pickle"
         with pytest.raises((ValueError, UnicodeDecodeError)):
             list(pickletools.genops(data))
+
+
+def test_whoever_may_read_new_files_may_read_a_runs(run, tmp_path):
+    (tmp_path / "new").touch()
+    usual = (tmp_path / "new").stat().st_mode
+    assert {file.name: file.stat().st_mode for file in run.iterdir()} == {
+        file.name: usual for file in run.iterdir()
+    }
 
 
 def test_the_metrics_hold_what_is_promised(run):

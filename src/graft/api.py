@@ -97,13 +97,15 @@ def rules(
     max_error: str | float | None = None,
     coverage: str | float | None = None,
     refuse_novel: bool = True,
+    nearest: int = 0,
 ) -> Rules:
-    """The rules for `Classifier.predict` that keep an error budget or a coverage.
+    """The rules for `Classifier.predict` that keep an error budget or a coverage, and how many of
+    the nearest training pictures to show.
 
     From the run's validation pictures. Raises UsageError for a budget that they cannot show,
     ModelError for a run without them.
     """
-    return rules_of(run, max_error, coverage, refuse_novel)[0]
+    return rules_of(run, max_error, coverage, refuse_novel, nearest)[0]
 
 
 def evaluate(

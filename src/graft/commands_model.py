@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ def evaluate(run_folder: str, source: str, engine: str, as_json: bool) -> None:
 @click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Labels shown.")
 @click.option("--max-error", help="Answer only where at most this share is wrong, such as 2%.")
 @click.option("--coverage", help="Sets of labels that hold the true one this often, such as 95%.")
+@click.option(
+    "--nearest", default=0, type=click.IntRange(0), help="Training pictures most like it."
+)
 @click.option("--answer-all", is_flag=True, help="Also for pictures unlike those of training.")
 @ENGINE
 @JSON
@@ -89,6 +93,7 @@ def predict(
     top: int,
     max_error: str | None,
     coverage: str | None,
+    nearest: int,
     answer_all: bool,
     engine: str,
     as_json: bool,
@@ -103,7 +108,7 @@ def predict(
     """
     from graft.use.predict import predict_paths, rules_of
 
-    rules, promise = rules_of(run_folder, max_error, coverage, not answer_all)
+    rules, promise = rules_of(run_folder, max_error, coverage, not answer_all, nearest)
     if promise:
         click.echo(promise, err=True)
     failed = 0
@@ -112,8 +117,7 @@ def predict(
             failed += 1
             click.echo(f"graft: {result.path} {result.problem}", err=True)
         elif as_json:
-            shown = {name: getattr(result.prediction, name) for name in result.prediction.__slots__}
-            click.echo(json.dumps(shown, ensure_ascii=False))
+            click.echo(json.dumps(asdict(result.prediction), ensure_ascii=False))
         else:
             ranked = sorted(result.prediction.probabilities.items(), key=lambda x: -x[1])[:top]
             shares = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
@@ -124,6 +128,8 @@ def predict(
             elif result.prediction.labels:
                 shares = f"{' or '.join(result.prediction.labels)}  ({shares})"
             click.echo(f"{result.path}  {shares}")
+            for like in result.prediction.nearest or ():
+                click.echo(f"    {like.similarity:.2f}  {like.label}  {like.path}")
     if failed:
         sys.exit(DataError.exit_code)
 

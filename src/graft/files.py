@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# Who may read a new file. Asked once: there is no way to read it without setting it.
+MASK = os.umask(0o077)
+os.umask(MASK)
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -16,6 +20,8 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
         yield beside
+        # safetensors makes files that their owner alone may read; a run is often shared.
+        beside.chmod(0o666 & ~MASK)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -7,6 +7,9 @@ history.jsonl      one line an epoch
 model.safetensors  weights
 model.json         all that is needed to predict
 predictions.csv    the test part: path, label, one probability a class
+val_predictions.csv                 the validation part likewise
+nearest.json       the training pictures most like each test picture that was named wrongly
+neighbours.safetensors              where the training pictures' features lie
 metrics.json       derived from predictions.csv; its presence means that the run is done
 tensorboard/       event files, if asked for
 report.html        made from the files above
@@ -41,6 +44,7 @@ FILES = (
     VAL_PREDICTIONS,
     "predictions.csv",
     NEAREST,
+    "neighbours.safetensors",
     "metrics.json",
     "report.html",
 )

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graft.data.check import CheckResult
+from graft.evaluation.per_class import NAMES
 
 SHOWN_PATHS = 3
 
@@ -40,15 +41,16 @@ def check_table(result: CheckResult) -> None:
 
 
 def metrics_table(metrics: dict[str, Any]) -> None:
-    """Precision, recall and F1 a class, then accuracy with its interval, ECE and baseline."""
+    """Precision, recall and F1 a class with 95 % intervals, then accuracy, ECE and baseline."""
     table = Table("class", "precision", "recall", "F1", "n", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for name, row in metrics["per_class"].items():
-        scores = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        table.add_row(_plain(name), *scores, f"{row['n']:,}")
-    macro = (f"{metrics[key]:.3f}" for key in ("macro_precision", "macro_recall", "macro_f1"))
-    table.add_row("mean", *macro, f"{metrics['n']:,}", style="bold")
+        cells = (_interval(row[k], row[f"{k}_low"], row[f"{k}_high"]) for k in NAMES)
+        table.add_row(_plain(name), *cells, f"{row['n']:,}")
+    macro = [f"macro_{name}" for name in NAMES]
+    cells = (_interval(metrics[name], *metrics["intervals"][name]) for name in macro)
+    table.add_row("mean", *cells, f"{metrics['n']:,}", style="bold")
     accuracy, baseline = metrics["accuracy"], metrics["baseline"]
     lines = [
         table,
@@ -56,7 +58,8 @@ def metrics_table(metrics: dict[str, Any]) -> None:
         f"{accuracy['high']:.1%}, {accuracy['method'].split(',')[0]}) on {metrics['n']:,} "
         f"pictures of the part {metrics['part']!r}",
         f"always answering {baseline['majority_class']!r} would get "
-        f"{baseline['accuracy']['value']:.1%}; calibration error (ECE) {metrics['ece']:.3f}",
+        f"{baseline['accuracy']['value']:.1%}; calibration error (ECE) "
+        + _interval(metrics["ece"], *metrics["intervals"]["ece"]),
     ]
     if "seconds" in metrics:
         seconds = metrics["seconds"]
@@ -65,6 +68,10 @@ def metrics_table(metrics: dict[str, Any]) -> None:
             f"encoding, {seconds['fit']:.1f} fitting"
         )
     _print(*lines)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} ({low:.2f}-{high:.2f})"
 
 
 def models_table(rows: list[dict[str, Any]]) -> None:

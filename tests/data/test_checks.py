@@ -84,13 +84,11 @@ def test_the_same_bytes_under_two_labels_are_an_issue_and_all_copies_are_kept_ou
     assert set(range(80)) - set(audit.usable()) == {3, 7, 50}
 
 
-def test_every_picture_with_two_labels_is_an_issue_of_its_own() -> None:
+def test_pictures_with_two_labels_are_one_issue_that_says_which_belong_together() -> None:
     audit = audited(classes_of(a=40, b=40, c=40), {0: "x", 40: "x", 1: "y", 80: "y"})
-    assert [issue.kind for issue in audit.issues()] == ["two_labels"] * 2
-    assert [issue.paths for issue in audit.issues()] == [
-        ("a/0.jpg", "b/0.jpg"),
-        ("a/1.jpg", "c/0.jpg"),
-    ]
+    (issue,) = audit.issues()
+    assert issue.sets == (("a/0.jpg", "b/0.jpg"), ("a/1.jpg", "c/0.jpg"))
+    assert issue.message.startswith("2 pictures under more than one label")
 
 
 def test_copies_under_one_label_are_noted_and_used() -> None:

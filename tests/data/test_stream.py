@@ -76,6 +76,7 @@ def test_files_are_loaded_on_several_threads_at_once(
     pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "cores", lambda: 3)
+    monkeypatch.setattr(module, "SMALL", 0)
     meeting = threading.Barrier(3, timeout=20)  # breaks, and fails the test, unless three come
 
     def wanted(index: int, digest: bytes) -> tuple[int, ...]:
@@ -84,6 +85,19 @@ def test_files_are_loaded_on_several_threads_at_once(
         return ()
 
     assert len(list(stream(pictures, TINY, wanted))) == len(pictures)
+
+
+def test_small_and_large_files_come_in_order_whichever_thread_decodes_them(
+    pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = sorted(file.stat().st_size for file in pictures)
+    plain = [item.views[0] for item in stream(pictures, TINY)]
+    for limit in (0, sizes[len(sizes) // 2], sizes[-1] + 1):
+        monkeypatch.setattr(module, "SMALL", limit)
+        found = list(stream([*pictures, pictures[0].with_name("gone.png")], TINY))
+        assert [item.file for item in found[:-1]] == pictures
+        assert all(map(np.array_equal, plain, (item.views[0] for item in found[:-1])))
+        assert found[-1].problem is not None
 
 
 def test_wanted_is_told_position_and_digest_and_chooses_the_views(pictures: list[Path]) -> None:

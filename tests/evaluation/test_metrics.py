@@ -18,11 +18,9 @@ from graft.evaluation.metrics import (
     evaluate,
     expected_calibration_error,
     negative_log_likelihood,
-    precision_recall_f1,
     reliability,
 )
-
-MACRO = ("precision", "recall", "f1")
+from graft.evaluation.per_class import NAMES, precision_recall_f1
 
 
 @st.composite
@@ -135,10 +133,10 @@ def test_evaluate_agrees_with_scikit_learn_on_the_classes_that_have_images(part)
     theirs = reference.precision_recall_fscore_support(
         labels, predictions, labels=np.unique(labels), average="macro", zero_division=0
     )
-    ours = [result[f"macro_{name}"] for name in MACRO]
+    ours = [result[f"macro_{name}"] for name in NAMES]
     assert ours == pytest.approx(theirs[:3], abs=1e-12)
     assert result["accuracy"]["value"] == reference.accuracy_score(labels, predictions)
-    for name in (*(f"macro_{name}" for name in MACRO), "ece"):
+    for name in (*(f"macro_{name}" for name in NAMES), "ece"):
         low, high = result["intervals"][name]
         assert 0 <= low <= result[name] + 1e-12
         assert result[name] - 1e-12 <= high <= 1
@@ -173,8 +171,13 @@ def test_evaluate_of_a_case_done_by_hand():
         "recall": pytest.approx(2 / 3),
         "f1": pytest.approx(0.8),
         "n": 3,
+        "precision_low": wilson(2, 2)[0],
+        "precision_high": 1.0,
         "recall_low": low,
         "recall_high": high,
+        # Two of the three that are cats or were called so are both: J = 2/3, F1 = 2J / (1 + J).
+        "f1_low": pytest.approx(2 * low / (1 + low)),
+        "f1_high": pytest.approx(2 * high / (1 + high)),
     }
     assert result["per_class"]["dog"]["precision"] == pytest.approx(2 / 3)
     assert result["macro_precision"] == pytest.approx(5 / 6)
@@ -221,8 +224,8 @@ def test_a_class_without_images_neither_raises_nor_lowers_the_macro_scores():
         "recall": 0.0,
         "f1": 0.0,
         "n": 0,
-        "recall_low": 0.0,
-        "recall_high": 1.0,
+        **{f"{score}_low": 0.0 for score in NAMES},
+        **{f"{score}_high": 1.0 for score in NAMES},
     }
     # An image taken for the missing class counts against its own class, and only there.
     astray = evaluate(np.eye(3)[[0, 0, 2, 1, 1]], labels, names(3))
@@ -233,7 +236,7 @@ def test_a_class_without_images_neither_raises_nor_lowers_the_macro_scores():
 def test_five_flawless_images_leave_wide_intervals():
     labels = np.array([0, 1, 0, 1, 0])
     intervals = evaluate(np.eye(2)[labels], labels, names(2))["intervals"]
-    for name in MACRO:
+    for name in NAMES:
         low, high = intervals[f"macro_{name}"]
         assert 0.4 < low < 0.8
         assert high == 1
@@ -247,7 +250,7 @@ def test_more_images_narrow_every_interval():
     probabilities = 0.6 * np.eye(4)[rng.permuted(labels)] + 0.4 * np.eye(4)[labels]
     few = evaluate(probabilities, labels, names(4))["intervals"]
     many = evaluate(np.tile(probabilities, (9, 1)), np.tile(labels, 9), names(4))["intervals"]
-    for name in (*(f"macro_{name}" for name in MACRO), "ece"):
+    for name in (*(f"macro_{name}" for name in NAMES), "ece"):
         ratio = (many[name][1] - many[name][0]) / (few[name][1] - few[name][0])
         assert ratio == pytest.approx(1 / 3, abs=0.08)
 

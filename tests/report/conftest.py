@@ -44,7 +44,9 @@ def build(folder, classes=FLOWERS, each=10, wrong=2, **changes):
     table(run / "dataset.csv", ["path", "label", "part", "group", "sha256"], rows)
     table(run / "predictions.csv", ["path", "label", *classes], predictions)
     n = len(predictions)
-    row = {"precision": 0.75, "recall": 0.5, "f1": 0.6, "recall_low": 0.3, "recall_high": 0.7}
+    row = {"precision": 0.75, "recall": 0.5, "f1": 0.6}
+    row |= {f"{name}_low": row[name] - 0.2 for name in list(row)}
+    row |= {f"{name}_high": row[name] + 0.2 for name in ("precision", "recall", "f1")}
     metrics = {
         "part": "test",
         "n": n,

@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
@@ -105,7 +106,7 @@ def test_the_numbers_of_the_files_are_in_the_page(page):
         "The seed was 7.",
         "2,565 of its 11,000,000 numbers",
         "The weights are those of epoch 2, with a validation loss of 0.500 and 80.0 % of the",
-        "daisy 2 75.0 % 60.0 % 50.0 % 30.0 to 70.0 %",
+        "daisy 2 75.0 % 55.0 to 95.0 % 50.0 % 30.0 to 70.0 % 60.0 % 40.0 to 80.0 %",
         "Most often confused: “daisy” was called “rose” for 2 of its 2 pictures.",
         "Where it claimed about 95.0 % (6 pictures), it was right 66.7 % of the time.",
         "temperature of 1.234, found on the validation pictures, which makes it sound less sure",
@@ -122,9 +123,36 @@ def test_the_numbers_of_the_files_are_in_the_page(page):
 
 
 def test_six_pictures_a_class_and_every_mistake_are_shown(page):
-    assert len(page.images) == 3 * 6 + 2
+    assert len(page.images) == 3 * 6 + 2 + 2  # the mistakes also by what was taken for what
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
     assert all(image["alt"].endswith(".jpg") for image in page.images)
+
+
+def test_every_picture_leads_to_its_file(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    page = read(run, files)
+    assert len(page.images) > 20
+    assert "daisy called rose" in page.text
+    links = (link for link in page.links if not link.startswith(("#", "data:")))
+    targets = {(run / unquote(link)).resolve() for link in links}
+    assert targets <= {file.resolve() for file in files.values()}
+    assert len(targets) == 18
+
+
+def test_bad_slices_and_likely_wrong_labels_are_shown_as_pictures(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    metrics = json.loads((run / "metrics.json").read_text())
+    wrong = sorted(files)[:2]
+    row = {"quantity": "camera", "value": "Nikon D1", "n": 30, "accuracy": 0.5, "low": 0.3}
+    row |= {"high": 0.7, "p": 0.001, "worse": True, "mistakes": wrong}
+    (run / "metrics.json").write_text(json.dumps(metrics | {"slices": [row]}))
+    issue = {"kind": "wrong_label", "severity": "matters", "paths": wrong, "message": "look"}
+    (run / "issues.json").write_text(json.dumps([issue]))
+    page = read(run, files)
+    assert "50.0 % of the 30 pictures with camera “Nikon D1”" in page.text
+    assert "Mistakes in camera “Nikon D1”" in page.text
+    assert "Likely wrong labels" in page.text
+    assert len(page.images) == 3 * 6 + 2 + 2 + 2 + 2
 
 
 def test_hostile_names_are_words_and_never_markup(report):
@@ -149,9 +177,9 @@ def test_pictures_that_are_gone_or_broken_are_named_and_counted(tmp_path, make_r
     files[paths[3]].write_bytes(b"\xff\xd8\xff not a picture")
     del files[paths[4]]
     page = read(run, files)
-    assert "3 pictures of the 20 on this page can no longer be opened" in page.text
+    assert "3 pictures of the 18 on this page can no longer be opened" in page.text
     assert paths[2] in page.text
-    assert len(page.images) == 17
+    assert len(page.images) == 3 * 6 + 2 + 2 - 3
 
 
 def test_a_report_needs_no_picture_at_all(tmp_path, make_run):
@@ -190,7 +218,7 @@ def test_with_many_classes_tables_are_cut_and_it_says_so(report):
     assert "20 of the 60 classes, evenly through the alphabet" in page.text
     assert page.text.count("The other 40 classes") == 2
     assert "class 000 class 001 1 of 1 100 %" in page.text
-    assert len(page.images) == 20 * 5 + 1
+    assert len(page.images) == 20 * 5 + 1 + 1
 
 
 def test_no_mistake_and_no_issue_are_said_in_words(report):
@@ -242,10 +270,11 @@ def test_a_split_that_tears_groups_or_copies_apart_is_owned_up_to(tmp_path, make
 
 
 def test_a_class_without_test_pictures_has_dashes_for_scores(report):
-    none = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 0, "recall_low": 0, "recall_high": 1}
+    none = dict.fromkeys(("precision", "recall", "f1", "n"), 0.0) | {"n": 0}
+    none |= {f"{name}_{end}": i for name in none for i, end in enumerate(("low", "high"))}
     row = none | {"n": 2, "f1": 0.5, "recall": 0.5}
     page = report(metrics={"per_class": {"daisy": row, "rose": row, "tulip": none}})
-    assert "tulip 0 0 % – –" in page.text
+    assert "tulip 0 0 % 0 to 100 % – –" in page.text
 
 
 def test_missing_keys_beyond_the_promised_ones_are_left_out(tmp_path, report, make_run):

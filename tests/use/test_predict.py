@@ -46,14 +46,42 @@ def test_an_answer_in_json_has_fields_that_agree(finished, digits, graft_here):
     answer = json.loads(line)
     assert set(answer) == {
         *("path", "label", "probability", "probabilities"),
-        *("answer", "reason", "labels", "novelty"),
+        *("answer", "reason", "labels", "novelty", "nearest"),
     }
+    assert answer["nearest"] is None
     assert answer["labels"] is None
     assert (answer["answer"] == answer["label"]) == (answer["reason"] == "")
     assert list(answer["probabilities"]) == ["0", "1", "2"]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert answer["probability"] == max(answer["probabilities"].values())
     assert answer["probabilities"][answer["label"]] == answer["probability"]
+
+
+def test_the_nearest_training_pictures_of_a_training_picture_begin_with_itself(
+    finished, digits, graft_here
+):
+    with (finished / "dataset.csv").open(newline="") as stream:
+        trained = [row for row in csv.DictReader(stream) if row["part"] == "train"]
+    file = digits / trained[5]["path"]
+    (line,) = graft_here("predict", finished, file, "--nearest", 3, "--json").out.splitlines()
+    nearest = json.loads(line)["nearest"]
+    assert nearest[0]["path"] == trained[5]["path"]
+    assert nearest[0]["label"] == trained[5]["label"]
+    assert nearest[0]["similarity"] > 0.999
+    assert len({n["path"] for n in nearest}) == 3
+    assert {n["path"] for n in nearest} <= {row["path"] for row in trained}
+    said = graft_here("predict", finished, file, "--nearest", 3).out
+    assert said.splitlines()[1].split()[-1] == trained[5]["path"]
+
+
+def test_nearest_pictures_of_a_run_without_them_are_refused_in_a_line(
+    finished, digits, graft_here, tmp_path
+):
+    shutil.copytree(finished, tmp_path / "old")
+    (tmp_path / "old" / "neighbours.safetensors").unlink()
+    ended = graft_here("predict", tmp_path / "old", digits / "1", "--nearest", 1)
+    assert ended.code == 4
+    assert "neighbours.safetensors is not there; train the run again" in ended.err
 
 
 def test_a_file_that_is_no_picture_is_named_and_the_others_are_answered(

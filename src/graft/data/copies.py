@@ -49,18 +49,18 @@ class Copies:
     def issues(self) -> list[Issue]:
         """What the copies do to the result, and what to do about them."""
         found: list[Issue] = []
-        for group in self.equal:
-            if len(self._labels(group)) > 1:
-                found.append(
-                    self._issue(
-                        "two_labels",
-                        MATTERS,
-                        [group],
-                        f"the same picture stands under {' and '.join(self._labels(group))}: at "
-                        "least one label is wrong, so all copies are kept out; delete the wrong "
-                        "one",
-                    )
+        mixed = [g for g in self.equal if len(self._labels(g)) > 1]
+        if mixed:
+            found.append(
+                self._issue(
+                    "two_labels",
+                    MATTERS,
+                    mixed,
+                    f"{pictures(len(mixed))} under more than one label, byte for byte (the first "
+                    f"under {' and '.join(self._labels(mixed[0]))}): at least one label is wrong, "
+                    "so all copies are kept out; delete the wrong one of each",
                 )
+            )
         one = [g for g in self.equal if len(self._labels(g)) == 1]
         torn = [g for g in one if self._torn(g)]
         if torn:

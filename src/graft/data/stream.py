@@ -26,6 +26,9 @@ from graft.data.views import Augmentation, view
 PLAIN = Augmentation()
 # Pictures in flight beyond the one awaited: enough to hide a slow disk and uneven files.
 WINDOW = 128
+# Files below this many bytes are decoded in no other thread: handing the interpreter's lock to and
+# fro takes longer than such a picture does (32 × 32: 640 against 310 µs, 160 × 160: 810 and 540).
+SMALL = 8192
 
 
 @dataclass(slots=True)
@@ -84,14 +87,27 @@ def stream(
 
     numbered = enumerate(files)
     with ThreadPoolExecutor(cores(), thread_name_prefix="graft-decode") as pool:
-        window: deque[Future[Loaded]] = deque()
+
+        def begin(index: int, file: Path) -> Future[Loaded] | None:
+            return None if _small(file) else pool.submit(load, index, file)
+
+        window: deque[tuple[int, Path, Future[Loaded] | None]] = deque()
         try:
             for index, file in islice(numbered, WINDOW):
-                window.append(pool.submit(load, index, file))
+                window.append((index, file, begin(index, file)))
             while window:
-                yield window.popleft().result()
+                number, first, future = window.popleft()
+                yield future.result() if future else load(number, first)
                 for index, file in islice(numbered, 1):
-                    window.append(pool.submit(load, index, file))
+                    window.append((index, file, begin(index, file)))
         finally:
-            for future in window:
-                future.cancel()
+            for _, _, future in window:
+                if future:
+                    future.cancel()
+
+
+def _small(file: Path) -> bool:
+    try:
+        return file.stat().st_size < SMALL
+    except OSError:
+        return True  # `load` says what is wrong with it

@@ -72,8 +72,6 @@ def resample_confusion(
     rng = np.random.default_rng(seed)
     true, answer = np.nonzero(confusion)  # (C,) each: the occupied cells
     counts = confusion[true, answer]
-    present = np.unique(true)
-    made_up = _made_up(present, k, repeats, rng)
 
     hits, actual, predicted = np.empty((3, repeats, k))
     for r in range(repeats):
@@ -81,14 +79,14 @@ def resample_confusion(
         hits[r] = np.bincount(true, weight * (true == answer), minlength=k)
         actual[r] = np.bincount(true, weight, minlength=k)
         predicted[r] = np.bincount(answer, weight, minlength=k)
-    return hits + made_up[0], actual + made_up[1], predicted + made_up[2]
+    return with_made_up((hits, actual, predicted), np.unique(true), seed)
 
 
 def resample_groups(
     labels: Ints, answers: Ints, groups: Ints, k: int, *, repeats: int = 1000, seed: int = 0
 ) -> tuple[Floats, Floats, Floats]:
-    """As `resample_confusion`, but of whole groups, whose pictures are right or wrong together:
-    each group has one Exponential(1) weight, and the made-up picture is a group of its own.
+    """As `resample_confusion`, but of whole groups, whose pictures are right or wrong together,
+    each with one Exponential(1) weight; and without the made-up image.
 
     `labels`, `answers` and `groups` are (N,) numbers from 0 on. Returns hits, actual and predicted
     (R, k).
@@ -100,21 +98,27 @@ def resample_groups(
         hits[r] = np.bincount(labels, weight * (labels == answers), minlength=k)
         actual[r] = np.bincount(labels, weight, minlength=k)
         predicted[r] = np.bincount(answers, weight, minlength=k)
-    made_up = _made_up(np.unique(labels), k, repeats, rng)
-    return hits + made_up[0], actual + made_up[1], predicted + made_up[2]
+    return hits, actual, predicted
 
 
-def _made_up(present: Ints, k: int, repeats: int, rng: np.random.Generator) -> Floats:
-    """What the made-up image of each resample adds to hits, actual and predicted, (3, R, k)."""
+def with_made_up(
+    draws: tuple[Floats, Floats, Floats], present: Ints, seed: int = 0
+) -> tuple[Floats, Floats, Floats]:
+    """Resampled hits, actual and predicted (R, K) with a made-up image each, of one of the classes
+    `present`.
+    """
+    hits, actual, predicted = (drawn.copy() for drawn in draws)
+    repeats, k = hits.shape
+    rng = np.random.default_rng([seed, 1])
     extra = rng.choice(present, size=repeats)
     mistaken = (extra + rng.integers(1, k, size=repeats)) % k
     right, wrong = rng.standard_gamma(0.5, size=(2, repeats))
-    rows, added = np.arange(repeats), np.zeros((3, repeats, k))
-    added[0, rows, extra] = right
-    added[1, rows, extra] = right + wrong
-    added[2, rows, extra] = right
-    added[2, rows, mistaken] = wrong
-    return added
+    rows = np.arange(repeats)
+    hits[rows, extra] += right
+    actual[rows, extra] += right + wrong
+    predicted[rows, extra] += right
+    predicted[rows, mistaken] += wrong
+    return hits, actual, predicted
 
 
 def ece_interval(

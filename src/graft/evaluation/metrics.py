@@ -13,7 +13,9 @@ from graft.evaluation.intervals import (
     resample_confusion,
     resample_groups,
     wilson,
+    with_made_up,
 )
+from graft.evaluation.per_class import class_rows, precision_recall_f1, scores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,15 +51,6 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, k: int) -> Ints:
     n = np.size(labels)
     true, predicted = check_labels(labels, n, k), check_labels(predictions, n, k)
     return np.bincount(true * k + predicted, minlength=k * k).reshape(k, k)
-
-
-def precision_recall_f1(confusion: Ints) -> tuple[Floats, Floats, Floats]:
-    """Precision, recall and F1 of each class from counts (K, K): three (K,) arrays in [0, 1].
-
-    As scikit-learn defines them with zero_division=0: the precision of a class never predicted
-    and the recall of one without images are 0.
-    """
-    return _scores(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
 
 
 def reliability(
@@ -142,7 +135,7 @@ def evaluate(
     for such a class still count against the class that they belong to. With an image in every
     class these are scikit-learn's macro scores; otherwise they are those with
     labels=numpy.unique(labels). The classes left out are in `classes_without_images`; under
-    `per_class` they have n = 0, scores of 0 and a recall interval of 0 to 1.
+    `per_class` they have n = 0, scores of 0 and intervals of 0 to 1.
 
     The baseline always answers `majority`, which should be the most frequent class of the
     training part, as the classifier did not see this part's labels either. Left out, it is the
@@ -153,7 +146,7 @@ def evaluate(
 
     Takes probabilities (N, K), with rows summing to 1 within 0.001, labels (N,) from 0 to K - 1,
     and the K >= 2 class names; returns Python numbers, strings, lists and dictionaries. Intervals
-    of accuracy and per-class recall are Wilson's, the others those of
+    of accuracy and of each class are Wilson's (`graft.evaluation.per_class`), the others those of
     `graft.evaluation.intervals`. `reliability` lists the bins that hold images.
 
     Raises ValueError if shapes do not match, a number is not a probability, a label is out of
@@ -169,12 +162,14 @@ def evaluate(
     per_class = precision_recall_f1(confusion)
     of_class = confusion.sum(axis=1)
     measured = of_class > 0
+    own = None
     if groups is None:
         draws = resample_confusion(confusion, repeats=REPEATS)
         accuracy, unit = _rate(int(np.trace(confusion)), n), "images"
     else:
         numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
-        draws = resample_groups(targets, p.argmax(axis=1), numbers, k, repeats=REPEATS)
+        own = resample_groups(targets, p.argmax(axis=1), numbers, k, repeats=REPEATS)
+        draws = with_made_up(own, np.unique(targets))
         unit = f"{int(numbers.max()) + 1:,} groups"
         value = float(np.trace(confusion)) / n
         low, high = percentile(draws[0].sum(1) / draws[1].sum(1))
@@ -203,10 +198,7 @@ def evaluate(
             "method": f"Bayesian bootstrap over {unit} (ECE: {'over images, ' * bool(groups)}"
             f"inverted), {REPEATS:,} resamples, 95 %",
         },
-        "per_class": {
-            name: _class_row(*scores, hits=int(confusion[i, i]), n=int(of_class[i]))
-            for i, (name, *scores) in enumerate(zip(classes, *per_class, strict=True))
-        },
+        "per_class": class_rows(confusion, classes, own),
         "confusion": confusion.tolist(),
         "ece": expected_calibration_error(p, targets),
         "nll": negative_log_likelihood(p, targets),
@@ -242,18 +234,6 @@ def _check(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Ints]:
     return p, targets
 
 
-def _scores(
-    hits: NDArray[Any], actual: NDArray[Any], predicted: NDArray[Any]
-) -> tuple[Floats, Floats, Floats]:
-    """Precision, recall and F1 from (..., K) counts or weights; 0 / 0 is 0."""
-
-    def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-        result: Floats = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
-        return result
-
-    return ratio(hits, predicted), ratio(hits, actual), ratio(2 * hits, actual + predicted)
-
-
 def _top(p: Floats, targets: Ints, bins: int) -> tuple[Ints, Floats, Floats]:
     """Bin, top probability and correctness (1.0 or 0.0) of each image: three (N,) arrays."""
     if bins < 1:
@@ -269,7 +249,7 @@ def _macro(
     draws: tuple[Floats, Floats, Floats], per_class: Sequence[Floats], measured: NDArray[np.bool_]
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """The means over the measured classes, and their intervals."""
-    resampled = _scores(*draws)
+    resampled = scores(*draws)
     means, intervals = {}, {}
     for name, score, drawn in zip(
         ("macro_precision", "macro_recall", "macro_f1"), per_class, resampled, strict=True
@@ -286,20 +266,6 @@ def _macro(
 def _rate(successes: int, n: int) -> dict[str, Any]:
     low, high = wilson(successes, n)
     return {"value": successes / n, "low": low, "high": high, "method": "Wilson, 95 %"}
-
-
-def _class_row(
-    precision: float, recall: float, f1: float, *, hits: int, n: int
-) -> dict[str, float]:
-    low, high = wilson(hits, n)
-    return {
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-        "n": n,
-        "recall_low": low,
-        "recall_high": high,
-    }
 
 
 def _bins(p: Floats, targets: Ints) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 common besides their class.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,44 +13,65 @@ from graft.evaluation.intervals import wilson
 
 # Pictures of a slice, at least; and the chance of telling any slice apart by accident.
 FEWEST, RISK = 20, 0.05
+# Named slices of a kind, at most, the largest first; mistakes of a slice that are kept by path.
+MOST, SHOWN = 30, 6
+
+Mask = NDArray[np.bool_]
 
 
 def worst_slices(
-    right: NDArray[np.bool_], numbers: Mapping[str, NDArray[np.float64]]
+    right: Mask,
+    paths: Sequence[str],
+    numbers: Mapping[str, NDArray[np.float64]],
+    names: Mapping[str, Sequence[str | None]],
 ) -> list[dict[str, Any]]:
-    """The lowest and the highest third of each quantity (N,), by accuracy, the worst first.
+    """The lowest and the highest third of each quantity (N,), NaN where it is not known, and the
+    pictures that share a name (N), by accuracy, the worst first; of pictures at `paths` (N).
 
     `worse` says whether Fisher's exact test against all other pictures tells the slice apart after
-    Holm's correction for the number of slices (Holm 1979).
+    Holm's correction for the number of slices (Holm 1979). `mistakes` are some of its paths.
     """
     from scipy.stats import fisher_exact
 
     slices: list[dict[str, Any]] = []
-    for name, values in numbers.items():
-        low, high = np.quantile(values, (1 / 3, 2 / 3))
-        if low == high:
+    for quantity, value, inside in [*_thirds(numbers), *_named(names)]:
+        n, hits = int(inside.sum()), int(right[inside].sum())
+        others, found = len(right) - n, int(right[~inside].sum())
+        if n < FEWEST or others < FEWEST:
             continue
-        for which, inside in (("lowest", values <= low), ("highest", values >= high)):
-            n, hits = int(inside.sum()), int(right[inside].sum())
-            if n < FEWEST or n > len(right) - FEWEST:
-                continue
-            others, found = len(right) - n, int(right[~inside].sum())
-            table = [[hits, n - hits], [found, others - found]]
-            low_end, high_end = wilson(hits, n)
-            slices.append(
-                {
-                    "quantity": name,
-                    "third": which,
-                    "n": n,
-                    "accuracy": hits / n,
-                    "low": low_end,
-                    "high": high_end,
-                    "p": float(fisher_exact(table, alternative="less").pvalue),
-                }
-            )
+        table = [[hits, n - hits], [found, others - found]]
+        low, high = wilson(hits, n)
+        slices.append(
+            {
+                "quantity": quantity,
+                "value": value,
+                "n": n,
+                "accuracy": hits / n,
+                "low": low,
+                "high": high,
+                "p": float(fisher_exact(table, alternative="less").pvalue),
+                "mistakes": [paths[i] for i in np.flatnonzero(inside & ~right)[:SHOWN]],
+            }
+        )
     ordered = sorted(slices, key=lambda row: row["p"])
     failed = False
     for place, row in enumerate(ordered):
         failed = failed or row["p"] * (len(ordered) - place) > RISK
         row["worse"] = not failed
     return sorted(slices, key=lambda row: row["accuracy"])
+
+
+def _thirds(numbers: Mapping[str, NDArray[np.float64]]) -> Iterator[tuple[str, str, Mask]]:
+    for quantity, values in numbers.items():
+        if np.isnan(values).all():
+            continue
+        low, high = np.nanquantile(values, (1 / 3, 2 / 3))
+        if low < high:
+            yield quantity, "lowest third", values <= low
+            yield quantity, "highest third", values >= high
+
+
+def _named(names: Mapping[str, Sequence[str | None]]) -> Iterator[tuple[str, str, Mask]]:
+    for quantity, values in names.items():
+        for value, _ in Counter(v for v in values if v is not None).most_common(MOST):
+            yield quantity, value, np.array([v == value for v in values])

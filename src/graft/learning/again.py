@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from graft.data.split import split, units
 from graft.evaluation.calibration import fit_temperature
 from graft.evaluation.curve import fit_curve
-from graft.evaluation.metrics import confusion_matrix, evaluate, precision_recall_f1
+from graft.evaluation.metrics import confusion_matrix, evaluate
+from graft.evaluation.per_class import precision_recall_f1
 from graft.learning.learn import probe
 from graft.learning.prepare import complete
 from graft.learning.stage import Job

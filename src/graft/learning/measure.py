@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from graft.data.sketch import sketches
 from graft.errors import DataError
 from graft.evaluation.answers import promises
 from graft.evaluation.metrics import evaluate
@@ -17,8 +17,10 @@ from graft.learning.cache import cache_folder
 from graft.learning.frozen import Frozen
 from graft.learning.prepare import Prepared
 from graft.learning.stage import Job
+from graft.learning.traits import traits_of
 from graft.models.classifier import Classifier
 from graft.models.encode import encode
+from graft.models.neighbours import Neighbours, places_of, write_neighbours
 from graft.models.novelty import PICTURES
 from graft.progress import Progress
 from graft.runs import NEAREST, VAL_PREDICTIONS, read_predictions, write_predictions
@@ -130,45 +132,19 @@ def evaluate_test(
     novelty = classifier.novelty.score(features) if classifier.novelty else None
     right = probabilities.argmax(1) == labels
     wrong = np.flatnonzero(~right)
-    nearest = nearest_pictures(job, classifier, known, features[wrong])
-    paths = [tested[i].path for i in wrong]
-    write_json(job.run / NEAREST, dict(zip(paths, nearest, strict=True)))
+    if classifier.novelty:
+        places = places_of(classifier.novelty, known.features)
+        write_neighbours(job.run, torch.from_numpy(known.rows), places)
+        neighbours = Neighbours.read(job.run, classifier.novelty)
+        nearest = neighbours.nearest(features[wrong], SHOWN)
+        paths = (tested[i].path for i in wrong)
+        write_json(
+            job.run / NEAREST,
+            {path: [n.path for n in found] for path, found in zip(paths, nearest, strict=True)},
+        )
     kept = promises((val, job.labels("val")), (probabilities, labels), novelty)
-    return metrics | {"promises": kept, "slices": worst_slices(right, looks_of(job, "test"))}
-
-
-def nearest_pictures(
-    job: Job, classifier: Classifier, known: Known, features: NDArray[np.float16]
-) -> list[list[str]]:
-    """The paths of the training pictures most like each of features (n, D): by the cosine of
-    standardised features.
-    """
-    mean, std = (classifier.head.get_buffer(name).cpu().numpy() for name in ("mean", "std"))
-
-    def directions(x: NDArray[np.float16]) -> NDArray[np.float32]:
-        z = (x.astype(np.float32) - mean) / std
-        unit: NDArray[np.float32] = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-9)
-        return unit
-
-    if not len(features):
-        return []
-    alike = directions(features) @ directions(known.features).T
-    best = np.argsort(-alike, axis=1, kind="stable")[:, :SHOWN]
-    return [[job.prepared.examples[known.rows[i]].path for i in row] for row in best]
-
-
-def looks_of(job: Job, part: str) -> dict[str, NDArray[np.float64]]:
-    """What slices are made by: quantities (n,) of a part's pictures."""
-    prepared = job.prepared
-    digests = [prepared.digests[i] for i in prepared.rows(part)]
-    rows = prepared.frozen.sketches.gather(digests)
-    seen = sketches(rows[np.arange(len(rows))])
-    return {
-        "size": np.sqrt(seen["width"].astype(np.float64) * seen["height"]),
-        "brightness": seen["mean"].mean(1).astype(np.float64),
-        "contrast": seen["spread"].astype(np.float64),
-        "sharpness": seen["sharpness"].astype(np.float64),
-    }
+    slices = worst_slices(right, [e.path for e in tested], *traits_of(job, "test"))
+    return metrics | {"promises": kept, "slices": slices}
 
 
 def write_answers(

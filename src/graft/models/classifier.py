@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from graft.models.backbone import Backbone
 from graft.models.encode import Encoded, encode
 from graft.models.engine import BATCH, LazyEngine
 from graft.models.head import Head
+from graft.models.neighbours import Neighbour, Neighbours
 from graft.models.novelty import Novelty
 
 FORMAT = 1
@@ -48,10 +50,18 @@ class Classifier:
     temperature: float = 1.0
     frozen: bool = True
     novelty: Novelty | None = None
+    run: Path | None = None
 
     def __post_init__(self) -> None:
         # In float32, one picture at a time: they are few.
         self.exact = LazyEngine(self.backbone.build, "float32", batch=1)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """The training pictures, to find the nearest among; ModelError for a run without them."""
+        if self.run is None or self.novelty is None:
+            raise ModelError("this classifier has no run folder that knows its training pictures")
+        return Neighbours.read(self.run, self.novelty)
 
     def close_calls(self, probabilities: NDArray[np.float64]) -> list[int]:
         """The rows of (N, K) to compute again in float32; none if the engine is exact itself."""
@@ -150,7 +160,11 @@ class Classifier:
                 for place, i in enumerate(ranked)
                 if place == 0 or probabilities[i] >= rules.set_least
             )
-        return Prediction(path, label, probability, named, answer, reason, labels, novelty)
+        nearest = None
+        if rules.nearest:
+            features = item.values[0][np.newaxis]
+            nearest = tuple(self.neighbours.nearest(features, rules.nearest)[0])
+        return Prediction(path, label, probability, named, answer, reason, labels, novelty, nearest)
 
     def predictions(
         self, files: Iterable[Path], rules: "Rules | None" = None
@@ -194,13 +208,15 @@ class Classifier:
 @dataclass(frozen=True, slots=True)
 class Rules:
     """When to answer, and how: `refuse_novel`, not for a picture unlike the training pictures;
-    `least`, not below this probability; `set_least`, with every label from this probability on.
+    `least`, not below this probability; `set_least`, with every label from this probability on;
+    `nearest`, with this many training pictures most like it.
     See graft.evaluation.answers for how the two are chosen.
     """
 
     refuse_novel: bool = True
     least: float = 0.0
     set_least: float | None = None
+    nearest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +225,8 @@ class Prediction:
 
     `label` is the most probable class; `answer` is it, or NONE with the `reason`. `labels` is the
     prediction set, where one was asked for. `novelty`: above 1 for a picture unlike those of
-    training; 0 if the run cannot tell.
+    training; 0 if the run cannot tell. `nearest`: the training pictures most like it, where asked
+    for.
     """
 
     path: str
@@ -220,6 +237,7 @@ class Prediction:
     reason: str
     labels: tuple[str, ...] | None
     novelty: float
+    nearest: tuple[Neighbour, ...] | None = None
 
 
 def load(run: str | Path, engine: str = "auto") -> Classifier:
@@ -257,6 +275,7 @@ def load(run: str | Path, engine: str = "auto") -> Classifier:
             float(stored["temperature"]),
             bool(stored["frozen"]),
             novelty,
+            folder,
         )
     except FileNotFoundError as error:
         raise ModelError(

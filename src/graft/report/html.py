@@ -1,8 +1,9 @@
 """One page from a finished run: `write_report`."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from graft.report.pictures import thumbnail
 MANY = 20  # classes; with more, tables are shortened and the matrix becomes a picture
 MATRIX_MOST = 200  # classes; with more, the squares of that picture are too small to see
 SAMPLES, MISTAKES, PAIRS = 6, 24, 8
+SHOWN_PAIRS, SUSPECTS = 3, 12  # confusions, and likely wrong labels, shown as pictures
 SAMPLE_SIDE, MISTAKE_SIDE, NEAREST_SIDE = 112, 160, 56  # pixels
 
 
@@ -33,27 +35,36 @@ def write_report(run: Path, files: Mapping[str, Path]) -> Path:
 
 def _page(run: RunFiles, files: Mapping[str, Path], folder: Path) -> str:
     counts = tables.class_counts(run.pictures)
-    samples = [
+    sampled = [
         (row, tables.samples(run.pictures, row.name, SAMPLES))
         for row in tables.spread(counts, MANY)
     ]
     mistakes = tables.mistakes(run)
+    mistaken = mistakes[:MISTAKES]
+    nearest = {m.path: run.nearest[m.path] for m in mistaken if run.nearest.get(m.path)}
+    pairs = tables.confused_pairs(run.metrics["confusion"], run.classes)
+    confused = [(pair, tables.confusions(mistakes, pair)[:SAMPLES]) for pair in pairs[:SHOWN_PAIRS]]
+    suspects = tables.suspects(run.issues)[:SUSPECTS]
+    worse = [row for row in run.metrics.get("slices", []) if row["worse"]]
+    sides = {
+        SAMPLE_SIDE: [
+            *chain.from_iterable(paths for _, paths in sampled),
+            *chain.from_iterable(paths for _, paths in confused),
+            *chain.from_iterable(row["mistakes"] for row in worse),
+            *suspects,
+        ],
+        MISTAKE_SIDE: [mistake.path for mistake in mistaken],
+        NEAREST_SIDE: list(chain.from_iterable(nearest.values())),
+    }
     with ThreadPoolExecutor() as pool:
-
-        def shrink(paths: Iterable[str], side: int) -> Iterable[str | None]:
-            return pool.map(lambda path: thumbnail(files.get(path), side), paths)
-
         # Pillow works without the interpreter lock: the pictures shrink while the plots are drawn.
-        sample_tiles = shrink([path for _, paths in samples for path in paths], SAMPLE_SIDE)
-        mistake_tiles = shrink([mistake.path for mistake in mistakes[:MISTAKES]], MISTAKE_SIDE)
-        near = [(m.path, run.nearest.get(m.path, [])) for m in mistakes[:MISTAKES]]
-        near_tiles = shrink([path for _, paths in near for path in paths], NEAREST_SIDE)
+        small = {
+            side: (paths, pool.map(lambda p, side=side: thumbnail(files.get(p), side), paths))
+            for side, paths in ((side, list(dict.fromkeys(p))) for side, p in sides.items())
+        }
         drawings = _drawings(run)
-        sampled = [(row, list(zip(paths, sample_tiles, strict=False))) for row, paths in samples]
-        mistaken = list(zip(mistakes, mistake_tiles, strict=False))
-        small = iter(near_tiles)
-        nearest = {of: [(path, next(small)) for path in paths] for of, paths in near if paths}
-    pictured = [tile for _, row in sampled for _, tile in row] + [tile for _, tile in mistaken]
+        tiles = {side: dict(zip(*pair, strict=True)) for side, pair in small.items()}
+    pictured = {path: tile for tiles_of in tiles.values() for path, tile in tiles_of.items()}
     return (
         environment()
         .get_template("report.html")
@@ -72,16 +83,22 @@ def _page(run: RunFiles, files: Mapping[str, Path], folder: Path) -> str:
             mistakes=mistakes,
             mistaken=mistaken,
             nearest=nearest,
+            confused=confused,
+            suspects=suspects,
+            worse=worse,
+            label_of={picture["path"]: picture["label"] for picture in run.pictures},
+            tiles=tiles,
+            side={"sample": SAMPLE_SIDE, "mistake": MISTAKE_SIDE, "nearest": NEAREST_SIDE},
             links={
                 # Relative: right as long as the run and the pictures move together.
                 path: quote(os.path.relpath(files[path].absolute(), folder.absolute()))
-                for path in (mistake.path for mistake, _ in mistaken)
+                for path in pictured
                 if path in files
             },
             pictured=len(pictured),
-            gone=pictured.count(None),
+            gone=list(pictured.values()).count(None),
             drawings=drawings,
-            pairs=tables.confused_pairs(run.metrics["confusion"], run.classes),
+            pairs=pairs,
         )
     )
 

@@ -116,6 +116,16 @@ def confused_pairs(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     return sorted(found, key=lambda p: (-p.count, p.n, p.label, p.called))
 
 
+def confusions(mistakes: Sequence[Mistake], pair: Pair) -> list[str]:
+    """The paths of the mistakes of one kind, the most confident first."""
+    return [m.path for m in mistakes if (m.label, m.called) == (pair.label, pair.called)]
+
+
+def suspects(issues: Sequence[Record]) -> list[str]:
+    """The paths of likely wrong labels, the surest first."""
+    return [path for issue in issues if issue["kind"] == "wrong_label" for path in issue["paths"]]
+
+
 def weakest_first(per_class: Mapping[str, Record]) -> list[str]:
     """The classes by F1, the lowest first; those without a picture to measure them on come last."""
 

@@ -91,13 +91,20 @@ def slices(rows: list[Record]) -> str:
     """The slices that are worse than the rest."""
     worse = [row for row in rows if row["worse"]]
     if not worse:
-        return "No third of the test pictures by size, brightness or sharpness stands out."
+        kinds = dict.fromkeys(row["quantity"] for row in rows)
+        return f"No part of the test pictures by {', '.join(kinds)} stands out."
     told = "; ".join(
-        f"{percent(row['accuracy'])} of the {whole(row['n'])} pictures with the {row['third']} "
-        f"{row['quantity']}"
+        f"{percent(row['accuracy'])} of the {whole(row['n'])} pictures with {slice_name(row)}"
         for row in worse
     )
     return f"It is worse where the pictures have something in common: {told}."
+
+
+def slice_name(row: Record) -> str:
+    """`the lowest third of size`, `camera “Canon EOS”`."""
+    if row["value"].endswith(" third"):
+        return f"the {row['value']} of {row['quantity']}"
+    return f"{row['quantity']} {quoted(row['value'])}"
 
 
 @mpl.rc_context(STYLE)

@@ -52,6 +52,7 @@ def rules_of(
     max_error: str | float | None = None,
     coverage: str | float | None = None,
     refuse_novel: bool = True,
+    nearest: int = 0,
 ) -> tuple[Rules, str]:
     """The rules that keep an error budget or a coverage, from the run's validation pictures, and
     what they promise in words.
@@ -60,7 +61,7 @@ def rules_of(
     ModelError for a run without validation predictions.
     """
     if max_error is None and coverage is None:
-        return Rules(refuse_novel), ""
+        return Rules(refuse_novel, nearest=nearest), ""
     file = Path(run) / VAL_PREDICTIONS
     if not file.is_file():
         raise ModelError(f"{run}: {VAL_PREDICTIONS} is not there; train the run again")
@@ -89,4 +90,4 @@ def rules_of(
             f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
             f"for at least {asked:.0%} of pictures like these"
         )
-    return Rules(refuse_novel, least, set_least), "; ".join(said)
+    return Rules(refuse_novel, least, set_least, nearest), "; ".join(said)

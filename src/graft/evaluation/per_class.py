@@ -1,0 +1,90 @@
+"""Precision, recall and F1 of each class, and how far each can be trusted.
+
+Each of the three comes from a proportion of pictures: recall of those that belong to the class,
+precision of those taken for it, and F1 of those that are either, as F1 = 2 J / (1 + J) with J the
+share of them that are both. Given how many those are, hits are binomial, so Wilson's interval
+serves all three; with groups, whose pictures are right or wrong together, it is a Bayesian
+bootstrap over groups.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.evaluation.intervals import Floats, Ints, wilson
+
+Ends = tuple[float, float]
+NAMES = ("precision", "recall", "f1")
+
+
+def precision_recall_f1(confusion: Ints) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1 of each class from counts (K, K): three (K,) arrays in [0, 1].
+
+    As scikit-learn defines them with zero_division=0: the precision of a class never predicted
+    and the recall of one without images are 0.
+    """
+    return scores(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
+
+
+def scores(
+    hits: NDArray[Any], actual: NDArray[Any], predicted: NDArray[Any]
+) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1 from (..., K) counts or weights; 0 / 0 is 0."""
+
+    def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
+        result: Floats = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+        return result
+
+    return ratio(hits, predicted), ratio(hits, actual), ratio(2 * hits, actual + predicted)
+
+
+def class_rows(
+    confusion: Ints,
+    classes: Sequence[str],
+    draws: tuple[Floats, Floats, Floats] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Each class's scores with their 95 % intervals, and its number of images n.
+
+    `draws` are resampled hits, actual and predicted (R, K), without a made-up picture: those of
+    groups. Of a class that has no image, or is never predicted, nothing is known, and the interval
+    is 0 to 1.
+    """
+    values = precision_recall_f1(confusion)
+    ends = _of_groups(draws) if draws else [_of_images(confusion, i) for i in range(len(classes))]
+    rows = {}
+    for i, name in enumerate(classes):
+        row = {score: float(value[i]) for score, value in zip(NAMES, values, strict=True)}
+        n = int(confusion[i].sum())
+        rows[name] = row | {"n": n}
+        known = (int(confusion[:, i].sum()), n, n)
+        for score, (low, high), of in zip(NAMES, ends[i], known, strict=True):
+            # What was seen belongs to what is possible.
+            low, high = (min(low, row[score]), max(high, row[score])) if of else (0.0, 1.0)
+            rows[name] |= {f"{score}_low": low, f"{score}_high": high}
+    return rows
+
+
+def _of_images(confusion: Ints, i: int) -> list[Ends]:
+    hits, actual, predicted = confusion[i, i], confusion[i].sum(), confusion[:, i].sum()
+    precision, recall, both = (
+        wilson(int(hits), int(n)) for n in (predicted, actual, actual + predicted - hits)
+    )
+    return [precision, recall, (_f1(both[0]), _f1(both[1]))]
+
+
+def _of_groups(draws: tuple[Floats, Floats, Floats]) -> list[list[Ends]]:
+    hits, actual, predicted = draws
+    # Half a picture right and half wrong for each class: see intervals.py.
+    right, wrong = np.random.default_rng(0).standard_gamma(0.5, (2, *hits.shape))
+    shares = [
+        np.quantile((hits + right) / (total + right + wrong), (0.025, 0.975), axis=0)
+        for total in (predicted, actual, actual + predicted - hits)
+    ]
+    shares[2] = _f1(shares[2])
+    return [[(float(s[0, i]), float(s[1, i])) for s in shares] for i in range(hits.shape[1])]
+
+
+def _f1(share: Any) -> Any:
+    return 2 * share / (1 + share)
