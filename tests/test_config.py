@@ -63,6 +63,7 @@ IMPOSSIBLE = {
     "folds": [1, 2.5],
     "repeats": [0, "3"],
     "learning_curve": [1, None],
+    "val_share": [0, 0.51, float("nan"), "half", None],
 }
 
 

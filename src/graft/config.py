@@ -43,7 +43,8 @@ class TrainConfig:
     regular expression on the file name. time_by: the newest pictures are the test part, by exif
     or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats: also as many
     other splits and seeds; learning_curve: also fewer training pictures. These three fit the head
-    again, so they are for frozen backbones.
+    again, so they are for frozen backbones. val_share: the share of the pictures that choose the
+    epoch and calibrate, in (0, 0.5]; the rest but 15 % for test is train.
 
     Raises UsageError for a value outside its range.
     """
@@ -78,6 +79,7 @@ class TrainConfig:
     folds: int | None = None
     repeats: int | None = None
     learning_curve: bool = False
+    val_share: float = 0.15
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -115,7 +117,7 @@ class TrainConfig:
                 raise UsageError(
                     f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
-        for name in ("backbone_rate", "warm_up", "mixup", "cutmix"):
+        for name in ("backbone_rate", "warm_up", "mixup", "cutmix", "val_share"):
             _number(name, getattr(self, name))
         if self.averaging is not None:
             _number("averaging", self.averaging)
@@ -126,6 +128,8 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 100:
                 raise UsageError(f"{name} lies in [0, 100], not {getattr(self, name)}")
 
+        if not 0 < self.val_share <= 0.5:
+            raise UsageError(f"val_share lies in (0, 0.5], not {self.val_share}")
         for name in ("group_by", "time_by"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value):

@@ -59,6 +59,13 @@ OPTIONS = [
     click.option("--folds", type=int, help="Also k-fold cross-validation."),
     click.option("--repeats", type=int, help="Also as many other splits and seeds."),
     click.option("--learning-curve", is_flag=True, help="Also: would more pictures help?"),
+    click.option(
+        "--val-share",
+        default=0.15,
+        show_default=True,
+        help="The share of all pictures that choose the epoch and calibrate; 0.05 leaves more to "
+        "learn from where there are tens of thousands.",
+    ),
     click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none."),
     click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none."),
     click.option("--averaging", type=float, help="Decay of the weights' running mean; 0: none."),

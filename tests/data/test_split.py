@@ -38,6 +38,17 @@ def test_parts_have_seventy_fifteen_and_fifteen_per_cent_in_expectation() -> Non
     assert abs(parts.count("test") / 20_000 - 0.15) < 0.010
 
 
+def test_a_smaller_val_gives_to_train_and_leaves_test_as_it_is() -> None:
+    examples, digests = class_of(20_000)
+    usual = split(examples, digests, 0)[0]
+    small = split(examples, digests, 0, val_share=0.05)[0]
+    assert abs((small == "val").mean() - 0.05) < 0.007
+    assert np.array_equal(small == "test", usual == "test")
+    assert set(usual[small == "val"]) == {"val"}
+    own = [own_part(0, e, d, 0.05) for e, d in zip(examples[:500], digests, strict=False)]
+    assert own == small[:500].tolist()
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 2**31), st.randoms(use_true_random=False))
 def test_order_and_names_of_files_do_not_matter(

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from graft.models.backbone import scratch
+from graft.models.engine import compile_encoder
 from graft.models.scratch import SCRATCH, DeepCNN
 
 TABLES = (Path(__file__).parents[2] / "docs" / "models.md").read_text().split("\n## ")[1:]
@@ -35,6 +37,28 @@ def test_pictures_of_any_size_give_the_documented_features(name, size):
         features = body.forward_head(maps)
     assert maps.shape[2] == ((size - 1) // 8 if name == "deep_cnn" else size // 8)
     assert features.shape == (2, body.num_features)
+
+
+def test_deep_cnn_says_the_same_of_a_picture_and_its_mirror_image_unless_told_not_to():
+    x = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        encoder = scratch("deep_cnn", 32).build()
+        assert torch.allclose(encoder(x), encoder(x.flip(2)), atol=1e-5)
+        own = (encoder.features(encoder.normalised(y)) for y in (x, x.flip(2)))
+        assert torch.allclose(encoder(x), sum(own) / 2, atol=1e-5)
+        encoder.train()
+        assert not torch.allclose(encoder(x), encoder(x.flip(2)), atol=1e-5)
+        one_sided = scratch("deep_cnn", 32, flip=False).build()
+        assert not torch.allclose(one_sided(x), one_sided(x.flip(2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_every_engine_looks_at_both_sides(engine):
+    backbone = scratch("deep_cnn", 32)
+    x = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    compiled = compile_encoder(backbone.build(), engine, batch=4)
+    found, mirrored = (compiled.submit(np.ascontiguousarray(y))() for y in (x, x[:, :, ::-1]))
+    assert found == pytest.approx(mirrored, abs=0.02)
 
 
 def test_whitened_patches_have_no_correlation_and_unit_variance():

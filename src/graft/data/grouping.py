@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.dataset import Dataset
-from graft.data.split import TRAIN_SHARE, VAL_SHARE
+from graft.data.split import TEST_SHARE, VAL_SHARE
 from graft.errors import DataError, UsageError
 
 FOLDER, EXIF = "folder", "exif"
@@ -73,8 +73,10 @@ def times(
     return found
 
 
-def split_by_time(moments: NDArray[np.float64], units: Sequence[Sequence[int]]) -> NDArray[np.str_]:
-    """The parts (N,): the oldest 70 % are train, then 15 % val, the newest test.
+def split_by_time(
+    moments: NDArray[np.float64], units: Sequence[Sequence[int]], val_share: float = VAL_SHARE
+) -> NDArray[np.str_]:
+    """The parts (N,): the newest 15 % are test, then `val_share` val, the oldest train.
 
     Pictures of one of the `units` stay together, at the time of the last of them.
     """
@@ -82,8 +84,8 @@ def split_by_time(moments: NDArray[np.float64], units: Sequence[Sequence[int]]) 
     for unit in units:
         when[list(unit)] = when[list(unit)].max()
     order = np.sort(when)
-    first = order[min(int(TRAIN_SHARE * len(order)), len(order) - 1)]
-    second = order[min(int((TRAIN_SHARE + VAL_SHARE) * len(order)), len(order) - 1)]
+    limits = (1 - TEST_SHARE - val_share, 1 - TEST_SHARE)
+    first, second = (order[min(int(share * len(order)), len(order) - 1)] for share in limits)
     return np.where(when < first, "train", np.where(when < second, "val", "test")).astype("<U5")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from graft.data.dataset import PARTS, Example
 
-TRAIN_SHARE, VAL_SHARE = 0.70, 0.15
+TEST_SHARE, VAL_SHARE = 0.15, 0.15
 # Fewer different pictures than this cannot fill three parts with anything to learn or to test.
 FEWEST_PER_CLASS = 5
 
@@ -19,15 +19,17 @@ def split(
     digests: Sequence[bytes],
     seed: int,
     near: Sequence[Sequence[int]] = (),
+    val_share: float = VAL_SHARE,
 ) -> tuple[NDArray[np.str_], list[str]]:
     """Assign each example to a part: (N,) of "train", "val", "test", and notes to report.
 
     An example's part is a function of the seed and of its own content (`digests`: sha256 of the
     file bytes; or of its group's name, if it has one) and of nothing else: a hash below 0.70 is
-    train, below 0.85 val, else test. So byte-equal files and groups stay together, and adding,
-    removing or renaming files moves nothing. `near`: positions of near duplicates, by cluster,
-    which share the least of their names, too. Each class is split by the same shares, up to the
-    chance of the hash. (Groups that share a byte-equal picture are one group.)
+    train, below 0.85 val, else test; `val_share` moves the first of these limits. So byte-equal
+    files and groups stay together, and adding, removing or renaming files moves nothing. `near`:
+    positions of near duplicates, by cluster, which share the least of their names, too. Each class
+    is split by the same shares, up to the chance of the hash. (Groups that share a byte-equal
+    picture are one group.)
 
     Parts that the source gives are kept. If it gives some parts only, the missing ones are taken
     from train by the same hash.
@@ -41,13 +43,13 @@ def split(
     units = _units(pairs, near)
     numbers = np.array([_uniform(seed, unit) for unit in units])
     parts = np.array(
-        [e.part or _part(n) for e, n in zip(examples, numbers, strict=True)], dtype="<U5"
+        [e.part or _part(n, val_share) for e, n in zip(examples, numbers, strict=True)], dtype="<U5"
     )
     notes: list[str] = []
     if given:
         for index, example in enumerate(examples):
             if example.part == "train":
-                wanted = _part(numbers[index])
+                wanted = _part(numbers[index], val_share)
                 if wanted not in given:
                     parts[index] = wanted
         missing = [part for part in PARTS if part not in given]
@@ -57,7 +59,8 @@ def split(
                 f"{' and '.join(missing)} taken from train by content hash"
             )
     fixed = given if given else set()
-    notes += _fill_empty_parts(examples, units, numbers, parts, fixed)
+    middle = 1 - TEST_SHARE - val_share / 2
+    notes += _fill_empty_parts(examples, units, numbers, parts, fixed, middle)
     return parts, notes
 
 
@@ -72,9 +75,9 @@ def units(
     return list(members.values())
 
 
-def own_part(seed: int, example: Example, digest: bytes) -> str:
+def own_part(seed: int, example: Example, digest: bytes, val_share: float = VAL_SHARE) -> str:
     """The part of one picture by itself: the one given, else by its content's hash."""
-    return example.part or _part(_uniform(seed, _unit(example, digest)))
+    return example.part or _part(_uniform(seed, _unit(example, digest)), val_share)
 
 
 def _unit(example: Example, digest: bytes) -> bytes:
@@ -114,10 +117,10 @@ def _fraction(digest: bytes) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _part(number: float) -> str:
-    if number < TRAIN_SHARE:
-        return "train"
-    return "val" if number < TRAIN_SHARE + VAL_SHARE else "test"
+def _part(number: float, val_share: float) -> str:
+    if number >= 1 - TEST_SHARE:
+        return "test"
+    return "val" if number >= 1 - TEST_SHARE - val_share else "train"
 
 
 def _fill_empty_parts(
@@ -126,6 +129,7 @@ def _fill_empty_parts(
     numbers: NDArray[np.float64],
     parts: NDArray[np.str_],
     given: set[str | None],
+    middle_of_val: float,
 ) -> list[str]:
     by_class: dict[str, list[int]] = defaultdict(list)
     # What moves, moves whole: a group may have pictures of several classes.
@@ -146,7 +150,7 @@ def _fill_empty_parts(
             donor = max(donors, key=lambda d: len(units[d]))
             if len(units[donor]) < (1 if part == "train" else 2):
                 continue
-            target = {"train": 0.0, "val": TRAIN_SHARE + VAL_SHARE / 2, "test": 1.0}[part]
+            target = {"train": 0.0, "val": middle_of_val, "test": 1.0}[part]
             nearest = min(units[donor], key=lambda unit: abs(numbers[members_of[unit][0]] - target))
             # A copy that the source itself puts into another part stays there.
             moved = [i for i in members_of[nearest] if parts[i] == donor]

@@ -77,7 +77,9 @@ def leaky(job: Job) -> dict[str, Any] | None:
     given = any(example.part for example in prepared.examples)
     if not prepared.near or given or job.config.time_by is not None:
         return None
-    parts, _ = split(prepared.examples, prepared.digests, job.config.seed)
+    parts, _ = split(
+        prepared.examples, prepared.digests, job.config.seed, val_share=job.config.val_share
+    )
     seen = sum(
         parts[i] == "test"
         for cluster in prepared.near
@@ -131,7 +133,9 @@ def repeats(job: Job, count: int) -> dict[str, Any]:
     each = []
     for number in range(1, count + 1):
         seed = job.config.seed + number
-        parts, _ = split(prepared.examples, prepared.digests, seed, prepared.near)
+        parts, _ = split(
+            prepared.examples, prepared.digests, seed, prepared.near, job.config.val_share
+        )
         rows, found = refit(job, parts, seed, prepared.frozen.views)
         each.append(float((found.argmax(1) == prepared.labels[rows]).mean()))
         job.progress.say(f"repeat {number} of {count}, seed {seed}: {each[-1]:.1%}")

@@ -72,7 +72,7 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
         # and only training pictures get more than the plain view.
         if config.time_by is not None:
             return range(1)  # what is newest is known when all were read
-        training = own_part(config.seed, examples[index], digest) == "train"
+        training = own_part(config.seed, examples[index], digest, config.val_share) == "train"
         return range(views if training else 1)
 
     audit = read_and_check(dataset, frozen, views_of, progress)
@@ -86,9 +86,9 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
     place = {i: n for n, i in enumerate(kept)}
     near = [[place[i] for i in group if i in place] for group in audit.copies().together()]
     if config.time_by is None:
-        parts, notes = split(usable, digests, config.seed, near)
+        parts, notes = split(usable, digests, config.seed, near, config.val_share)
     else:
-        parts, notes = _by_time(audit, config.time_by, kept, units(usable, digests, near))
+        parts, notes = _by_time(audit, config, kept, units(usable, digests, near))
     for note in notes:
         progress.say(f"split: {note}")
     complete(frozen, usable, digests, parts, frozen.views, progress)
@@ -119,14 +119,15 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
 
 
 def _by_time(
-    audit: Audit, by: str, kept: Sequence[int], together: Sequence[Sequence[int]]
+    audit: Audit, config: TrainConfig, kept: Sequence[int], together: Sequence[Sequence[int]]
 ) -> tuple[NDArray[np.str_], list[str]]:
+    by = config.time_by or ""
     examples = [audit.dataset.examples[i] for i in kept]
     if any(example.part for example in examples):
         raise UsageError("--time-by is for a source that gives no parts itself")
     row = {position: n for n, position in enumerate(audit.positions)}
     taken = audit.sketches["taken"][[row[i] for i in kept]]
-    parts = split_by_time(times(audit.dataset, by, taken, kept), together)
+    parts = split_by_time(times(audit.dataset, by, taken, kept), together, config.val_share)
     lacking = {e.label for e in examples} - {
         e.label for e, part in zip(examples, parts, strict=True) if part == "train"
     }

@@ -73,7 +73,7 @@ def train_run(
         dataset = regrouped(dataset, config.group_by)
     stop_if_blocked(check_listing(dataset), dataset.source)
     backbone = (
-        scratch(config.model, config.image_size)
+        scratch(config.model, config.image_size, config.flip)
         if config.model in SCRATCH
         else resized(find_backbone(config.model, cache), config.image_size)
     )

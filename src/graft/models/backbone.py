@@ -37,7 +37,7 @@ class Backbone:
 
     `digest` names the weights, architecture and preprocessing together: equal digests compute
     equal features. `weights` is a safetensors file of the body's state (None: to be trained from
-    scratch). `features` is D, `parameters` the body's count.
+    scratch). `features` is D, `parameters` the body's count. `mirrored` as in Encoder.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Backbone:
     digest: str
     source: str
     weights: Path | None = None
+    mirrored: bool = False
 
     def build(self) -> Encoder:
         """The network itself, with its weights, in inference mode."""
-        encoder = Encoder(
-            new_body(self.architecture, self.arguments), self.preprocess, taps=self.taps
-        )
+        body = new_body(self.architecture, self.arguments)
+        encoder = Encoder(body, self.preprocess, self.taps, self.mirrored)
         if self.weights is not None:
             encoder.body.load_state_dict(self.state())
         return encoder.eval()
@@ -109,8 +109,10 @@ def _did_you_mean(name: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def scratch(name: str = "base_cnn", image_size: int | None = None) -> Backbone:
-    """A network with fresh weights, at `image_size` pixels (default 64) a side."""
+def scratch(name: str = "base_cnn", image_size: int | None = None, flip: bool = True) -> Backbone:
+    """A network with fresh weights, at `image_size` pixels (default 64) a side, for pictures that
+    may be mirrored or not (`flip`).
+    """
     size = image_size or SCRATCH_SIZE
     body = SCRATCH[name]()
     return Backbone(
@@ -123,6 +125,7 @@ def scratch(name: str = "base_cnn", image_size: int | None = None) -> Backbone:
         parameters=sum(p.numel() for p in body.parameters()),
         digest="",
         source="trained from scratch",
+        mirrored=flip and body.MIRRORED,
     )
 
 

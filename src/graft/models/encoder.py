@@ -20,11 +20,13 @@ class Encoder(nn.Module):
     the earlier stages hold what the last layers, shaped by the classes they were trained for,
     have thrown away (Head2Toe: Evci et al. 2022, arXiv:2201.03529; measured in docs/recipes.md).
     Without taps, or where a family's stages are not known, they are the body's own final
-    features.
+    features. `mirrored`: in inference mode they are the mean over the picture and its mirror
+    image, so that under a linear head the logits are, too.
     """
 
-    def __init__(self, body: Any, preprocess: Preprocess, taps: bool):
+    def __init__(self, body: Any, preprocess: Preprocess, taps: bool, mirrored: bool = False):
         super().__init__()
+        self.mirrored = mirrored
         self.body = body
         self.input_shape = (preprocess.height, preprocess.width, 3)
         self.register_buffer("mean", torch.tensor(preprocess.mean) * 255, persistent=False)
@@ -44,7 +46,10 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features of a batch of pixels."""
-        return self.features(self.normalised(pixels))
+        x = self.normalised(pixels)
+        if self.mirrored and not self.training:
+            return (self.features(x) + self.features(x.flip(3))) / 2
+        return self.features(x)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(N, H, W, 3) pixels to (N, 3, H, W) float32, as the body takes them."""

@@ -14,6 +14,7 @@ class BaseCNN(nn.Module):
     """
 
     CHANNELS = (32, 64, 128)
+    MIRRORED = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +54,8 @@ class DeepCNN(nn.Module):
     """
 
     CHANNELS = (64, 256, 256)
+    # Trained on pictures and mirror images, it predicts by the mean over both.
+    MIRRORED = True
     # Maxima are large: without it the first logits drown the labels, and training starts late.
     SCALE = 9.0
     # Biases learn at a higher rate, and normalisation has no gain of its own and forgets fast.
