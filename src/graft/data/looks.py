@@ -18,6 +18,9 @@ DARK_SPREAD = 15.0
 # Below this sharpness (SKETCH) it is blurred: of 2,227 photos none lies below 0.028, and of copies
 # blurred until no edge is left (a radius of a twenty-eighth of a side) four of five do.
 BLURRED = 0.012
+# A mean square of the Laplacian (grey levels squared) below this is JPEG's own rounding, blurred
+# whatever the contrast: of 607 photos none lies below 123, of their blurred copies 99.7 % do.
+NO_DETAIL = 8.0
 TINY = 32  # pixels of the shorter side
 LONG = 3.0  # times as long as wide
 
@@ -44,7 +47,9 @@ def look_issues(examples: Sequence[Example], sketches: Sketches) -> list[Issue]:
     blank = sketches["spread"] < BLANK
     dark = (sketches["mean"] @ np.array([0.299, 0.587, 0.114]) < DARK) & ~blank
     dark &= sketches["spread"] < DARK_SPREAD
-    blurred = (sketches["sharpness"] < BLURRED) & ~blank & ~dark & (short >= TINY)
+    detail = sketches["sharpness"] * np.maximum(sketches["spread"] ** 2, 1.0)
+    blurred = (sketches["sharpness"] < BLURRED) | (detail < NO_DETAIL)
+    blurred &= ~blank & ~dark & (short >= TINY)
     issues: list[Issue] = []
 
     def tell(kind: str, severity: str, where: NDArray[np.bool_], say: Callable[[int], str]) -> None:
