@@ -1,7 +1,8 @@
 """What the audit finds of what was planted: near copies, wrong labels, broken files.
 
-[near | labels | broken | grow]…: near copies of eight kinds among 2,000 photos, three seeds; 5 % of
-the labels of flowers changed, three seeds; 10,000 damaged files; how comparing thumbnails grows.
+[near | labels | broken | grow | check]…: near copies of eight kinds among 2,000 photos, three
+seeds; 5 % of the labels of flowers changed, three seeds; 10,000 damaged files; how comparing
+thumbnails grows; how `graft check` of photos does, and what of it is decoding.
 """
 
 import csv
@@ -9,6 +10,8 @@ import hashlib
 import io
 import json
 import random
+import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -171,8 +174,46 @@ def grow() -> None:
         show("grow", thumbnails=count, pairs=len(pairs), s=round(time.perf_counter() - start, 1))
 
 
+def check() -> None:
+    from graft.data.check import _SIZE
+    from graft.data.stream import stream
+
+    photos = sorted(pictures("flowers").rglob("*.jpg"))
+    random.Random(0).shuffle(photos)
+    with workplace() as place:
+        # More photos than there are: the left half of one beside the right half of another.
+        for count in (2_500, 5_000, 10_000, 20_000):
+            source = place / str(count)
+            for number in range(count):
+                folder = source / "ab"[number % 2]
+                folder.mkdir(parents=True, exist_ok=True)
+                first, second = (
+                    Image.open(photos[i % len(photos)]).convert("RGB").resize((224, 224))
+                    for i in (number, number * 7 + 13 + number // len(photos))
+                )
+                first.paste(second.crop((112, 0, 224, 224)), (112, 0))
+                first.save(folder / f"{number}.jpg", quality=85)
+            start = time.perf_counter()
+            found = checked(source, place / "cache")
+            took = time.perf_counter() - start
+            # Of the largest process so far, which is the last: they grow.
+            memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+            start = time.perf_counter()
+            for _ in stream(sorted(source.rglob("*.jpg")), _SIZE):
+                pass
+            show(
+                "check",
+                photos=count,
+                s=round(took, 1),
+                decoding_s=round(time.perf_counter() - start, 1),
+                memory_mb=round(memory),
+                kinds=[issue["kind"] for issue in found["issues"]],
+            )
+            shutil.rmtree(source)
+
+
 def main() -> None:
-    ways = {"near": near, "labels": labels, "broken": broken, "grow": grow}
+    ways = {"near": near, "labels": labels, "broken": broken, "grow": grow, "check": check}
     for name in sys.argv[1:] or ways:
         ways[name]()
 

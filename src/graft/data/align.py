@@ -14,6 +14,8 @@ Ints = NDArray[np.int64]
 
 # Pixels of a chunk of pairs, so that a step's numbers stay in the cache.
 CHUNK = 2**16
+# Pictures whose detail is taken at once.
+BLOCK = 256
 # Size, steps, whether detail alone is compared (what a blur of DETAIL pixels takes away), and the
 # agreement below which a pair is given up: chosen on 200 edited copies among 2,000 photos
 # (benchmarks/planted.py), of which 2 fall below one of these, and of other pairs nearly all.
@@ -57,10 +59,11 @@ def agreement(grey: NDArray[np.uint8], pairs: Ints, start: Maps, threads: int) -
             if not len(alive):
                 return out
             used, where = np.unique(pairs[alive], return_inverse=True)
-            images = _reduced(grey[used], size)
-            work = partial(
-                _fitted, detail(images) if fine else images, where.reshape(-1, 2), maps, steps=steps
-            )
+            images = np.empty((len(used), size, size), np.float32)
+            for i in range(0, len(used), BLOCK):  # detail takes five times what it gives
+                part = _reduced(grey[used[i : i + BLOCK]], size)
+                images[i : i + BLOCK] = detail(part) if fine else part
+            work = partial(_fitted, images, where.reshape(-1, 2), maps, steps=steps)
             chunk = CHUNK // size**2
             done = list(pool.map(work, (slice(i, i + chunk) for i in range(0, len(alive), chunk))))
             linear, shift = (

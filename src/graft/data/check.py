@@ -9,7 +9,7 @@ import numpy as np
 from graft.data.checks import Audit, check_listing
 from graft.data.dataset import SEVERITIES, Dataset, Issue
 from graft.data.decode import Preprocess
-from graft.data.sketch import SIDE, sketches
+from graft.data.sketch import SIDE, SKETCH, sketches
 from graft.data.stream import stream
 from graft.progress import Progress
 
@@ -55,14 +55,15 @@ def check(dataset: Dataset, progress: Progress) -> CheckResult:
     audit = Audit(dataset)
     progress.start("checking", len(dataset.examples))
     files = [example.file for example in dataset.examples]
-    rows, positions = [], []
+    rows = np.empty((len(files), SKETCH.itemsize), np.uint8)
+    positions: list[int] = []
     for loaded in stream(files, _SIZE, lambda index, digest: (), sketched=lambda digest: True):
         audit.note(loaded)
         if loaded.sketch is not None:
+            rows[len(positions)] = loaded.sketch
             positions.append(loaded.index)
-            rows.append(loaded.sketch)
         progress.advance(loaded.index + 1)
     progress.finish()
-    if rows:
-        audit.look(positions, sketches(np.stack(rows)))
+    if positions:
+        audit.look(positions, sketches(rows[: len(positions)]))
     return CheckResult.of(audit)

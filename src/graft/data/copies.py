@@ -33,7 +33,8 @@ class Copies:
         """Find the near duplicates among these positions, (N,) sketches in the same order."""
         again = {i for group in self.equal for i in group[1:]}
         chosen = np.array([k for k, i in enumerate(positions) if i not in again], np.int64)
-        found = find(sketches[chosen])
+        # A sketch has four kilobytes: copied only if some are left out.
+        found = find(sketches[chosen] if again else sketches)
         at = [positions[k] for k in chosen]
         self.near = [[at[i] for i in group] for group in clusters(found.pairs, len(at))]
 

@@ -53,7 +53,9 @@ def near_pairs(sketches: Sketches) -> Pairs:
     pixels a side are alike without being copies.
     """
     grey = np.ascontiguousarray(sketches["grey"])
-    lively = grey.std((1, 2)) >= FLAT
+    # In blocks, here and below: NumPy would make numbers of eight bytes out of all at once.
+    starts = range(0, len(grey), BLOCK)
+    lively = np.concatenate([grey[i : i + BLOCK].std((1, 2)) >= FLAT for i in starts or [0]])
     large = np.minimum(sketches["width"], sketches["height"]) >= LEAST_SIDE
     among = np.flatnonzero(lively & large)
     if len(among) < 2:
@@ -102,7 +104,7 @@ def candidates(grey: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
     """Pairs (P, 2) whose blurred thumbnails look alike, and the variant of the first (P,) in which
     it looks like the whole of the second.
     """
-    blurred = _blurred(grey[among])  # (N, windows, windows, BLUR, BLUR)
+    blurred = _blurred(grey, among)  # (N, windows, windows, BLUR, BLUR)
     whole = _unit(blurred[:, 0, 0])
     centres = _centres(whole)
     home = (whole @ centres.T).argmax(1)
@@ -148,8 +150,10 @@ def _strongest(
     return first[best], second[best], variant[best], alike[best]
 
 
-def _blurred(grey: NDArray[np.uint8]) -> Floats:
-    """Mean luminance of BLUR × BLUR blocks in every pair of windows: (N, 4, 4, BLUR, BLUR)."""
+def _blurred(grey: NDArray[np.uint8], among: Ints) -> Floats:
+    """Mean luminance of BLUR × BLUR blocks in every pair of windows of the pictures at these
+    positions (N,): (N, 4, 4, BLUR, BLUR).
+    """
     edges = np.arange(SIDE + 1) / SIDE - 0.5
     means = []
     for scale, middle in _WINDOWS:
@@ -159,9 +163,10 @@ def _blurred(grey: NDArray[np.uint8]) -> Floats:
         )
         means.append(np.maximum(overlap, 0) * BLUR / scale)
     rows = np.concatenate(means).astype(np.float32)  # (4 BLUR, SIDE)
-    out = np.empty((len(grey), len(rows), len(rows)), np.float32)
-    for start in range(0, len(grey), BLOCK):
-        out[start : start + BLOCK] = rows @ grey[start : start + BLOCK].astype(np.float32) @ rows.T
+    out = np.empty((len(among), len(rows), len(rows)), np.float32)
+    for start in range(0, len(among), BLOCK):
+        part = grey[among[start : start + BLOCK]].astype(np.float32)
+        out[start : start + BLOCK] = rows @ part @ rows.T
     windows = len(_WINDOWS)
     return out.reshape(-1, windows, BLUR, windows, BLUR).transpose(0, 1, 3, 2, 4)
 
