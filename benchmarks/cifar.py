@@ -12,7 +12,10 @@ SIZE = "128"  # pixels a side that CIFAR's 32 are enlarged to for MobileNetV2
 LAST = ["--views", "2", "--batch-size", "128", "--epochs", "12"]
 WAYS = {
     "base_cnn": ["--model", "base_cnn", "--image-size", "32", "--epochs", "6"],
-    "deep_cnn": ["--model", "deep_cnn", "--image-size", "32"],
+    "deep_cnn": [
+        *("--model", "deep_cnn", "--image-size", "32"),
+        *("--epochs", "22", "--augment", "strong", "--val-share", "0.05"),
+    ],
     "frozen": ["--model", WEIGHTS, "--image-size", SIZE, "--views", "2"],
     "last20": ["--model", WEIGHTS, "--image-size", SIZE, "--unfreeze", "20%", *LAST],
     "whole": ["--model", WEIGHTS, "--image-size", SIZE, "--unfreeze", "all", "--views", "1"],

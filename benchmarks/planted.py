@@ -170,7 +170,7 @@ def grow() -> None:
         for row, file in zip(found, files, strict=False):
             row["grey"] = np.asarray(Image.open(file).convert("L").resize((64, 64)))
         start = time.perf_counter()
-        pairs = near_pairs(found).pairs
+        pairs = near_pairs(found)
         show("grow", thumbnails=count, pairs=len(pairs), s=round(time.perf_counter() - start, 1))
 
 

@@ -70,6 +70,7 @@ def intervals() -> None:
     random = np.random.default_rng(0)
     for n in (100, 300):
         held = dict.fromkeys(("accuracy", "macro_f1", "macro_recall"), 0)
+        of_class = dict.fromkeys(("precision", "recall", "f1"), 0)
         for _ in range(DRAWS):
             rows = random.integers(0, len(p), n)
             found = evaluate(p[rows], labels[rows], classes)
@@ -81,7 +82,13 @@ def intervals() -> None:
                 )
                 right = truth[name]["value"] if name == "accuracy" else truth[name]
                 held[name] += low <= right <= high
-        show("intervals", n=n, draws=DRAWS, **{k: v / DRAWS for k, v in held.items()})
+            for label in classes:
+                row = found["per_class"][label]
+                for name in of_class:
+                    right = truth["per_class"][label][name]
+                    of_class[name] += row[f"{name}_low"] <= right <= row[f"{name}_high"]
+        each = {f"class_{name}": v / DRAWS / len(classes) for name, v in of_class.items()}
+        show("intervals", n=n, draws=DRAWS, **{k: v / DRAWS for k, v in held.items()}, **each)
 
 
 def prediction_sets() -> None:

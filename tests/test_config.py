@@ -63,6 +63,8 @@ IMPOSSIBLE = {
     "folds": [1, 2.5],
     "repeats": [0, "3"],
     "learning_curve": [1, None],
+    "batch_norm": ["still", None],
+    "layer_decay": [0, 1.1, float("nan"), "slow", None],
     "val_share": [0, 0.51, float("nan"), "half", None],
 }
 

@@ -11,6 +11,7 @@ from graft.data.check import CheckResult
 from graft.learning.recipe import Run, train_run
 from graft.models.classifier import Rules
 from graft.progress import Progress
+from graft.use.check import check_source
 from graft.use.evaluate import evaluate_run
 from graft.use.predict import rules_of
 
@@ -28,16 +29,7 @@ def check(
 
     With `model`, a pretrained network, also likely wrong labels and outliers.
     """
-    from graft.data.check import check as check_dataset
-    from graft.data.scan import scan
-    from graft.learning.cache import cache_folder
-
-    dataset = scan(source, cache_folder() / "sources")
-    if model is None:
-        return check_dataset(dataset, progress)
-    from graft.learning.audit import check_by_model
-
-    return check_by_model(dataset, model, engine, cache_folder(), progress)
+    return check_source(source, model, engine, progress)
 
 
 def train(

@@ -33,19 +33,12 @@ def check(
     and label, an archive of a folder, or a named data set (digits, flowers, cats_vs_dogs,
     cifar10). Exits with 3 if it cannot be trained on.
     """
-    from graft.data.check import check as check_dataset
-    from graft.data.scan import scan
-    from graft.learning.cache import cache_folder
+    from graft.use.check import check_source
 
     if fix and not fix.endswith(".csv"):
         raise UsageError(f"--fix takes a table to write, such as cleaned.csv, not {fix!r}")
-    dataset = scan(source, cache_folder() / "sources")
-    if model:
-        from graft.learning.audit import check_by_model
-
-        result = check_by_model(dataset, model, engine, cache_folder(), on_stderr_progress())
-    else:
-        result = check_dataset(dataset, on_stderr_progress())
+    result = check_source(source, model, engine, on_stderr_progress())
+    if not model:
         click.echo("labels and outliers: not checked without --model (see graft models)", err=True)
     if html:
         from graft.report.audit import write_audit

@@ -84,6 +84,7 @@ def evaluate(run_folder: str, source: str, engine: str, as_json: bool) -> None:
 @click.option(
     "--nearest", default=0, type=click.IntRange(0), help="Training pictures most like it."
 )
+@click.option("--html", help="Write a page with the pictures, to this file.")
 @click.option("--answer-all", is_flag=True, help="Also for pictures unlike those of training.")
 @ENGINE
 @JSON
@@ -94,6 +95,7 @@ def predict(
     max_error: str | None,
     coverage: str | None,
     nearest: int,
+    html: str | None,
     answer_all: bool,
     engine: str,
     as_json: bool,
@@ -106,15 +108,17 @@ def predict(
     With --json one object a line. Files that are no pictures are named on stderr, and the exit
     code is then 3.
     """
-    from graft.use.predict import predict_paths, rules_of
+    from graft.use.predict import predict_paths, rules_of, training_files
 
     rules, promise = rules_of(run_folder, max_error, coverage, not answer_all, nearest)
     if promise:
         click.echo(promise, err=True)
-    failed = 0
+    failed, answers = [], []
     for result in predict_paths(run_folder, paths, engine, rules):
+        if result.prediction is not None and html:
+            answers.append(result.prediction)
         if result.prediction is None:
-            failed += 1
+            failed.append((result.path, result.problem))
             click.echo(f"graft: {result.path} {result.problem}", err=True)
         elif as_json:
             click.echo(json.dumps(asdict(result.prediction), ensure_ascii=False))
@@ -130,6 +134,12 @@ def predict(
             click.echo(f"{result.path}  {shares}")
             for like in result.prediction.nearest or ():
                 click.echo(f"    {like.similarity:.2f}  {like.label}  {like.path}")
+    if html:
+        from graft.report.answers import write_answers
+
+        known = training_files(run_folder) if nearest else {}
+        write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise)
+        click.echo(f"written: {html}", err=True)
     if failed:
         sys.exit(DataError.exit_code)
 

@@ -11,6 +11,7 @@ DEFAULT_MODEL = "mobilenetv2_100"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")
 OPTIMISERS = ("adamw", "sgd")
 PRESETS = ("none", "light", "standard", "strong")
+BATCH_NORMS = ("frozen", "train")
 BALANCES = ("none", "weights", "sampling")
 SCHEDULES = ("one-cycle", "cosine", "plateau")
 ENGINES = ("auto", "openvino", "torch", "float32")
@@ -44,7 +45,9 @@ class TrainConfig:
     or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats: also as many
     other splits and seeds; learning_curve: also fewer training pictures. These three fit the head
     again, so they are for frozen backbones. val_share: the share of the pictures that choose the
-    epoch and calibrate, in (0, 0.5]; the rest but 15 % for test is train.
+    epoch and calibrate, in (0, 0.5]; the rest but 15 % for test is train. batch_norm: of trained
+    blocks, frozen: with the statistics it came with; train: with each batch's. layer_decay: each
+    trained block learns that many times as fast as the one after it, in (0, 1].
 
     Raises UsageError for a value outside its range.
     """
@@ -80,6 +83,8 @@ class TrainConfig:
     repeats: int | None = None
     learning_curve: bool = False
     val_share: float = 0.15
+    batch_norm: str = "frozen"
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -111,13 +116,14 @@ class TrainConfig:
             ("schedule", SCHEDULES),
             ("augment", PRESETS),
             ("balance", BALANCES),
+            ("batch_norm", BATCH_NORMS),
         ):
             unset = name == "optimiser" and self.optimiser is None
             if not unset and getattr(self, name) not in known:
                 raise UsageError(
                     f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
-        for name in ("backbone_rate", "warm_up", "mixup", "cutmix", "val_share"):
+        for name in ("backbone_rate", "warm_up", "mixup", "cutmix", "val_share", "layer_decay"):
             _number(name, getattr(self, name))
         if self.averaging is not None:
             _number("averaging", self.averaging)
@@ -128,6 +134,8 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 100:
                 raise UsageError(f"{name} lies in [0, 100], not {getattr(self, name)}")
 
+        if not 0 < self.layer_decay <= 1:
+            raise UsageError(f"layer_decay lies in (0, 1], not {self.layer_decay}")
         if not 0 < self.val_share <= 0.5:
             raise UsageError(f"val_share lies in (0, 0.5], not {self.val_share}")
         for name in ("group_by", "time_by"):

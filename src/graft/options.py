@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graft.config import BALANCES, ENGINES, OPTIMISERS, PRESETS, SCHEDULES
+from graft.config import BALANCES, BATCH_NORMS, ENGINES, OPTIMISERS, PRESETS, SCHEDULES
 
 if TYPE_CHECKING:
     from graft.progress import Progress
@@ -66,6 +66,14 @@ OPTIONS = [
         help="The share of all pictures that choose the epoch and calibrate; 0.05 leaves more to "
         "learn from where there are tens of thousands.",
     ),
+    click.option(
+        "--batch-norm",
+        default="frozen",
+        show_default=True,
+        type=click.Choice(BATCH_NORMS),
+        help="Statistics of the trained blocks: those they came with, or each batch's.",
+    ),
+    click.option("--layer-decay", default=1.0, help="How much slower each earlier block learns."),
     click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none."),
     click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none."),
     click.option("--averaging", type=float, help="Decay of the weights' running mean; 0: none."),

@@ -36,12 +36,12 @@ def test_an_edited_copy_is_found_among_others(edit: str) -> None:
     random = np.random.default_rng(3)
     images = [scene(seed) for seed in range(30)]
     images += [EDITS[edit](images[seed], random) for seed in (4, 17)]
-    assert near_pairs(sketched(images)).pairs.tolist() == [[4, 30], [17, 31]]
+    assert near_pairs(sketched(images)).tolist() == [[4, 30], [17, 31]]
 
 
 def test_different_pictures_are_no_pairs() -> None:
     found = near_pairs(sketched([scene(seed) for seed in range(60)]))
-    assert len(found.pairs) == 0
+    assert len(found) == 0
 
 
 def test_like_frames_do_not_make_a_pair() -> None:
@@ -51,23 +51,23 @@ def test_like_frames_do_not_make_a_pair() -> None:
         frame[:18], frame[-18:], frame[:, :18], frame[:, -18:] = 255, 255, 255, 255
         frame[16:18, 16:-16] = frame[-18:-16, 16:-16] = 0
         image.paste(Image.fromarray(frame))
-    assert len(near_pairs(sketched(images)).pairs) == 0
+    assert len(near_pairs(sketched(images))) == 0
 
 
 def test_blank_and_very_small_pictures_are_left_out() -> None:
     blank = [Image.new("RGB", (64, 64), (n, n, n)) for n in (3, 90, 91)]
     small = [scene(1, 160).resize((16, 16)) for _ in range(2)]
-    assert len(near_pairs(sketched(blank + small)).pairs) == 0
-    assert len(near_pairs(np.empty(0, SKETCH)).pairs) == 0
+    assert len(near_pairs(sketched(blank + small))) == 0
+    assert len(near_pairs(np.empty(0, SKETCH))) == 0
 
 
 def test_small_cells_find_nearly_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [scene(seed) for seed in range(120)]
     images += [image.rotate(180) for image in images[:20]]
     rows = sketched(images)
-    whole = near_pairs(rows).pairs
+    whole = near_pairs(rows)
     monkeypatch.setattr(near, "CELL", 16)
-    fewer = {tuple(pair) for pair in near_pairs(rows).pairs.tolist()}
+    fewer = {tuple(pair) for pair in near_pairs(rows).tolist()}
     assert len(whole) == 20
     assert fewer <= {tuple(pair) for pair in whole.tolist()}
     assert len(fewer) >= 18
@@ -83,7 +83,7 @@ def test_of_copies_among_photos_nearly_all_are_found_and_hardly_any_other(flower
     photos = sorted(flowers.rglob("*.jpg"))
     np.random.default_rng(0).shuffle(photos)
     images, true = planted(photos[:600], 64, seed=11)
-    found = {tuple(pair) for pair in near_pairs(sketched(images)).pairs.tolist()}
+    found = {tuple(pair) for pair in near_pairs(sketched(images)).tolist()}
     # Copies that came with the photos, both of them from the source, are no mistakes.
     extra = {pair for pair in found - set(true) if pair[1] >= 600}
     assert len(found & set(true)) >= 0.97 * len(true)

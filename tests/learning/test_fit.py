@@ -159,3 +159,18 @@ def test_small_pictures_are_moved_over_their_reflection_and_mirrored_every_other
                 flips[i].append(found[0][2])
     assert len(shifts) > 15
     assert all(turned[:2] == [not t for t in turned[1:3]] for turned in flips.values())
+
+
+def test_a_grey_square_lies_anywhere_on_a_small_picture_and_in_part_beyond_its_edge():
+    pictures = np.full((400, 8, 8, 3), 7, np.uint8)
+    rows, view = [np.arange(400)], view_of(pictures)
+    ((x, _),) = jittered(view, np.zeros(400, int), rows, 1, seed=1, shift=1, flip=True, erased=4)
+    assert set(np.unique(x)) == {7, 128}
+    grey = (x == 128).all(3)
+    sizes = {(int(g.any(1).sum()), int(g.any(0).sum())) for g in grey}
+    assert (4, 4) in sizes
+    assert {min(size) for size in sizes} == {2, 3, 4}
+    for g in grey:  # one square, without holes
+        assert g.sum() == g.any(1).sum() * g.any(0).sum()
+    assert (x[grey] == 128).all()
+    assert grey.any(0).all()

@@ -8,8 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from graft.api import train
-from graft.learning.learn import paired_gain
+from graft.config import TrainConfig
+from graft.learning.learn import layered, paired_gain
+from graft.models.backbone import find_backbone
 from graft.models.classifier import load
+from graft.models.cut import Suffix, find_cut
 from graft.runs import read_predictions
 
 
@@ -40,6 +43,32 @@ def test_only_what_is_unfrozen_moves_and_its_statistics_stand_still(tuned, finis
         moved = not torch.equal(before[key], after[key])
         statistics = "running" in key or "num_batches" in key
         assert moved == (key in trained and not statistics), key
+
+
+def test_statistics_move_when_asked_to(pictures, finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("graft.learning.learn.NOISE", -1e9)
+    settings = {"epochs": 2, "learning_rate": 1e-2, "views": 1, "image_size": 16}
+    settings |= {"unfreeze": "1", "batch_norm": "train"}
+    run = train(pictures, out=tmp_path / "run", model=str(finished), **settings)
+    before, after = (load_file(f / "model.safetensors") for f in (finished, run.path))
+    for key in (k for k in before if "running" in k):
+        moved = not torch.equal(before[key], after[key])
+        assert moved == key.startswith("encoder.blocks.2."), key
+
+
+def test_earlier_blocks_learn_more_slowly_and_every_parameter_once(finished, tmp_path):
+    encoder = find_backbone(str(finished), tmp_path).build()
+    cut = find_cut(encoder, "all")
+    suffix = Suffix(encoder, cut)
+    config = TrainConfig(unfreeze="all", layer_decay=0.5, backbone_rate=0.8)
+    groups = layered(suffix, cut, config)
+    # Six convolutions, each with the scale and shift of the normalisation that follows it.
+    assert [g.rate for g in groups] == pytest.approx([0.8 * 0.5**n for n in (5, 4, 3, 2, 1, 0)])
+    assert [[p.ndim for p in group.parameters] for group in groups] == [[4, 1, 1]] * 6
+    last = suffix.encoder.body.get_submodule(cut.blocks[-1])
+    assert {id(p) for p in last.parameters()} < {id(p) for p in groups[-1].parameters}
+    learned = [id(p) for group in groups for p in group.parameters]
+    assert sorted(learned) == sorted(id(p) for p in suffix.parameters())
 
 
 def test_the_probe_comes_first_and_the_better_one_is_kept(tuned):

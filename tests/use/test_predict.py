@@ -1,6 +1,8 @@
 import csv
 import json
+import re
 import shutil
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -72,6 +74,41 @@ def test_the_nearest_training_pictures_of_a_training_picture_begin_with_itself(
     assert {n["path"] for n in nearest} <= {row["path"] for row in trained}
     said = graft_here("predict", finished, file, "--nearest", 3).out
     assert said.splitlines()[1].split()[-1] == trained[5]["path"]
+
+
+def test_the_page_of_answers_shows_every_picture_with_its_like_and_names_what_is_none(
+    finished, digits, graft_here, tmp_path
+):
+    (tmp_path / "song.png").write_text("la la la")
+    (tmp_path / "fänzy & <b>.png").write_bytes(next((digits / "1").iterdir()).read_bytes())
+    page = tmp_path / "out" / "answers.html"
+    settings = ["--nearest", 2, "--coverage", "80%", "--html", page]
+    ended = graft_here("predict", finished, digits / "2", tmp_path, *settings)
+    assert ended.code == 3
+    text = page.read_text()
+    assert "<b>.png" not in text
+    assert "fänzy &amp; &lt;b&gt;.png" in text
+    assert "1\u00a0file that is none" in text
+    assert "Promised: sets of all labels" in text
+    count = len(list((digits / "2").iterdir())) + 1
+    assert text.count('<img src="data:image/jpeg') == count * 3
+    for link in re.findall(r'<a href="([^"]+)"', text):
+        assert (page.parent / unquote(link)).is_file()
+
+
+def test_the_page_of_answers_does_without_training_pictures_that_are_gone(
+    make_digits, graft_here, tmp_path
+):
+    source = make_digits(tmp_path / "source", "34", each=30)
+    more = ["--model", "base_cnn", "--epochs", 2, "--image-size", 16, "--out", tmp_path / "run"]
+    assert graft_here("train", source, *more).code == 0
+    picture = next((source / "3").iterdir()).rename(tmp_path / "one.png")
+    shutil.rmtree(source)
+    page = tmp_path / "a.html"
+    ended = graft_here("predict", tmp_path / "run", picture, "--nearest", 3, "--html", page)
+    assert ended.code == 0, ended.err
+    assert page.read_text().count("<img") == 1
+    assert page.read_text().count('class="gone"') == 3
 
 
 def test_nearest_pictures_of_a_run_without_them_are_refused_in_a_line(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from graft.data.copies import Copies, equal_groups
-from graft.data.dataset import BLOCKING, MATTERS, SEVERITIES, Dataset, Example, Issue
+from graft.data.dataset import BLOCKING, MATTERS, SEVERITIES, Dataset, Example, Issue, class_numbers
 from graft.data.looks import look_issues, pictures
-from graft.data.near import Pairs, near_pairs
+from graft.data.near import Ints, near_pairs
 from graft.data.shortcut import shortcut_issues
 from graft.data.sketch import SKETCH, Sketches
 from graft.data.split import FEWEST_PER_CLASS
@@ -101,7 +101,7 @@ class Audit:
         self,
         positions: Sequence[int],
         sketches: Sketches,
-        find: Callable[[Sketches], Pairs] = near_pairs,
+        find: Callable[[Sketches], Ints] = near_pairs,
     ) -> None:
         """Take in what the readable pictures look like, and `find` near duplicates."""
         self.positions, self.sketches = positions, sketches
@@ -112,8 +112,7 @@ class Audit:
             return []
         examples = [self.dataset.examples[i] for i in self.positions]
         classes = self.dataset.classes
-        number = {name: i for i, name in enumerate(classes)}
-        labels = np.array([number[example.label] for example in examples], np.int64)
+        labels = class_numbers(examples, classes)
         return look_issues(examples, self.sketches) + shortcut_issues(
             labels, classes, self.sketches
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from graft.data.dataset import MATTERS, NOTE, Example, Issue
 from graft.data.looks import pictures
-from graft.data.near import Pairs, clusters, near_pairs
+from graft.data.near import Ints, clusters
 from graft.data.sketch import Sketches
 
 Groups = list[list[int]]
@@ -28,7 +28,7 @@ class Copies:
         self,
         positions: Sequence[int],
         sketches: Sketches,
-        find: Callable[[Sketches], Pairs] = near_pairs,
+        find: Callable[[Sketches], Ints],
     ) -> None:
         """Find the near duplicates among these positions, (N,) sketches in the same order."""
         again = {i for group in self.equal for i in group[1:]}
@@ -36,7 +36,7 @@ class Copies:
         # A sketch has four kilobytes: copied only if some are left out.
         found = find(sketches[chosen] if again else sketches)
         at = [positions[k] for k in chosen]
-        self.near = [[at[i] for i in group] for group in clusters(found.pairs, len(at))]
+        self.near = [[at[i] for i in group] for group in clusters(found, len(at))]
 
     def two_labels(self) -> set[int]:
         """Positions whose bytes stand under more than one label."""

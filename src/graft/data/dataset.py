@@ -1,11 +1,14 @@
 """The records that the data layer hands on: Example, Issue, Dataset."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 PARTS = ("train", "val", "test")
 BLOCKING, MATTERS, NOTE = SEVERITIES = ("blocking", "matters", "note")
@@ -52,6 +55,12 @@ class Issue:
     def to_json(self) -> dict[str, Any]:
         """The issue as `graft check --json` prints it."""
         return asdict(self)
+
+
+def class_numbers(examples: Iterable[Example], classes: Sequence[str]) -> NDArray[np.int64]:
+    """The place of each example's label among the classes, (N,)."""
+    number = {name: i for i, name in enumerate(classes)}
+    return np.array([number[example.label] for example in examples], np.int64)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ middle of a meadow look alike when blurred, but no two share the detail.
 Comparing is done within cells of similar thumbnails, so the work grows with N and not with N².
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +21,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # Raise when other pairs would be found.
-NEAR_FORMAT = 1
+NEAR_FORMAT = 2
 BLUR = 8  # pixels a side of a blurred thumbnail
 CROP = 0.85
 # Correlation of blurred thumbnails above which a pair is looked at, and how many a picture.
@@ -38,16 +36,8 @@ FLAT = 4.0
 LEAST_SIDE = 48
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Near duplicates: positions (P, 2), and how well their detail agrees, (P,) in 0..1."""
-
-    pairs: Ints
-    agreement: Floats
-
-
-def near_pairs(sketches: Sketches) -> Pairs:
-    """The pairs of near duplicates among pictures with these sketches (N,).
+def near_pairs(sketches: Sketches) -> Ints:
+    """The pairs of near duplicates among pictures with these sketches (N,): positions (P, 2).
 
     Blank pictures, and those of fewer than LEAST_SIDE pixels a side, are left out: digits of eight
     pixels a side are alike without being copies.
@@ -59,13 +49,11 @@ def near_pairs(sketches: Sketches) -> Pairs:
     large = np.minimum(sketches["width"], sketches["height"]) >= LEAST_SIDE
     among = np.flatnonzero(lively & large)
     if len(among) < 2:
-        return Pairs(np.empty((0, 2), np.int64), np.empty(0, np.float32))
+        return np.empty((0, 2), np.int64)
     pairs, variants = candidates(grey, among)
-    agrees = agreement(grey, pairs, _starts(variants), cores())
-    kept = agrees > 0
-    pairs, agrees = np.sort(pairs[kept], 1), agrees[kept]
-    order = np.lexsort(pairs.T[::-1])
-    return Pairs(pairs[order], agrees[order])
+    kept = agreement(grey, pairs, _starts(variants), cores()) > 0
+    pairs = np.sort(pairs[kept], 1)
+    return pairs[np.lexsort(pairs.T[::-1])]
 
 
 def clusters(pairs: Ints, count: int) -> list[list[int]]:

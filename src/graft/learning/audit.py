@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from graft.data.check import CheckResult
 from graft.data.checks import Audit, check_listing
-from graft.data.dataset import Dataset, Example, Issue
-from graft.data.near import NEAR_FORMAT, Pairs, near_pairs
+from graft.data.dataset import Dataset, Example, Issue, class_numbers
+from graft.data.near import NEAR_FORMAT, Ints, near_pairs
 from graft.data.sketch import Sketches, sketches
 from graft.files import replacing
 from graft.learning.frozen import Frozen
@@ -74,22 +74,21 @@ def check_by_model(
     kept = audit.usable()
     examples = [source.examples[i] for i in kept]
     classes = sorted({example.label for example in examples})
-    number = {name: i for i, name in enumerate(classes)}
-    labels = np.array([number[example.label] for example in examples], np.int64)
+    labels = class_numbers(examples, classes)
     judged = judge(examples, [audit.digests[i] or b"" for i in kept], labels, classes, frozen)
     return CheckResult.of(audit, judged)
 
 
-def _pairs(chosen: Sketches, cache: Path) -> Pairs:
+def _pairs(chosen: Sketches, cache: Path) -> Ints:
     # Finding near copies takes as long as fitting a head: kept, too, by what was compared.
     file = cache / "near" / f"{hashlib.sha256(chosen.tobytes()).hexdigest()[:32]}.safetensors"
     key = {"format": str(NEAR_FORMAT)}
     if file.is_file():
         with suppress(SafetensorError, OSError), safe_open(file, "np") as stored:
             if stored.metadata() == key:
-                return Pairs(stored.get_tensor("pairs"), stored.get_tensor("agreement"))
+                return np.asarray(stored.get_tensor("pairs"))
     found = near_pairs(chosen)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as beside:
-        save_file({"pairs": found.pairs, "agreement": found.agreement}, beside, key)
+        save_file({"pairs": found}, beside, key)
     return found

@@ -70,9 +70,12 @@ def jittered(
     seed: int,
     shift: int,
     flip: bool,
+    erased: int = 0,
 ) -> Batches:
     """Batches of small pictures, (n, H, W, 3) uint8, each moved by up to `shift` pixels over its
-    own reflection and, if `flip`, mirrored in every other epoch (Jordan 2024, arXiv:2404.00498).
+    own reflection and, if `flip`, mirrored in every other epoch (Jordan 2024, arXiv:2404.00498);
+    with `erased` a grey square of so many pixels a side lies somewhere on it, in part beyond its
+    edge (Cutout: DeVries & Taylor 2017, arXiv:1708.04552).
     """
     mirrored = np.random.default_rng(seed).integers(0, 2, len(labels))
     for rows in batches:
@@ -85,6 +88,10 @@ def jittered(
         if flip:
             turned = (mirrored[rows] + epoch) % 2 == 1
             x[turned] = x[turned, :, ::-1]
+        if erased:
+            corners = random.integers(0, (height, width), (len(rows), 2)) - erased // 2
+            for picture, (top, left) in zip(x, corners, strict=True):
+                picture[max(0, top) : top + erased, max(0, left) : left + erased] = 128
         yield x, labels[rows]
 
 

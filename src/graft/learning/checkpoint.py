@@ -1,6 +1,7 @@
 """A fit half done, as one safetensors file: what a killed run goes on from, bit for bit."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,20 @@ class Position:
     best_loss: float = float("inf")
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def pause() -> float:
+    """Seconds between checkpoints, $GRAFT_CHECKPOINT_SECONDS, by default 30: writing one takes far
+    less than a hundredth of that. Raises UsageError for what is no number of seconds.
+    """
+    given = os.environ.get("GRAFT_CHECKPOINT_SECONDS", "30")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise UsageError(f"GRAFT_CHECKPOINT_SECONDS is a number of seconds, not {given!r}")
+    return seconds
 
 
 def write(

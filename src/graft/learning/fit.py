@@ -4,7 +4,6 @@ they are features of a frozen encoder, activations at a cut, or the pictures the
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,8 +24,6 @@ from graft.learning.optimiser import Group, Optimiser, cosine, one_cycle, platea
 from graft.models.engine import device, infer, torch_dtype, torch_engine
 
 CLIP_NORM = 5.0
-# Seconds between checkpoints: writing one takes far less than a hundredth of that.
-CHECKPOINT_SECONDS = float(os.environ.get("GRAFT_CHECKPOINT_SECONDS", "30"))
 
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.int64]]]  # (n, …) activations, (n,) labels
 
@@ -114,7 +111,7 @@ def fit(
         if settings.class_weights is not None:
             weights = torch.tensor(settings.class_weights, device=place)
 
-        saved = time.perf_counter()
+        saved, pause = time.perf_counter(), checkpoint.pause()
 
         def entropy(logits: Tensor, y: Tensor) -> Tensor:
             return F.cross_entropy(
@@ -123,7 +120,7 @@ def fit(
 
         def save_if_due() -> None:
             nonlocal saved
-            if resumable and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+            if resumable and time.perf_counter() - saved > pause:
                 tensors = {"model": model.state_dict(), "optimiser": optimiser.state()}
                 tensors |= {"best": best, "averaged": averaged}
                 checkpoint.write(resumable.path, at, identity, tensors)

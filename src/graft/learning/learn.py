@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
+from graft.config import TrainConfig
 from graft.files import replacing
 from graft.learning.batches import (
     blocks_of,
@@ -34,7 +35,7 @@ from graft.learning.plan import FROZEN
 from graft.learning.stage import Job, batch_size, fit_stage
 from graft.models.backbone import Backbone
 from graft.models.classifier import Classifier
-from graft.models.cut import Suffix
+from graft.models.cut import Cut, Suffix
 from graft.models.encoder import Encoder
 from graft.models.engine import LazyEngine
 from graft.models.head import Head
@@ -112,7 +113,14 @@ def _from_pixels(job: Job) -> Classifier:
         rows, shift = job.turns(batch, epoch)[start:], job.plan.shift
         if shift:
             return jittered(
-                plain, labels, rows, epoch, seed=config.seed, shift=shift, flip=config.flip
+                plain,
+                labels,
+                rows,
+                epoch,
+                seed=config.seed,
+                shift=shift,
+                flip=config.flip,
+                erased=job.plan.erased,
             )
         return shuffled(views, labels, rows, epoch)
 
@@ -144,7 +152,7 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
         return frozen
     labels, val_labels = job.labels("train"), job.labels("val")
     encoder = job.backbone.build()
-    suffix = Suffix(encoder, plan.cut)
+    suffix = Suffix(encoder, plan.cut, moving=config.batch_norm == "train")
     head = copy.deepcopy(frozen.head)
     model = nn.Sequential(suffix, head).to(memory_format=torch.channels_last)
     batch = job.batch_size()
@@ -183,10 +191,7 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
         steps_of(len(labels), batch),
         val,
         plan.main,
-        [
-            Group(list(suffix.parameters()), config.backbone_rate),
-            Group(list(head.parameters())),
-        ],
+        [*layered(suffix, plan.cut, config), Group(list(head.parameters()))],
     )
     after, _ = logits_of(model, val())
     gain, noise = paired_gain(before, after, val_labels)
@@ -200,6 +205,25 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
         return frozen
     job.notes.append(f"fine-tuning was kept: {found} (standard error {noise:.3f})")
     return _trained(job, suffix.state(), head)
+
+
+def layered(suffix: Suffix, cut: Cut, config: TrainConfig) -> list[Group]:
+    """The suffix's parameters: each block learns `layer_decay` times as fast as the one after it
+    (Clark et al. 2020, arXiv:2003.10555), the last at `backbone_rate` times the head's rate.
+    """
+    count = len(cut.blocks)
+    rates = [config.backbone_rate * config.layer_decay ** (count - i) for i in range(count + 1)]
+    # What comes before all blocks, such as a transformer's position embedding, is slower still;
+    # what stands between two, such as a normalisation, belongs to the one before it.
+    place, block_of = 0, {}
+    for i, name in enumerate(cut.blocks, 1):
+        for parameter in suffix.encoder.body.get_submodule(name).parameters():
+            block_of[id(parameter)] = i
+    groups: list[list[nn.Parameter]] = [[] for _ in rates]
+    for parameter in suffix.parameters():
+        place = block_of.get(id(parameter), place)
+        groups[place].append(parameter)
+    return [Group(own, rate) for own, rate in zip(groups, rates, strict=True) if own]
 
 
 def _trained(job: Job, state: dict[str, torch.Tensor], head: Head) -> Classifier:

@@ -84,6 +84,7 @@ class Plan:
     cached: bool = False
     prefix_engine: LazyEngine | None = None
     shift: int = 0
+    erased: int = 0
     events: Callable[[dict[str, Any]], None] | None = None
 
 
@@ -130,9 +131,9 @@ def make_plan(
     augmented = augmentation(config.augment, config.flip)
     views = 1 if config.augment == "none" else config.views or 1
     if backbone.weights is None:
-        shift = _shift(config, backbone)
+        shift, erased = _small_views(config, backbone)
         frozen = Frozen(cache, backbone, None, 1 if shift else views, augmented)
-        return Plan(main, main, shift=shift), frozen
+        return Plan(main, main, shift=shift, erased=erased), frozen
     engine = LazyEngine(backbone.build, config.engine)
     if config.unfreeze == "none":
         return Plan(main, main, engine), Frozen(cache, backbone, engine, views, augmented)
@@ -214,13 +215,15 @@ def _slower_from_disk(
     )
 
 
-def _shift(config: TrainConfig, backbone: Backbone) -> int:
+def _small_views(config: TrainConfig, backbone: Backbone) -> tuple[int, int]:
+    """How far small pictures are moved, and the side of what is erased, in pixels."""
     # Pictures of a few pixels are moved about as they lie in memory, anew in every epoch; cutting
     # crops out of the file pays for larger ones.
     side = backbone.preprocess.height
     if side > SMALL or config.views == 1:
-        return 0
-    return {"none": 0, "light": side // 16}.get(config.augment, side // 8)
+        return 0, 0
+    shift = {"none": 0, "light": side // 16}.get(config.augment, side // 8)
+    return shift, 3 * side // 8 if config.augment == "strong" else 0
 
 
 def _existing(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from graft.config import TrainConfig
 from graft.data.checks import Audit
-from graft.data.dataset import PARTS, Dataset, Example, Issue
+from graft.data.dataset import PARTS, Dataset, Example, Issue, class_numbers
 from graft.data.grouping import split_by_time, times
 from graft.data.split import own_part, split, units
 from graft.errors import DataError, UsageError
@@ -99,8 +99,7 @@ def prepare(dataset: Dataset, frozen: Frozen, config: TrainConfig, progress: Pro
         if engine.ready and engine.ready.note:
             progress.say(f"engine: {engine.ready.note}")
     classes = tuple(sorted({example.label for example in usable}))
-    number = {name: i for i, name in enumerate(classes)}
-    labels = np.array([number[example.label] for example in usable], np.int64)
+    labels = class_numbers(usable, classes)
     judged = judge(usable, digests, labels, classes, frozen)
     for issue in judged:
         progress.say(f"{issue.kind}: {issue.message}")

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from graft.data.checks import check_listing
-from graft.data.dataset import Dataset
+from graft.data.dataset import Dataset, class_numbers
 from graft.errors import GraftError
 from graft.evaluation.intervals import wilson
 from graft.learning.audit import read_and_check
@@ -64,8 +62,7 @@ def _row(
     again |= {i for group in audit.copies().equal for i in group[1:]}
     kept = [i for i in audit.usable() if i not in again]
     classes = sorted({dataset.examples[i].label for i in kept})
-    number = {label: n for n, label in enumerate(classes)}
-    labels = np.array([number[dataset.examples[i].label] for i in kept], np.int64)
+    labels = class_numbers((dataset.examples[i] for i in kept), classes)
     scores, _ = leave_one_out(
         frozen.gather([audit.digests[i] or b"" for i in kept]), labels, len(classes)
     )

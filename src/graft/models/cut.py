@@ -202,11 +202,12 @@ class Suffix(nn.Module):
     """What is trained: rows of a Prefix, (N, M + D), to features (N, D); with `cut.unit` None the
     whole encoder, from pixels (N, H, W, 3) uint8.
 
-    Takes the encoder over. BatchNorm keeps its statistics and dropout stays off.
+    Takes the encoder over. Dropout stays off, and BatchNorm keeps its statistics unless `moving`.
     """
 
-    def __init__(self, encoder: Encoder, cut: Cut):
+    def __init__(self, encoder: Encoder, cut: Cut, moving: bool = False):
         super().__init__()
+        self.still = (nn.Dropout, nn.Dropout2d) if moving else STILL
         self.encoder, self.unit, self.shape = encoder, cut.unit, cut.shape
         self.before = 0
         every = chain(encoder)
@@ -243,7 +244,7 @@ class Suffix(nn.Module):
         """Training mode, but for BatchNorm and dropout of a pretrained body."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, STILL):
+            if isinstance(module, self.still):
                 module.eval()
         return self
 

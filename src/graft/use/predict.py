@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.data.scan import find_images
-from graft.errors import ModelError, UsageError
+from graft.data.scan import find_images, scan
+from graft.errors import GraftError, ModelError, UsageError
 from graft.evaluation.answers import (
     fewest_pictures,
     least_probability,
     set_probability,
     share_of,
 )
+from graft.learning.cache import cache_folder
 from graft.models.classifier import Prediction, Rules, load
-from graft.runs import VAL_PREDICTIONS, read_predictions
+from graft.runs import VAL_PREDICTIONS, read_json, read_predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,18 @@ def predict_paths(
             yield PathResult(answer.path, answer)
         else:
             yield PathResult(str(answer.file), None, str(answer.problem))
+
+
+def training_files(run: str | Path) -> dict[str, Path]:
+    """Where the pictures of a run's source are, by their names in dataset.csv; nothing if the
+    source has gone.
+    """
+    try:
+        source = read_json(Path(run) / "config.json")["source"]
+        dataset = scan(source, cache_folder() / "sources")
+    except (GraftError, OSError, KeyError):
+        return {}
+    return {example.path: example.file for example in dataset.examples}
 
 
 def rules_of(

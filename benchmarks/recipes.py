@@ -1,0 +1,97 @@
+"""What each setting of a recipe is worth: means over seeds, test and validation.
+
+[frozen | last20 | balance | pixels]…: MobileNetV2 on flowers with its head alone and with its last
+20 %; the same on flowers of which two classes lack nine of ten pictures; base_cnn on CIFAR-10.
+"""
+
+import csv
+import json
+import random
+import statistics
+import sys
+from pathlib import Path
+
+from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
+
+SEEDS = (42, 43, 44)
+RARE, KEPT = ("rose", "tulip"), 0.1
+HEAD: dict[str, list[str]] = {
+    "as it is": [],
+    "augment none": ["--augment", "none"],
+    "augment light": ["--augment", "light"],
+    "augment strong": ["--augment", "strong"],
+    "mixup 0.2": ["--mixup", "0.2"],
+}
+LAST20: dict[str, list[str]] = HEAD | {
+    "averaging 0.99": ["--averaging", "0.99"],
+    "layer decay 0.7": ["--layer-decay", "0.7"],
+    "batch norm train": ["--batch-norm", "train"],
+}
+BALANCE = {way: ["--balance", way] for way in ("none", "weights", "sampling")}
+PIXELS: dict[str, list[str]] = {
+    "as it is": [],
+    "mixup 0.2": ["--mixup", "0.2"],
+    "cutmix 1": ["--cutmix", "1"],
+}
+
+
+def measured(
+    kind: str, source: Path, ways: dict[str, list[str]], more: list[str], seeds: tuple[int, ...]
+) -> None:
+    with workplace() as place:
+        for way, settings in ways.items():
+            found = []
+            for seed in seeds:
+                command = [*GRAFT, "train", str(source), *more, *settings, "--seed", str(seed)]
+                run = place / f"{way}-{seed}"
+                took, printed = timed([*command, "--json", "--out", str(run)], place / "cache")
+                metrics = json.loads(printed)
+                lines = [json.loads(x) for x in (run / "history.jsonl").read_text().splitlines()]
+                best = lines[metrics["best_epoch"] - 1]["val_accuracy"]
+                found.append((metrics["accuracy"]["value"], best, metrics["macro_recall"], took))
+            test, val, recall, took = (
+                statistics.mean(column) for column in zip(*found, strict=True)
+            )
+            show(
+                "recipes",
+                kind=kind,
+                way=way,
+                seeds=len(seeds),
+                test=round(test, 4),
+                val=round(val, 4),
+                macro_recall=round(recall, 4),
+                each=[round(row[0], 4) for row in found],
+                s=round(took),
+            )
+
+
+def uneven(place: Path) -> Path:
+    table, generator = place / "uneven.csv", random.Random(0)
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["image", "label", "part"])
+        # The test part keeps all it has, or two classes would be measured on a handful.
+        for file in sorted(pictures("flowers").rglob("*.jpg")):
+            label, part = file.parent.name, "test" if generator.random() < 0.3 else "train"
+            if part == "test" or label not in RARE or generator.random() < KEPT:
+                writer.writerow([file, label, part])
+    return table
+
+
+def main() -> None:
+    flowers = pictures("flowers")
+    for kind in sys.argv[1:] or ("frozen", "last20", "balance", "pixels"):
+        if kind == "frozen":
+            measured(kind, flowers, HEAD, ["--model", WEIGHTS], SEEDS)
+        elif kind == "last20":
+            measured(kind, flowers, LAST20, ["--model", WEIGHTS, "--unfreeze", "20%"], SEEDS)
+        elif kind == "balance":
+            with workplace() as place:
+                measured(kind, uneven(place), BALANCE, ["--model", WEIGHTS], SEEDS)
+        else:
+            small = ["--model", "base_cnn", "--image-size", "32", "--epochs", "6"]
+            measured(kind, pictures("cifar10"), PIXELS, small, (42,))
+
+
+if __name__ == "__main__":
+    main()
