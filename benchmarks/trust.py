@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
 from graft.evaluation.answers import least_probability, set_probability, sets
-from graft.evaluation.metrics import evaluate
+from graft.evaluation.metrics import evaluate, expected_calibration_error
 from graft.runs import read_predictions
 
 DRAWS = 1000
@@ -137,12 +137,18 @@ def ece() -> None:
     for name, more in ways.items():
         with workplace() as place:
             found = trained(name, place, *more)
+            _, _, p, _ = read_predictions(place / "run" / "predictions.csv")
+        # Labels drawn from the probabilities themselves: what chance alone makes of the ECE.
+        random = np.random.default_rng(0)
+        drawn = ((p.cumsum(1) < random.random((200, len(p), 1))).sum(2)).clip(0, p.shape[1] - 1)
+        floor = float(np.mean([expected_calibration_error(p, labels) for labels in drawn]))
         folds = found.get("folds", {})
         show(
             "ece",
             data=name,
             test=found["ece"],
             interval=found["intervals"]["ece"],
+            if_perfectly_calibrated=floor,
             n=found["n"],
             folds={key: folds.get(key) for key in ("ece", "n")},
         )

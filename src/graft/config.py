@@ -39,8 +39,9 @@ class TrainConfig:
     optimiser: adamw or sgd. schedule: one-cycle, cosine or plateau. warm_up: the share of steps
     in which the rate rises. mixup, cutmix: alphas, 0 for none. averaging: decay of the weights'
     running mean, 0 for none. augment: what views are like, none, light, standard or strong
-    (Augmentation). balance: none; weights: rare classes count more in the loss; sampling: they
-    are drawn more often. group_by: what stays in one part: folder, a column of the table, or a
+    (Augmentation); pictures of at most 32 pixels are moved and mirrored anew in every epoch, and
+    strong lays a grey square on them, too. balance: none; weights: rare classes count more in the
+    loss; sampling: they are drawn more often. group_by: what stays in one part: folder, a column of the table, or a
     regular expression on the file name. time_by: the newest pictures are the test part, by exif
     or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats: also as many
     other splits and seeds; learning_curve: also fewer training pictures. These three fit the head

@@ -42,12 +42,13 @@ def near_pairs(sketches: Sketches) -> Ints:
     Blank pictures, and those of fewer than LEAST_SIDE pixels a side, are left out: digits of eight
     pixels a side are alike without being copies.
     """
+    among = np.flatnonzero(np.minimum(sketches["width"], sketches["height"]) >= LEAST_SIDE)
+    if len(among) < 2:
+        return np.empty((0, 2), np.int64)
     grey = np.ascontiguousarray(sketches["grey"])
     # In blocks, here and below: NumPy would make numbers of eight bytes out of all at once.
-    starts = range(0, len(grey), BLOCK)
-    lively = np.concatenate([grey[i : i + BLOCK].std((1, 2)) >= FLAT for i in starts or [0]])
-    large = np.minimum(sketches["width"], sketches["height"]) >= LEAST_SIDE
-    among = np.flatnonzero(lively & large)
+    blocks = (among[i : i + BLOCK] for i in range(0, len(among), BLOCK))
+    among = among[np.concatenate([grey[block].std((1, 2)) >= FLAT for block in blocks])]
     if len(among) < 2:
         return np.empty((0, 2), np.int64)
     pairs, variants = candidates(grey, among)

@@ -121,7 +121,13 @@ def promises(
             }
         )
     refused = None if novelty is None else int((novelty > 1).sum())
-    return {"n": len(p), "max_error": budgets, "coverage": coverages, "refused_as_novel": refused}
+    return {
+        "n": len(p),
+        "max_error": budgets,
+        "coverage": coverages,
+        "refused_as_novel": refused,
+        "refused_interval": None if refused is None else list(wilson(refused, len(p))),
+    }
 
 
 def share_of(text: str | float, name: str) -> float:

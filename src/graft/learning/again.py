@@ -48,7 +48,7 @@ def refit(
     if job.plan.engine is None:
         raise ValueError("a network trained from pixels has no frozen features to fit again")
     classifier = Classifier(job.backbone, head, prepared.classes, job.plan.engine)
-    val, test = (rows[np.arange(len(rows))] for rows in map(prepared.features, ("val", "test")))
+    val, test = (prepared.features(part).whole() for part in ("val", "test"))
     classifier.temperature = fit_temperature(classifier.logits(val), other.labels("val"))
     return prepared.rows("test"), classifier.probabilities(test)
 

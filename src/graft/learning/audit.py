@@ -39,7 +39,7 @@ def read_and_check(
     frozen.compute(files, views_of, audit.note, progress)
     progress.finish()
     seen = {i: digest for i in audit.readable() if (digest := audit.digests[i])}
-    rows = sketches(frozen.sketches.gather(seen.values())[np.arange(len(seen))])
+    rows = sketches(frozen.sketches.gather(seen.values()).whole())
     audit.look(list(seen), rows, lambda chosen: _pairs(chosen, frozen.cache))
     return audit
 
@@ -81,7 +81,7 @@ def check_by_model(
 
 def _pairs(chosen: Sketches, cache: Path) -> Ints:
     # Finding near copies takes as long as fitting a head: kept, too, by what was compared.
-    file = cache / "near" / f"{hashlib.sha256(chosen.tobytes()).hexdigest()[:32]}.safetensors"
+    file = cache / "near" / f"{hashlib.sha256(chosen.view(np.uint8).data).hexdigest()[:32]}.safetensors"
     key = {"format": str(NEAR_FORMAT)}
     if file.is_file():
         with suppress(SafetensorError, OSError), safe_open(file, "np") as stored:

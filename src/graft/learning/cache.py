@@ -88,6 +88,10 @@ class Activations:
             out[chosen] = self._maps[number][self._row[rows[chosen]], self._columns]
         return out
 
+    def whole(self) -> NDArray[Any]:
+        """All rows, (N, …), in memory."""
+        return self[np.arange(len(self))]
+
     def columns(self, first: int) -> "Activations":
         """The same rows, (D,) each, from column `first` on."""
         shape = (self.shape[0] - first,)

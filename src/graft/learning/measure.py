@@ -40,8 +40,7 @@ def answers_of(
     """
     prepared = job.prepared
     if from_cache(classifier, prepared):
-        cached = prepared.activations(part)
-        features = cached[np.arange(len(cached))]
+        features = prepared.activations(part).whole()
         answers = classifier.probabilities(features)
         close = classifier.close_calls(answers)
         if close:
@@ -81,8 +80,7 @@ def known_features(classifier: Classifier, job: Job) -> Known:
     if len(rows) > PICTURES:
         rows = np.sort(np.random.default_rng(job.config.seed).choice(rows, PICTURES, False))
     if from_cache(classifier, prepared):
-        cached = prepared.frozen.gather([prepared.digests[i] for i in rows])
-        return Known(rows, cached[np.arange(len(cached))])
+        return Known(rows, prepared.frozen.gather([prepared.digests[i] for i in rows]).whole())
     files = [prepared.examples[i].file for i in rows]
     job.progress.start("looking at train", len(files))
     seen = []
@@ -107,8 +105,7 @@ def exact_features(
         lambda loaded: None,
         Progress(),
     )
-    view = exact.gather([prepared.digests[i] for i in chosen])
-    return view[np.arange(len(view))]
+    return exact.gather([prepared.digests[i] for i in chosen]).whole()
 
 
 def evaluate_test(

@@ -22,8 +22,7 @@ def traits_of(job: Job, part: str) -> tuple[Numbers, Names]:
     prepared = job.prepared
     rows = prepared.rows(part)
     examples = [prepared.examples[i] for i in rows]
-    held = prepared.frozen.sketches.gather([prepared.digests[i] for i in rows])
-    seen = sketches(held[np.arange(len(held))])
+    seen = sketches(prepared.frozen.sketches.gather([prepared.digests[i] for i in rows]).whole())
     taken = np.where(seen["taken"] == 0, np.nan, seen["taken"].astype(np.float64))
     numbers = {
         "size": np.sqrt(seen["width"].astype(np.float64) * seen["height"]),

@@ -43,6 +43,11 @@ class Row:
             "accuracy": metrics["accuracy"],
             **{key: metrics[f"macro_{key}"] for key in ("precision", "recall", "f1")},
             "ece": metrics["ece"],
+            "intervals": {
+                name.removeprefix("macro_"): ends
+                for name, ends in metrics["intervals"].items()
+                if name != "method"
+            },
             "parameters": self.run.model.get("parameters", {}),
             "seconds_features": seconds.get("decode_and_backbone"),
             "seconds_fit": seconds.get("fit"),
@@ -228,6 +233,7 @@ def write_comparison(comparison: Comparison, out: Path, files: Mapping[str, Path
             first=first,
             folders=[row.folder for row in comparison.rows],
             shown=[shown(row) for row in comparison.rows],
+            ends=[_ends(row) for row in comparison.rows],
             runs=[row.run for row in comparison.rows],
             verdicts=[verdict(pair, names) for pair in comparison.pairs],
             names=names,
@@ -266,6 +272,13 @@ def shown(row: Row) -> dict[str, Any]:
         "images/s": f"{row.speed:,.0f}" if row.speed else NOTHING,
         "size": f"{row.bytes / 1e6:.1f} MB",
     }
+
+
+def _ends(row: Row) -> dict[str, str]:
+    """The intervals of a row's figures as text."""
+    found = row.to_json()["intervals"]
+    names = {"precision": "precision", "recall": "recall", "F1": "f1", "ECE": "ece"}
+    return {shown: span(*found[name]) for shown, name in names.items()}
 
 
 def _millions(value: float | None) -> str:

@@ -68,26 +68,40 @@ def draw_curves(axes: Any, comparison: "Comparison") -> None:
 
 
 def draw_f1(axes: Any, comparison: "Comparison") -> None:
-    """F1 a class, a bar a model; the classes where the models are weakest first."""
+    """F1 a class with its interval, a bar a model; the weakest classes first."""
     first = comparison.rows[0].run
-    scores = np.array(
-        [
-            [row.run.metrics["per_class"][name]["f1"] for name in first.classes]
-            for row in comparison.rows
-        ]
-    )  # (M, K)
+    scores, lows, highs = (
+        np.array(
+            [
+                [row.run.metrics["per_class"][name][key] for name in first.classes]
+                for row in comparison.rows
+            ]
+        )
+        for key in ("f1", "f1_low", "f1_high")
+    )  # (M, K) each
     order = np.argsort(scores.mean(0))[:MOST_CLASSES]
     width = 0.8 / len(comparison.rows)
     for i, row in enumerate(comparison.rows):
         places = np.arange(len(order)) + (i - (len(comparison.rows) - 1) / 2) * width
-        axes.bar(places, scores[i, order], 0.92 * width, color=colour(i), label=row.name)
+        value = scores[i, order]
+        axes.bar(places, value, 0.92 * width, color=colour(i), label=row.name)
+        reach = (value - lows[i, order], highs[i, order] - value)
+        axes.errorbar(
+            places,
+            value,
+            reach,
+            fmt="none",
+            ecolor=mpl.rcParams["text.color"],
+            elinewidth=0.8,
+            alpha=0.6,
+        )
     axes.set_xticks(
         range(len(order)),
         [first.classes[k] for k in order],
         rotation=0 if len(order) < 7 else 35,
         ha="center" if len(order) < 7 else "right",
     )
-    low = float(scores[:, order].min())
+    low = float(lows[:, order].min())
     axes.set_ylim(max(0.0, low - max(0.02, 0.35 * (1 - low))), 1.0)
     axes.set_ylabel("F1")
     axes.yaxis.set_major_formatter(PERCENT)
