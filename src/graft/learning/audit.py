@@ -81,7 +81,8 @@ def check_by_model(
 
 def _pairs(chosen: Sketches, cache: Path) -> Ints:
     # Finding near copies takes as long as fitting a head: kept, too, by what was compared.
-    file = cache / "near" / f"{hashlib.sha256(chosen.view(np.uint8).data).hexdigest()[:32]}.safetensors"
+    name = hashlib.sha256(chosen.view(np.uint8).data).hexdigest()[:32]
+    file = cache / "near" / f"{name}.safetensors"
     key = {"format": str(NEAR_FORMAT)}
     if file.is_file():
         with suppress(SafetensorError, OSError), safe_open(file, "np") as stored:
