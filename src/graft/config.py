@@ -41,14 +41,14 @@ class TrainConfig:
     running mean, 0 for none. augment: what views are like, none, light, standard or strong
     (Augmentation); pictures of at most 32 pixels are moved and mirrored anew in every epoch, and
     strong lays a grey square on them, too. balance: none; weights: rare classes count more in the
-    loss; sampling: they are drawn more often. group_by: what stays in one part: folder,
-    a column of the table, or a regular expression on the file name. time_by: the newest pictures are the test part, by exif
-    or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats: also as many
-    other splits and seeds; learning_curve: also fewer training pictures. These three fit the head
-    again, so they are for frozen backbones. val_share: the share of the pictures that choose the
-    epoch and calibrate, in (0, 0.5]; the rest but 15 % for test is train. batch_norm: of trained
-    blocks, frozen: with the statistics it came with; train: with each batch's. layer_decay: each
-    trained block learns that many times as fast as the one after it, in (0, 1].
+    loss; sampling: they are drawn more often. group_by: what stays in one part: folder, a column of
+    the table, or a regular expression on the file name. time_by: the newest pictures are the test
+    part, by exif or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats:
+    also as many other splits and seeds; learning_curve: also fewer training pictures. These three
+    fit the head again, so they are for frozen backbones. val_share: the share of the pictures that
+    choose the epoch and calibrate, in (0, 0.5]; the rest but 15 % for test is train. batch_norm: of
+    trained blocks, frozen: with the statistics it came with; train: with each batch's. layer_decay:
+    each trained block learns that many times as fast as the one after it, in (0, 1].
 
     Raises UsageError for a value outside its range.
     """
