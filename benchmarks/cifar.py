@@ -18,7 +18,11 @@ WAYS = {
     ],
     "frozen": ["--model", WEIGHTS, "--image-size", SIZE, "--views", "2"],
     "last20": ["--model", WEIGHTS, "--image-size", SIZE, "--unfreeze", "20%", *LAST],
-    "whole": ["--model", WEIGHTS, "--image-size", SIZE, "--unfreeze", "all", "--views", "1"],
+    "whole": [
+        *("--model", WEIGHTS, "--image-size", "72", "--unfreeze", "all", "--views", "2"),
+        *("--batch-size", "64", "--epochs", "6", "--learning-rate", "1e-3"),
+        *("--batch-norm", "train", "--val-share", "0.05"),
+    ],
 }
 
 

@@ -9,7 +9,7 @@ import torch
 
 from graft.models.backbone import scratch
 from graft.models.engine import compile_encoder
-from graft.models.scratch import SCRATCH, DeepCNN
+from graft.models.scratch import SCRATCH, BaseCNN, DeepCNN
 
 TABLES = (Path(__file__).parents[2] / "docs" / "models.md").read_text().split("\n## ")[1:]
 
@@ -74,3 +74,19 @@ def test_whitened_patches_have_no_correlation_and_unit_variance():
     weight = body.whitening.weight
     assert torch.equal(weight[:12], -weight[12:])
     assert not weight.requires_grad
+
+
+def test_pooling_before_the_relu_gives_the_numbers_and_gradients_of_pooling_after_it():
+    torch.manual_seed(0)
+    body = BaseCNN().double().train()
+    x = torch.randn(3, 3, 24, 24, dtype=torch.float64)
+    found = body.forward_features(x)
+    found.square().sum().backward()
+    gradients = [p.grad.clone() for p in body.parameters()]
+    body.zero_grad()
+    textbook = x
+    for conv1, norm1, relu, conv2, norm2, pool, _ in body.blocks:
+        textbook = pool(relu(norm2(conv2(relu(norm1(conv1(textbook)))))))
+    assert torch.equal(found, textbook)
+    textbook.square().sum().backward()
+    assert all(map(torch.equal, gradients, (p.grad for p in body.parameters())))
