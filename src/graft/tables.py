@@ -113,12 +113,19 @@ def _plain(text: str) -> str:
 
 def comparison_table(comparison: Any) -> None:
     """A line a model, then what the pairs and the whole say."""
-    from graft.report.comparison import conclusion, shown, verdict
+    from graft.report.comparison import conclusion, ends, shown, verdict
 
-    rows = [shown(row) for row in comparison.rows]
+    rows = []
+    for row in comparison.rows:
+        between = ends(row)
+        cells = {k: f"{v} ({between[k]})" if k in between else v for k, v in shown(row).items()}
+        # The interval of accuracy stands beside it like the others'.
+        cells["accuracy"] += f" ({cells.pop('interval')})"
+        rows.append({k: v.replace("\u00a0%", "").replace(" to ", "-") for k, v in cells.items()})
     columns = list(rows[0])
-    tables = []
-    for part in (columns[:7], [columns[0], *columns[7:]]):  # each fits a narrow terminal
+    tables: list[Any] = ["in %, with 95 % intervals"]
+    # Each fits a narrow terminal.
+    for part in (columns[:4], [columns[0], *columns[4:6]], [columns[0], *columns[6:]]):
         table = Table(*part, box=None)
         table.columns[0].min_width = max(len(row[columns[0]]) for row in rows)
         for column in table.columns[1:]:

@@ -233,7 +233,7 @@ def write_comparison(comparison: Comparison, out: Path, files: Mapping[str, Path
             first=first,
             folders=[row.folder for row in comparison.rows],
             shown=[shown(row) for row in comparison.rows],
-            ends=[_ends(row) for row in comparison.rows],
+            ends=[ends(row) for row in comparison.rows],
             runs=[row.run for row in comparison.rows],
             verdicts=[verdict(pair, names) for pair in comparison.pairs],
             names=names,
@@ -274,7 +274,7 @@ def shown(row: Row) -> dict[str, Any]:
     }
 
 
-def _ends(row: Row) -> dict[str, str]:
+def ends(row: Row) -> dict[str, str]:
     """The intervals of a row's figures as text."""
     found = row.to_json()["intervals"]
     names = {"precision": "precision", "recall": "recall", "F1": "f1", "ECE": "ece"}

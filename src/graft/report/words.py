@@ -173,7 +173,7 @@ def the_reliability(metrics: Record) -> str:
     errors = metrics.get("class_ece") or {}
     if len(errors) > 1:
         worst = max(errors, key=lambda name: errors[name])
-        sentence += f" Class by class it is largest for {quoted(worst)}: {points(errors[worst])}."
+        sentence += f" Class by class it is largest for {quoted(worst)}."
     return sentence
 
 
