@@ -121,7 +121,8 @@ def comparison_table(comparison: Any) -> None:
         cells = {k: f"{v} ({between[k]})" if k in between else v for k, v in shown(row).items()}
         # The interval of accuracy stands beside it like the others'.
         cells["accuracy"] += f" ({cells.pop('interval')})"
-        rows.append({k: v.replace("\u00a0%", "").replace(" to ", "-") for k, v in cells.items()})
+        short = {k: v.replace("\u00a0%", "").replace(" to ", "-") for k, v in cells.items()}
+        rows.append(short | {"model": row.name})  # a name stays as it is
     columns = list(rows[0])
     tables: list[Any] = ["in %, with 95 % intervals"]
     # Each fits a narrow terminal.

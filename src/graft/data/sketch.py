@@ -119,13 +119,13 @@ def camera_name(header: Image.Image) -> str:
 
 def _camera(header: Image.Image) -> tuple[int, int]:
     name = camera_name(header)
-    number = int.from_bytes(hashlib.sha256(name.encode(errors="replace")).digest()[:4], "little")
+    digest = hashlib.sha256(name.encode(errors="replace")).digest() if name else b""
     try:
         exif = header.getexif()
         taken = exif.get_ifd(EXIF).get(TAKEN) or exif.get(CHANGED) or "" if exif else ""
     except Exception:  # broken EXIF again
         taken = ""
-    return (number if name else 0), _seconds(str(taken))
+    return int.from_bytes(digest[:4], "little"), _seconds(str(taken))
 
 
 def _seconds(text: str) -> int:

@@ -4,8 +4,9 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -88,22 +89,21 @@ def stream(
     numbered = enumerate(files)
     with ThreadPoolExecutor(cores(), thread_name_prefix="graft-decode") as pool:
 
-        def begin(index: int, file: Path) -> Future[Loaded] | None:
-            return None if _small(file) else pool.submit(load, index, file)
+        def begun(index: int, file: Path) -> Callable[[], Loaded]:
+            if _small(file):
+                return partial(load, index, file)
+            return pool.submit(load, index, file).result
 
-        window: deque[tuple[int, Path, Future[Loaded] | None]] = deque()
+        window: deque[Callable[[], Loaded]] = deque()
         try:
             for index, file in islice(numbered, WINDOW):
-                window.append((index, file, begin(index, file)))
+                window.append(begun(index, file))
             while window:
-                number, first, future = window.popleft()
-                yield future.result() if future else load(number, first)
+                yield window.popleft()()
                 for index, file in islice(numbered, 1):
-                    window.append((index, file, begin(index, file)))
+                    window.append(begun(index, file))
         finally:
-            for _, _, future in window:
-                if future:
-                    future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _small(file: Path) -> bool:

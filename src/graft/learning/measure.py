@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from graft.errors import DataError
@@ -20,7 +19,7 @@ from graft.learning.stage import Job
 from graft.learning.traits import traits_of
 from graft.models.classifier import Classifier
 from graft.models.encode import encode
-from graft.models.neighbours import Neighbours, places_of, write_neighbours
+from graft.models.neighbours import Neighbours
 from graft.models.novelty import PICTURES
 from graft.progress import Progress
 from graft.runs import NEAREST, VAL_PREDICTIONS, read_predictions, write_predictions
@@ -130,9 +129,10 @@ def evaluate_test(
     right = probabilities.argmax(1) == labels
     wrong = np.flatnonzero(~right)
     if classifier.novelty:
-        places = places_of(classifier.novelty, known.features)
-        write_neighbours(job.run, torch.from_numpy(known.rows), places)
-        neighbours = Neighbours.read(job.run, classifier.novelty)
+        trained = [job.prepared.examples[i] for i in known.rows]
+        names, classes_of = [e.path for e in trained], [e.label for e in trained]
+        neighbours = Neighbours.of(classifier.novelty, known.features, names, classes_of)
+        neighbours.write(job.run, known.rows)
         nearest = neighbours.nearest(features[wrong], SHOWN)
         paths = (tested[i].path for i in wrong)
         write_json(

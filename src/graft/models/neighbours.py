@@ -45,7 +45,7 @@ class Neighbours:
         """Of features (N, D), the `count` training pictures most like each, the most like first."""
         if not len(features):
             return []
-        alike = places_of(self.novelty, features) @ self.places.T
+        alike = _places(self.novelty, features) @ self.places.T
         best = torch.sort(alike, dim=1, descending=True, stable=True)
         return [
             [
@@ -73,14 +73,18 @@ class Neighbours:
         except (SafetensorError, KeyError, IndexError) as error:
             raise ModelError(f"{run}: {NEIGHBOURS} is damaged: {error}") from error
 
+    @classmethod
+    def of(
+        cls, novelty: Novelty, features: NDArray[np.float16], paths: list[str], labels: list[str]
+    ) -> "Neighbours":
+        """From features (n, D) of training pictures, with their names; rounded as they are kept."""
+        return cls(novelty, paths, labels, _places(novelty, features).half().float())
 
-def write_neighbours(run: Path, rows: Tensor, places: Tensor) -> None:
-    """Keep places (n, Q) of the pictures on these lines of dataset.csv (n,), the first being 0."""
-    with replacing(run / NEIGHBOURS) as beside:
-        save_file({"rows": rows, "places": places.half()}, beside)
+    def write(self, run: Path, rows: NDArray[np.int64]) -> None:
+        """Keep them in a run; `rows` (n,) are their lines in dataset.csv, the first being 0."""
+        with replacing(run / NEIGHBOURS) as beside:
+            save_file({"rows": torch.from_numpy(rows), "places": self.places.half()}, beside)
 
 
-def places_of(novelty: Novelty, features: NDArray[np.float16]) -> Tensor:
-    """Features (N, D) as unit vectors (N, Q) in the principal directions of training."""
-    x = (torch.from_numpy(features).float() - novelty.mean) / novelty.std
-    return torch.nn.functional.normalize(x @ novelty.directions, dim=1)
+def _places(novelty: Novelty, features: NDArray[np.float16]) -> Tensor:
+    return torch.nn.functional.normalize(novelty.projected(features)[1], dim=1)

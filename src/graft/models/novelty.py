@@ -29,10 +29,14 @@ class Novelty:
     directions: Tensor
     limit: float = 1.0
 
+    def projected(self, features: NDArray[np.float16]) -> tuple[Tensor, Tensor]:
+        """(N, D) features, standardised, and their coordinates (N, Q) along the directions."""
+        x = (torch.from_numpy(features).float() - self.mean) / self.std
+        return x, x @ self.directions
+
     def score(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
         """(N, D) features to (N,) novelties: 0 for nothing new, above 1 for a stranger."""
-        x = (torch.from_numpy(features).float() - self.mean) / self.std
-        known = x @ self.directions
+        x, known = self.projected(features)
         # By Pythagoras; what rounding leaves below 0 is nothing new.
         rest = (x.square().sum(1) - known.square().sum(1)).clamp(min=0).sqrt()
         scores: NDArray[np.float64] = rest.double().numpy() / self.limit

@@ -1,15 +1,12 @@
 """The page of `graft predict --html`: every picture with its answer and its like in training."""
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
 
 from graft.files import write_text
 from graft.models.classifier import Prediction
 from graft.report.html import environment
-from graft.report.pictures import thumbnail
+from graft.report.pictures import link, thumbnails
 
 # Pictures on a page, at most, and labels of each; pixels of a picture and of its like.
 MOST, LABELS = 400, 3
@@ -31,14 +28,11 @@ def write_answers(
     """
     shown = answers[:MOST]
     near = sorted({other.path for answer in shown for other in answer.nearest or ()})
-    with ThreadPoolExecutor() as pool:
-        large = pool.map(lambda answer: thumbnail(Path(answer.path), LARGE), shown)
-        small = pool.map(lambda path: thumbnail(known.get(path), SMALL), near)
-        tiles = {
-            "large": dict(zip((answer.path for answer in shown), large, strict=True)),
-            "small": dict(zip(near, small, strict=True)),
-        }
-    beside = page.absolute().parent
+    asked = {answer.path: Path(answer.path) for answer in shown}
+    tiles = {
+        "large": thumbnails(list(asked), asked, LARGE),
+        "small": thumbnails(near, known, SMALL),
+    }
     text = (
         environment()
         .get_template("answers.html")
@@ -51,8 +45,7 @@ def write_answers(
             promise=promise,
             tiles=tiles,
             ranked=_ranked,
-            # Relative: right as long as the page and the pictures move together.
-            links={a.path: quote(os.path.relpath(Path(a.path).absolute(), beside)) for a in shown},
+            links={path: link(file, page.parent) for path, file in asked.items()},
         )
     )
     page.parent.mkdir(parents=True, exist_ok=True)

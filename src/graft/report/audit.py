@@ -1,14 +1,13 @@
 """The page of `graft check --html`: each finding with its pictures side by side."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from graft.data.check import CheckResult
 from graft.data.dataset import Issue
 from graft.files import write_text
 from graft.report.html import environment
-from graft.report.pictures import thumbnail
+from graft.report.pictures import thumbnails
 
 # Pictures of an issue, groups of one, and pictures of a group that are shown.
 SINGLE, SETS, OF_SET = 24, 30, 6
@@ -20,11 +19,7 @@ def write_audit(result: CheckResult, page: Path) -> None:
     shown = [(issue, list(_groups(issue))) for issue in result.issues]
     wanted = {path for _, groups in shown for group in groups for path in group}
     files = {example.path: example.file for example in result.dataset.examples}
-    paths = sorted(wanted)
-    with ThreadPoolExecutor() as pool:
-        tiles = dict(
-            zip(paths, pool.map(lambda path: thumbnail(files.get(path), SIDE), paths), strict=True)
-        )
+    tiles = thumbnails(sorted(wanted), files, SIDE)
     labels = {example.path: example.label for example in result.dataset.examples}
     text = (
         environment()

@@ -1,18 +1,16 @@
 """One page from a finished run: `write_report`."""
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from graft.files import write_text
 from graft.report import numbers, plots, tables, trust, words
 from graft.report.inputs import Record, RunFiles, read_run
-from graft.report.pictures import thumbnail
+from graft.report.pictures import link, thumbnail
 
 MANY = 20  # classes; with more, tables are shortened and the matrix becomes a picture
 MATRIX_MOST = 200  # classes; with more, the squares of that picture are too small to see
@@ -89,12 +87,7 @@ def _page(run: RunFiles, files: Mapping[str, Path], folder: Path) -> str:
             label_of={picture["path"]: picture["label"] for picture in run.pictures},
             tiles=tiles,
             side={"sample": SAMPLE_SIDE, "mistake": MISTAKE_SIDE, "nearest": NEAREST_SIDE},
-            links={
-                # Relative: right as long as the run and the pictures move together.
-                path: quote(os.path.relpath(files[path].absolute(), folder.absolute()))
-                for path in pictured
-                if path in files
-            },
+            links={path: link(files[path], folder) for path in pictured if path in files},
             pictured=len(pictured),
             gone=list(pictured.values()).count(None),
             drawings=drawings,

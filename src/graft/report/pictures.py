@@ -2,9 +2,13 @@
 
 import base64
 import io
+import os
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
@@ -22,6 +26,13 @@ UNREADABLE = (
 )
 
 
+def link(file: Path, folder: Path) -> str:
+    """A file's address seen from a page in `folder`: relative, so right as long as both move
+    together.
+    """
+    return quote(os.path.relpath(file.absolute(), folder.absolute()))
+
+
 def thumbnail(file: Path | None, side: int) -> str | None:
     """`square` as a JPEG in a data: URI; None if the picture cannot be opened."""
     small = square(file, side)
@@ -30,6 +41,13 @@ def thumbnail(file: Path | None, side: int) -> str | None:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def thumbnails(paths: Sequence[str], files: Mapping[str, Path], side: int) -> dict[str, str | None]:
+    """The thumbnail of each path, where `files` says it is; made by all cores."""
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(lambda path: thumbnail(files.get(path), side), paths)
+        return dict(zip(paths, made, strict=True))
 
 
 def square(file: Path | None, side: int) -> Image.Image | None:
