@@ -7,6 +7,8 @@ import pytest
 
 from graft.compare import seconds_of
 from graft.errors import UsageError
+from graft.report.comparison import ends, read_comparison, shown
+from graft.report.slides import cells
 
 SMALL = ["--image-size", "16"]
 
@@ -47,6 +49,16 @@ def test_the_page_and_the_slides_are_whole(compared):
     slides = (out / "comparison.pdf").read_bytes()
     assert slides.startswith(b"%PDF")
     assert slides.count(b"/Type /Page ") + slides.count(b"/Type /Page\n") >= 9
+
+
+def test_each_figure_of_the_slides_table_has_its_interval_below(compared):
+    _, out, _ = compared
+    (row, *_) = read_comparison(sorted(path.parent for path in out.glob("*/metrics.json"))).rows
+    found = {name: text.split("\n") for name, text in cells(row).items()}
+    below = ends(row) | {"accuracy": shown(row)["interval"]}
+    for name in ("accuracy", "precision", "recall", "F1", "ECE"):
+        for text, whole in zip(found[name], (shown(row)[name], below[name]), strict=True):
+            assert f"{text}\u00a0%" == whole
 
 
 def test_a_second_time_nothing_is_trained_again(compared, graft_here):

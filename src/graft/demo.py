@@ -94,6 +94,7 @@ def compared(scratch: Run, transfer: Run) -> dict[str, Any]:
             "way": WAYS[run.path.name],
             "accuracy": run.metrics["accuracy"],
             "macro_f1": run.metrics["macro_f1"],
+            "macro_f1_interval": run.metrics["intervals"]["macro_f1"],
             "seconds": run.metrics["seconds"]["total"],
             "report": f"{run.path.name}/report.html",
         }

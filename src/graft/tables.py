@@ -92,14 +92,16 @@ def models_table(rows: list[dict[str, Any]]) -> None:
 def demo_table(result: dict[str, Any]) -> None:
     """The two ways of the demo side by side."""
     table = Table(
-        "digits 5 to 9, 10 pictures a class", "accuracy", "95 % interval", "macro F1", "s"
+        "digits 5 to 9, 10 pictures a class",
+        "accuracy (95 % interval)",
+        "macro F1 (95 % interval)",
+        "s",
     )
     for row in result["ways"]:
         table.add_row(
             _plain(row["way"]),
-            f"{row['accuracy']['value']:.1%}",
-            f"{row['accuracy']['low']:.1%} to {row['accuracy']['high']:.1%}",
-            f"{row['macro_f1']:.3f}",
+            _interval(*(row["accuracy"][name] for name in ("value", "low", "high"))),
+            _interval(row["macro_f1"], *row["macro_f1_interval"]),
             f"{row['seconds']:.1f}",
         )
     _print(table, result["conclusion"], f"report: {result['report']}")

@@ -13,7 +13,6 @@ from graft.errors import DataError
 from graft.evaluation.intervals import wilson
 from graft.evaluation.metrics import (
     brier,
-    class_calibration_error,
     confusion_matrix,
     evaluate,
     expected_calibration_error,
@@ -334,17 +333,6 @@ def test_evaluation_imports_neither_torch_nor_scikit_learn_nor_scipy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_the_calibration_error_of_a_class_is_that_of_a_loop():
-    random = np.random.default_rng(0)
-    p, is_class = random.random(400), random.random(400) < 0.4
-    total = 0.0
-    for low in np.arange(15) / 15:
-        inside = (p >= low) & (p < low + 1 / 15)
-        if inside.any():
-            total += inside.mean() * abs(is_class[inside].mean() - p[inside].mean())
-    assert class_calibration_error(p, is_class) == pytest.approx(total)
 
 
 def test_the_interval_over_groups_is_wider_than_over_images():

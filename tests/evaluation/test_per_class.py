@@ -4,7 +4,15 @@ import sklearn.metrics as reference
 
 from graft.evaluation.intervals import resample_groups, wilson
 from graft.evaluation.metrics import evaluate
-from graft.evaluation.per_class import NAMES, class_rows, precision_recall_f1
+from graft.evaluation.per_class import (
+    ENOUGH,
+    NAMES,
+    WORST,
+    class_calibration_error,
+    class_errors,
+    class_rows,
+    precision_recall_f1,
+)
 
 CONFUSION = np.array([[50, 6, 4], [3, 60, 7], [0, 2, 28]])
 
@@ -64,3 +72,43 @@ def test_a_class_never_called_has_a_precision_of_which_nothing_is_known():
     assert (row["precision_low"], row["precision_high"]) == (0.0, 1.0)
     assert (row["recall"], row["recall_low"]) == (0.0, 0.0)
     assert row["recall_high"] == pytest.approx(wilson(0, 3)[1])
+
+
+def test_the_classes_with_the_worst_calibration_come_first_where_enough_images_tell():
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 8, 4000)
+    targets[targets == 7] = np.where(np.arange((targets == 7).sum()) < ENOUGH - 1, 7, 6)
+    p = rng.dirichlet(np.ones(8), len(targets))
+    classes = [f"class {i}" for i in range(8)]
+    rows = class_errors(p, targets, classes, repeats=50)
+    errors = {
+        name: class_calibration_error(p[:, i], targets == i) for i, name in enumerate(classes[:7])
+    }
+    assert [row["class"] for row in rows] == sorted(errors, key=lambda name: -errors[name])[:WORST]
+    for row in rows:
+        assert row["low"] <= row["value"] == errors[row["class"]] <= row["high"]
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.08])
+def test_the_interval_of_a_class_error_holds_the_truth_checked_by_simulation(bias):
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        # One of two classes has this probability, in truth less by the bias everywhere.
+        claimed = rng.uniform(0.2, 0.9, 300)
+        targets = (rng.random(300) >= claimed - bias).astype(np.int64)
+        p = np.column_stack((claimed, 1 - claimed))
+        (row,) = (r for r in class_errors(p, targets, ["a", "b"], repeats=200) if r["class"] == "a")
+        held += row["low"] <= bias <= row["high"]
+    assert held >= 0.92 * 200
+
+
+def test_the_calibration_error_of_a_class_is_that_of_a_loop():
+    random = np.random.default_rng(0)
+    p, is_class = random.random(400), random.random(400) < 0.4
+    total = 0.0
+    for low in np.arange(15) / 15:
+        inside = (p >= low) & (p < low + 1 / 15)
+        if inside.any():
+            total += inside.mean() * abs(is_class[inside].mean() - p[inside].mean())
+    assert class_calibration_error(p, is_class) == pytest.approx(total)

@@ -15,14 +15,13 @@ from graft.evaluation.intervals import (
     wilson,
     with_made_up,
 )
-from graft.evaluation.per_class import class_rows, precision_recall_f1, scores
+from graft.evaluation.per_class import class_errors, class_rows, precision_recall_f1, scores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BINS = 15  # as in Guo et al. 2017
 REPEATS = 1000
-ENOUGH = 50  # pictures of a class for a calibration error of its own
 
 
 def check_labels(labels: ArrayLike, n: int, k: int) -> Ints:
@@ -86,16 +85,6 @@ def expected_calibration_error(
     """
     count, confidence, accuracy = reliability(probabilities, labels, bins)
     return float(np.nansum(count * np.abs(accuracy - confidence)) / count.sum())
-
-
-def class_calibration_error(probability: Floats, is_class: NDArray[np.bool_]) -> float:
-    """How far the probabilities (N,) of one class lie from its frequency, in [0, 1]: the mean
-    distance over BINS equal-width bins (Kumar et al. 2019, arXiv:1909.10155, "marginal
-    calibration").
-    """
-    bin_of = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bin_of, is_class - probability, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(probability))
 
 
 def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -204,11 +193,7 @@ def evaluate(
         "nll": negative_log_likelihood(p, targets),
         "brier": brier(p, targets),
         "reliability": _bins(p, targets),
-        "class_ece": {
-            name: class_calibration_error(p[:, i], targets == i)
-            for i, name in enumerate(classes)
-            if of_class[i] >= ENOUGH
-        },
+        "class_ece": class_errors(p, targets, classes, repeats=REPEATS),
         "baseline": {
             "majority_class": classes[common],
             "chosen_on": "this part" if majority is None else "train",

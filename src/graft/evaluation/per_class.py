@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each class, and how far each can be trusted.
+"""Precision, recall, F1 and calibration of each class, and how far each can be trusted.
 
 Each of the three comes from a proportion of pictures: recall of those that belong to the class,
 precision of those taken for it, and F1 of those that are either, as F1 = 2 J / (1 + J) with J the
@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.evaluation.intervals import Floats, Ints, wilson
+from graft.evaluation.intervals import Floats, Ints, ece_interval, wilson
 
 Ends = tuple[float, float]
 NAMES = ("precision", "recall", "f1")
+BINS = 15  # as in Guo et al. 2017
+ENOUGH = 50  # pictures of a class for a calibration error of its own
+WORST = 5  # classes told of
 
 
 def precision_recall_f1(confusion: Ints) -> tuple[Floats, Floats, Floats]:
@@ -88,3 +91,36 @@ def _of_groups(draws: tuple[Floats, Floats, Floats]) -> list[list[Ends]]:
 
 def _f1(share: Any) -> Any:
     return 2 * share / (1 + share)
+
+
+def class_calibration_error(probability: Floats, is_class: NDArray[np.bool_]) -> float:
+    """How far the probabilities (N,) of one class lie from its frequency, in [0, 1]: the mean
+    distance over BINS equal-width bins (Kumar et al. 2019, arXiv:1909.10155, "marginal
+    calibration").
+    """
+    gaps = np.bincount(_bins(probability), is_class - probability, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(probability))
+
+
+def class_errors(
+    p: Floats, targets: Ints, classes: Sequence[str], *, repeats: int
+) -> list[dict[str, Any]]:
+    """The largest calibration errors of a class with their 95 % intervals, worst first: at most
+    WORST, of classes with at least ENOUGH images.
+    """
+    counts = np.bincount(targets, minlength=len(classes))
+    errors = {
+        i: class_calibration_error(p[:, i], targets == i)
+        for i, n in enumerate(counts)
+        if n >= ENOUGH
+    }
+    rows = []
+    for i in sorted(errors, key=lambda i: -errors[i])[:WORST]:
+        ends = ece_interval(_bins(p[:, i]), p[:, i], targets == i, repeats=repeats)
+        rows.append({"class": classes[i], "value": errors[i], "low": ends[0], "high": ends[1]})
+    return rows
+
+
+def _bins(probability: Floats) -> Ints:
+    found: Ints = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
+    return found

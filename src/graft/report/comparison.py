@@ -176,7 +176,8 @@ def conclusion(comparison: Comparison) -> list[str]:
         others = "the other" if len(rows) == 2 else "each of the others"
         sentences.append(f"It is better than {others} by more than chance.")
         return sentences
-    named = " and ".join(rows[i].name for i in order if i in equal)
+    *others, last = [rows[i].name for i in order if i in equal]
+    named = f"{', '.join(others)} and {last}" if others else last
     sentences.append(
         f"On these pictures no difference is shown between it and {named}: "
         f"{'either' if len(equal) == 1 else 'any of them'} may be the better one on others."

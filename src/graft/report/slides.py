@@ -17,7 +17,7 @@ from graft.report.pictures import square
 from graft.report.plots import frame
 
 if TYPE_CHECKING:
-    from graft.report.comparison import Comparison
+    from graft.report.comparison import Comparison, Row
 
 SIZE = (13.333, 7.5)  # inches: 16 to 9
 INK, MUTED, RULE = "#1d2723", "#5c6963", "#d9e0dc"
@@ -27,19 +27,8 @@ STYLE = frame(INK, MUTED, RULE) | {
 }
 WRAP, NOTE, TITLE = 84, 130, 52  # letters a line of text, of a note, of a title
 TILE = 240  # pixels a side of a picture
-COLUMNS = (
-    "model",
-    "accuracy",
-    "interval",
-    "F1",
-    "ECE",
-    "parameters",
-    "trained",
-    "features",
-    "fit",
-    "images/s",
-    "size",
-)
+FIGURES = ("accuracy", "precision", "recall", "F1", "ECE")
+COLUMNS = ("model", *FIGURES, "parameters", "training", "images/s", "size")
 
 
 @mpl.rc_context(STYLE)
@@ -47,7 +36,7 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
     """Write the PDF, all or nothing: the data, the models, how they learned, where they differ,
     what follows.
     """
-    from graft.report.comparison import alone_right, conclusion, shown, verdict
+    from graft.report.comparison import alone_right, conclusion, verdict
 
     first = comparison.rows[0].run
     names = [row.name for row in comparison.rows]
@@ -70,9 +59,10 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
         ),
         (
             "The figures",
-            "Macro F1 counts every class alike; ECE is how far stated probabilities lie from the "
-            "truth; features and fit are the two parts of the training time.",
-            lambda figure: _table(figure, [shown(row) for row in comparison.rows]),
+            "In %, with the 95 % interval below. Precision, recall and F1 are means over the "
+            "classes; ECE is how far stated probabilities lie from the truth. Features and fit are "
+            "the two parts of the training time.",
+            lambda figure: _table(figure, [cells(row) for row in comparison.rows]),
         ),
         (
             "How they learned",
@@ -161,24 +151,46 @@ def _tile(figure: Figure, file: Path | None, box: tuple[float, float, float, flo
         axes.text(0.5, 0.5, "gone", ha="center", color=MUTED)
 
 
-def _table(figure: Figure, rows: list[dict[str, Any]]) -> None:
-    axes = figure.add_axes((0.06, 0.12, 0.88, 0.66))
+def cells(row: "Row") -> dict[str, str]:
+    """A row of the slides' table, what belongs to a figure below it."""
+    from graft.report.comparison import ends, shown
+
+    figures = shown(row)
+    below = ends(row) | {
+        "accuracy": figures["interval"],
+        "parameters": f"{figures['trained']} trained",
+        "training": f"{figures['fit']} fit",
+    }
+    figures["training"] = f"{figures['features']} features"
+    found = {name: figures[name] for name in COLUMNS}
+    cells = {name: f"{v}\n{below[name]}" if name in below else v for name, v in found.items()}
+    return {name: text.replace("\u00a0%", "") for name, text in cells.items()} | {"model": row.name}
+
+
+def _table(figure: Figure, rows: list[dict[str, str]]) -> None:
+    left, width = 0.06, 0.88
+    axes = figure.add_axes((left, 0.12, width, 0.66))
     axes.axis("off")
+    letters = [
+        max(len(line) for row in rows for line in [name, *row[name].split("\n")]) + 2
+        for name in COLUMNS
+    ]
+    height = min(1.0, 0.13 * (len(rows) + 1))
     table = axes.table(
         [[row[name] for name in COLUMNS] for row in rows],
         colLabels=list(COLUMNS),
-        loc="upper left",
+        colWidths=[count / sum(letters) for count in letters],
+        bbox=(0, 1 - height, 1, height),  # type: ignore[arg-type]
         cellLoc="right",
         colLoc="right",
         edges="horizontal",
     )
     table.auto_set_font_size(False)
-    table.set_fontsize(11)
-    table.auto_set_column_width(list(range(len(COLUMNS))))
-    table.scale(1, 2.1)
+    # A letter is about 0.57 of its height wide, a point 1/72 inch.
+    table.set_fontsize(min(12.0, width * SIZE[0] * 72 / (0.57 * sum(letters))))
     for (line, column), cell in table.get_celld().items():
         cell.set_edgecolor(RULE)
-        cell.PAD = 0.12
+        cell.PAD = 1 / letters[column]  # a letter
         if column == 0:
             cell.get_text().set_horizontalalignment("left")
         if line == 0:

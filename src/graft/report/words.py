@@ -170,10 +170,14 @@ def the_reliability(metrics: Record) -> str:
         f"On average, claim and truth lie {points(metrics['ece'])} apart (the expected calibration "
         f"error, ECE{interval})."
     )
-    errors = metrics.get("class_ece") or {}
+    errors = metrics.get("class_ece") or []
     if len(errors) > 1:
-        worst = max(errors, key=lambda name: errors[name])
-        sentence += f" Class by class it is largest for {quoted(worst)}."
+        worst = errors[0]
+        sentence += (
+            f" Of single classes, the probabilities of {quoted(worst['class'])} lie furthest from "
+            f"its frequency, by {points(worst['value'])} ({decimal(100 * worst['low'])} to "
+            f"{points(worst['high'])})."
+        )
     return sentence
 
 
