@@ -14,7 +14,7 @@ from graft.files import write_json, write_text
 from graft.report import comparison_plots as plots
 from graft.report.html import environment
 from graft.report.inputs import Record, RunFiles, read_run
-from graft.report.numbers import NOTHING, counted, percent, points, span
+from graft.report.numbers import NOTHING, counted, listed, percent, points, span
 from graft.report.pictures import thumbnail
 from graft.runs import read_json
 
@@ -176,8 +176,7 @@ def conclusion(comparison: Comparison) -> list[str]:
         others = "the other" if len(rows) == 2 else "each of the others"
         sentences.append(f"It is better than {others} by more than chance.")
         return sentences
-    *others, last = [rows[i].name for i in order if i in equal]
-    named = f"{', '.join(others)} and {last}" if others else last
+    named = listed((rows[i].name for i in order if i in equal), len(rows))
     sentences.append(
         f"On these pictures no difference is shown between it and {named}: "
         f"{'either' if len(equal) == 1 else 'any of them'} may be the better one on others."
