@@ -64,6 +64,7 @@ IMPOSSIBLE = {
     "repeats": [0, "3"],
     "learning_curve": [1, None],
     "batch_norm": ["still", None],
+    "resize": ["stretch", ""],
     "layer_decay": [0, 1.1, float("nan"), "slow", None],
     "val_share": [0, 0.51, float("nan"), "half", None],
 }

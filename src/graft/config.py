@@ -12,6 +12,7 @@ FROM_SCRATCH = ("base_cnn", "deep_cnn")
 OPTIMISERS = ("adamw", "sgd")
 PRESETS = ("none", "light", "standard", "strong")
 BATCH_NORMS = ("frozen", "train")
+RESIZES = ("crop", "squash")
 BALANCES = ("none", "weights", "sampling")
 SCHEDULES = ("one-cycle", "cosine", "plateau")
 ENGINES = ("auto", "openvino", "torch", "float32")
@@ -32,7 +33,8 @@ class TrainConfig:
     0 for a linear head. dropout_in, dropout_hidden: in [0, 1).
     patience: epochs without a better validation loss before stopping.
     image_size: input pixels a side; by default 64 for base_cnn and deep_cnn, and what a backbone's
-    weights were trained with.
+    weights were trained with. resize: of a picture that is not square, crop shows the network the
+    middle, squash all of it, out of shape; by default as its weights were trained, mostly crop.
     engine: auto, openvino, torch or float32; what runs the frozen encoder.
     unfreeze: what is trained below the head: none, all, a share of the last layers ("20%") or a
     number of last stages ("2"). backbone_rate: their learning rate as a share of the head's.
@@ -67,6 +69,7 @@ class TrainConfig:
     dropout_hidden: float = 0.5
     patience: int = 10
     image_size: int | None = None
+    resize: str | None = None
     engine: str = "auto"
     unfreeze: str = "none"
     backbone_rate: float = 1.0
@@ -118,8 +121,9 @@ class TrainConfig:
             ("augment", PRESETS),
             ("balance", BALANCES),
             ("batch_norm", BATCH_NORMS),
+            ("resize", RESIZES),
         ):
-            unset = name == "optimiser" and self.optimiser is None
+            unset = name in ("optimiser", "resize") and getattr(self, name) is None
             if not unset and getattr(self, name) not in known:
                 raise UsageError(
                     f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"

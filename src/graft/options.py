@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graft.config import BALANCES, BATCH_NORMS, ENGINES, OPTIMISERS, PRESETS, SCHEDULES
+from graft.config import (
+    BALANCES,
+    BATCH_NORMS,
+    ENGINES,
+    OPTIMISERS,
+    PRESETS,
+    RESIZES,
+    SCHEDULES,
+)
 
 if TYPE_CHECKING:
     from graft.progress import Progress
@@ -28,6 +36,12 @@ OPTIONS = [
     click.option("--views", type=int, help="Views of each training picture; 1: no augmentation."),
     click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]"),
     click.option("--image-size", type=int, help="Input pixels a side."),
+    click.option(
+        "--resize",
+        type=click.Choice(RESIZES),
+        help="Show the network the middle of a picture that is not square, or squash all of it "
+        "into the square.  [default: as its weights were trained, mostly crop]",
+    ),
     click.option(
         "--unfreeze",
         default="none",

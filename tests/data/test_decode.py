@@ -288,6 +288,8 @@ def test_preprocess_survives_json_and_refuses_what_cannot_be() -> None:
     assert Preprocess.from_json(json.loads(json.dumps(preprocess.to_json()))) == preprocess
     with pytest.raises(ValueError, match="'box'"):
         Preprocess(8, 8, (0, 0, 0), (1, 1, 1), "box")
+    with pytest.raises(ValueError, match="'stretch'"):
+        Preprocess(8, 8, (0, 0, 0), (1, 1, 1), resize="stretch")
     for height, crop in [(0, 1.0), (8, 0.0), (8, 1.1)]:
         with pytest.raises(ValueError, match="crop lies"):
             Preprocess(height, 8, (0, 0, 0), (1, 1, 1), crop=crop)

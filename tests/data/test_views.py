@@ -20,6 +20,8 @@ CONFIGS = [
     Preprocess(28, 28, *GREY, "bicubic", 1.0),
     Preprocess(30, 18, *GREY, "lanczos", 0.9),
     Preprocess(17, 31, *GREY, "bilinear", 0.77),
+    Preprocess(24, 18, *GREY, "bicubic", 1.0, "squash"),
+    Preprocess(32, 32, *GREY, "bilinear", 0.9, "squash"),
 ]
 
 
@@ -42,9 +44,20 @@ def digest(name: object) -> bytes:
 def as_torchvision(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-    side = int(max(preprocess.height, preprocess.width) / preprocess.crop)
+    side: int | tuple[int, int] = int(max(preprocess.height, preprocess.width) / preprocess.crop)
+    if preprocess.resize == "squash":
+        side = (int(preprocess.height / preprocess.crop), int(preprocess.width / preprocess.crop))
     resize = Resize(side, InterpolationMode(preprocess.interpolation), antialias=True)
     return np.asarray(CenterCrop((preprocess.height, preprocess.width))(resize(image)))
+
+
+def test_a_squashed_view_shows_all_of_a_picture_that_a_crop_cuts() -> None:
+    whole = Preprocess(32, 32, *GREY, resize="squash")
+    for image in (ramp(300, 60), ramp(60, 300)):
+        seen, cut = centre_view(image, whole), centre_view(image, SMALL)
+        assert np.ptp(seen[..., 0]) > 235
+        assert np.ptp(seen[..., 1]) > 235
+        assert min(np.ptp(cut[..., 0]), np.ptp(cut[..., 1])) < 60
 
 
 @settings(max_examples=150, deadline=None)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from graft.api import evaluate, train
 from graft.data.decode import centre_view, decode
@@ -82,3 +83,24 @@ def test_the_same_seed_gives_the_same_run(flowers_run, tmp_path):
     again = train(photos, out=tmp_path / "again", **settings)
     for name in ("predictions.csv", "model.safetensors", "dataset.csv"):
         assert (again.path / name).read_bytes() == (run.path / name).read_bytes(), name
+
+
+def test_what_stands_at_the_ends_of_long_pictures_is_learned_only_if_they_are_squashed(tmp_path):
+    random = np.random.default_rng(0)
+    for label, end in (("bright", 200), ("dark", 40)):
+        (tmp_path / "long" / label).mkdir(parents=True)
+        for number in range(60):
+            pixels = random.integers(0, 256, (24, 96, 3), dtype=np.uint8)
+            pixels[:, :30] = pixels[:, -30:] = end
+            Image.fromarray(pixels).save(tmp_path / "long" / label / f"{number}.png")
+    found = {}
+    for resize in ("crop", "squash"):
+        settings = {"model": "base_cnn", "image_size": 16, "epochs": 6, "views": 1}
+        run = train(tmp_path / "long", out=tmp_path / resize, resize=resize, **settings)
+        found[resize] = run.metrics["accuracy"]["value"]
+        photos = sorted((tmp_path / "long").rglob("*.png"))
+        named = [answer.label for answer in load(run.path).predictions(photos)]
+        assert (
+            np.mean([a == p.parent.name for a, p in zip(named, photos, strict=True)]) > 0.95
+        ) == (resize == "squash")
+    assert found["squash"] > 0.95 > found["crop"] + 0.1

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 import timm
 from safetensors.torch import save_file
 
 from graft.errors import ModelError
-from graft.models.backbone import find_backbone
+from graft.models.backbone import find_backbone, resized
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +30,43 @@ def folder(tmp_path_factory):
     return place
 
 
+def recropped(folder, place, mode):
+    """The same weights, trained with pictures cropped in that way."""
+    place.mkdir()
+    stored = json.loads((folder / "config.json").read_text())
+    stored["pretrained_cfg"]["crop_mode"] = mode
+    (place / "config.json").write_text(json.dumps(stored))
+    (place / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    return place
+
+
 def test_preprocessing_comes_from_the_weights_own_config(folder, tmp_path):
     found = find_backbone(f"local-dir:{folder}", tmp_path)
     wants = found.preprocess
     assert (wants.height, wants.width, wants.crop, wants.interpolation) == (96, 96, 0.9, "bilinear")
     assert (wants.mean, wants.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+@pytest.mark.parametrize(("mode", "resize"), [("center", "crop"), ("squash", "squash")])
+def test_the_way_to_resize_comes_from_the_weights_own_config_too(folder, tmp_path, mode, resize):
+    place = recropped(folder, tmp_path / "other", mode)
+    assert find_backbone(f"local-dir:{place}", tmp_path / "cache").preprocess.resize == resize
+
+
+def test_weights_resized_in_a_way_that_graft_does_not_know_are_refused(folder, tmp_path):
+    place = recropped(folder, tmp_path / "other", "border")
+    with pytest.raises(ModelError, match="crop_mode 'border'"):
+        find_backbone(f"local-dir:{place}", tmp_path / "cache")
+
+
+def test_a_backbone_that_is_to_squash_sees_whole_pictures_and_has_features_of_its_own(
+    folder, tmp_path
+):
+    found = find_backbone(f"local-dir:{folder}", tmp_path)
+    squashing = resized(found, None, "squash")
+    assert squashing.preprocess == replace(found.preprocess, resize="squash", crop=1.0)
+    assert squashing.digest != found.digest
+    assert resized(found, None, "crop") == found
 
 
 def test_the_card_builds_the_same_network_and_is_found_again(folder, tmp_path):

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from graft.config import RESIZES
+
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 
 # Above this a picture is taken for a decompression bomb: 2**28 bytes once decoded.
@@ -52,9 +54,11 @@ class UnusableImageError(Exception):
 class Preprocess:
     """What a network wants to see, taken from its weights' own config and saved with the model.
 
-    `height`, `width`: input size in pixels. `crop`: the share of the resized picture that the
-    centre crop keeps, in (0, 1]. `interpolation`: a key of Pillow's filters. `mean`, `std`: per
-    channel, for pixels scaled to 0..1.
+    `height`, `width`: input size in pixels. `resize`: crop keeps a picture's shape, so what is
+    longer than wide loses its ends to the centre crop; squash brings all of it to the input's
+    shape. `crop`: the share of the resized picture that the centre crop keeps, in (0, 1].
+    `interpolation`: a key of Pillow's filters. `mean`, `std`: per channel, for pixels scaled to
+    0..1.
     """
 
     height: int
@@ -63,12 +67,15 @@ class Preprocess:
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
     crop: float = 1.0
+    resize: str = "crop"
 
     def __post_init__(self) -> None:
         if self.interpolation not in _RESAMPLE:
             raise ValueError(
                 f"interpolation is one of {', '.join(_RESAMPLE)}, not {self.interpolation!r}"
             )
+        if self.resize not in RESIZES:
+            raise ValueError(f"resize is one of {', '.join(RESIZES)}, not {self.resize!r}")
         if not (0 < self.crop <= 1 and self.height > 0 and self.width > 0):
             raise ValueError(f"crop lies in (0, 1] and the size is positive, not {self}")
 
@@ -184,7 +191,8 @@ def resized_shorter_side(preprocess: Preprocess) -> int:
 
 
 def centre_view(image: Image.Image, preprocess: Preprocess) -> Pixels:
-    """View 0: resize the shorter side, then crop the centre; (height, width, 3) uint8.
+    """View 0: resize the shorter side (squash: both), then crop the centre; (height, width, 3)
+    uint8.
 
     The very pixels of torchvision's Resize + CenterCrop on a Pillow image (what timm evaluates
     with). Resampling just the part that is kept would save a third of the time, but Pillow takes
@@ -192,7 +200,10 @@ def centre_view(image: Image.Image, preprocess: Preprocess) -> Pixels:
     """
     width, height = image.size
     side = resized_shorter_side(preprocess)
-    if width <= height:
+    if preprocess.resize == "squash":
+        new_width = int(preprocess.width / preprocess.crop)
+        new_height = int(preprocess.height / preprocess.crop)
+    elif width <= height:
         new_width, new_height = side, max(side, int(side * height / width))
     else:
         new_width, new_height = max(side, int(side * width / height)), side

@@ -100,7 +100,7 @@ def look_issues(examples: Sequence[Example], sketches: Sketches) -> list[Issue]:
         long > LONG * short,
         lambda n: (
             f"{pictures(n)} more than {LONG:g} times as long as wide: the network sees the "
-            "middle square alone; crop them to what they show"
+            "middle square alone; crop them to what they show, or train with --resize squash"
         ),
     )
     formats = sketches["format"].tolist()

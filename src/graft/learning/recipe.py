@@ -72,10 +72,12 @@ def train_run(
     if config.group_by is not None:
         dataset = regrouped(dataset, config.group_by)
     stop_if_blocked(check_listing(dataset), dataset.source)
-    backbone = (
+    backbone = resized(
         scratch(config.model, config.image_size, config.flip)
         if config.model in SCRATCH
-        else resized(find_backbone(config.model, cache), config.image_size)
+        else find_backbone(config.model, cache),
+        config.image_size,
+        config.resize,
     )
     run = new_run(out, resume)
     config = resolved(config, backbone)

@@ -26,7 +26,7 @@ from graft.models.scratch import SCRATCH
 LOCAL = "local-dir:"
 SCRATCH_SIZE = 64
 # Part of every key: raise it when the code changes what an encoder computes.
-ENCODER_FORMAT = 3
+ENCODER_FORMAT = 4
 
 _HALF = (0.5, 0.5, 0.5)
 
@@ -129,11 +129,17 @@ def scratch(name: str = "base_cnn", image_size: int | None = None, flip: bool = 
     )
 
 
-def resized(backbone: Backbone, image_size: int | None) -> Backbone:
-    """The backbone, fed pictures of another size.
+def resized(backbone: Backbone, image_size: int | None, resize: str | None = None) -> Backbone:
+    """The backbone, fed pictures of another size, or resized in another way (Preprocess): squash
+    shows it whole pictures, crop their middle.
 
     Raises UsageError for a network that takes one size only.
     """
+    if resize not in (None, backbone.preprocess.resize):
+        crop = 1.0 if resize == "squash" else backbone.preprocess.crop
+        preprocess = changed(backbone.preprocess, resize=resize, crop=crop)
+        digest = hashlib.sha256(f"{backbone.digest} {resize}".encode()).hexdigest()
+        backbone = changed(backbone, preprocess=preprocess, digest=digest)
     if image_size is None or image_size == backbone.preprocess.height:
         return backbone
     preprocess = changed(backbone.preprocess, height=image_size, width=image_size)
@@ -248,6 +254,12 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
     config = resolve_model_data_config(body)  # type: ignore[no-untyped-call]
     stored: Any = body.pretrained_cfg
     _, height, width = config["input_size"]
+    resize = {"center": "crop", "squash": "squash"}.get(config["crop_mode"])
+    if resize is None:
+        raise ModelError(
+            f"{name}: its weights were trained with crop_mode {config['crop_mode']!r}; graft knows "
+            "center and squash"
+        )
     return body, {
         "architecture": stored.get("architecture") or name.split(".")[0],
         "arguments": arguments,
@@ -258,6 +270,7 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
             std=tuple(config["std"]),
             interpolation=config["interpolation"],
             crop=config["crop_pct"],
+            resize=resize,
         ),
         "source": str(stored.get("hf_hub_id") or name),
     }
