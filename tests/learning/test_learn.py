@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from graft.api import train
 from graft.config import TrainConfig
+from graft.evaluation.calibration import fit_temperature
 from graft.learning.learn import layered, paired_gain
 from graft.models.backbone import find_backbone
 from graft.models.classifier import load
@@ -109,8 +110,7 @@ def test_fine_tuning_that_gains_nothing_leaves_the_probe(pictures, finished, tmp
 def test_a_cache_too_small_gives_the_same_training_without_it(
     pictures, finished, tmp_path, monkeypatch
 ):
-    # One view, which is the plain one; computed anew in every epoch it would be another crop.
-    settings = {"epochs": 2, "views": 1, "unfreeze": "1", "augment": "none"}
+    settings = {"epochs": 2, "views": 2, "unfreeze": "1"}
     monkeypatch.setattr("graft.learning.plan._slower_from_disk", lambda *_: "")
     cached = train(pictures, out=tmp_path / "cached", model=str(finished), **settings)
     monkeypatch.setattr("graft.learning.plan.cache_limit", lambda: 0)
@@ -125,17 +125,43 @@ def test_a_cache_too_small_gives_the_same_training_without_it(
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)
 
 
-def test_the_gain_is_that_of_a_paired_comparison():
+def test_the_gain_is_that_of_a_paired_comparison_of_calibrated_losses():
     random = np.random.default_rng(0)
     before, after = random.normal(size=(2, 50, 3)).astype(np.float32)
     labels = random.integers(0, 3, 50)
+    half = np.random.default_rng(0).permutation(50) % 2
 
     def loss(logits, i):
-        return -np.log(
-            np.exp(logits[i].astype(float))[labels[i]] / np.exp(logits[i].astype(float)).sum()
-        )
+        other = half != half[i]
+        scores = logits[i].astype(float) / fit_temperature(logits[other], labels[other])
+        return -np.log(np.exp(scores)[labels[i]] / np.exp(scores).sum())
 
     gains = [loss(before, i) - loss(after, i) for i in range(50)]
     mean, error = paired_gain(before, after, labels)
     assert mean == pytest.approx(np.mean(gains))
     assert error == pytest.approx(np.std(gains) / 50**0.5)
+
+
+def test_a_network_that_is_merely_surer_of_itself_gains_nothing():
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 3, 400)
+    timid = random.normal(size=(400, 3)).astype(np.float32)
+    timid[np.arange(400), labels] += 2
+    gain, noise = paired_gain(timid / 4, timid, labels)
+    assert abs(gain) <= noise * 2
+    better = timid.copy()
+    better[np.arange(400), labels] += 1
+    gain, noise = paired_gain(timid, better, labels)
+    assert gain > 2 * noise
+
+
+def test_pictures_of_one_group_count_as_one_where_fine_tuning_is_judged():
+    random = np.random.default_rng(2)
+    before, after = random.normal(size=(2, 60, 3)).astype(np.float32)
+    labels = random.integers(0, 3, 60)
+    twelve = [str(i // 5) for i in range(60)]
+    same = np.repeat(np.arange(0, 60, 5), 5)
+    _, noise = paired_gain(before[same], after[same], labels[same], twelve)
+    _, naive = paired_gain(before[same], after[same], labels[same])
+    assert noise > 1.5 * naive
+    assert paired_gain(before, after, labels, ["one"] * 60)[1] == np.inf

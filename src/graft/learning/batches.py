@@ -100,25 +100,29 @@ def streamed(
     labels: NDArray[np.int64],
     batches: Sequence[NDArray[np.int64]],
     preprocess: Preprocess,
-    view: int,
+    view_of: Callable[[int], int],
     augmentation: Augmentation,
     engine: Callable[[], Engine] | None = None,
 ) -> Batches:
-    """Pictures read and decoded again for every epoch, each in that view; with `engine` its
-    outputs, of the frozen part, in place of the pixels.
+    """Pictures read and decoded again for every epoch, each in the view of its row; with `engine`
+    its outputs, of the frozen part, in place of the pixels.
 
     A batch is decoded by all cores between two steps of training and not beside them: two pools
     of threads on the same cores cost more than they hide. Raises DataError for a file that
     cannot be used any more.
     """
     for rows in batches:
+        views = [view_of(int(row)) for row in rows]
         pixels = []
         for loaded in stream(
-            [files[row] for row in rows], preprocess, lambda index, digest: (view,), augmentation
+            [files[row] for row in rows],
+            preprocess,
+            lambda index, digest, views=views: (views[index],),  # type: ignore[misc]
+            augmentation,
         ):
             if loaded.problem is not None:
                 raise DataError(f"{loaded.file}: changed while it was in use: {loaded.problem}")
-            pixels.append(loaded.views[view])
+            pixels.append(loaded.views[views[loaded.index]])
         x = np.stack(pixels)
         if engine is None:
             yield x, labels[rows]

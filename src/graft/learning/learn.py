@@ -8,6 +8,7 @@ would send noise back into weights that took days to learn.
 import copy
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from safetensors.torch import save
 from torch import nn
 
 from graft.config import TrainConfig
+from graft.evaluation.calibration import fit_temperature
 from graft.files import replacing
 from graft.learning.batches import (
     blocks_of,
@@ -169,17 +171,33 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
     else:
         files, val_files = prepared.files("train"), prepared.files("val")
         preprocess, augmentation = job.backbone.preprocess, prepared.frozen.augmentation
+        count = prepared.frozen.views
 
         def train(epoch: int, start: int) -> Batches:
             rows = job.turns(batch, epoch)[start:]
+            # A frozen prefix that is computed again gives what its cache would give; what trains
+            # from the pictures sees a new crop in every epoch.
+            new = plan.prefix_engine is None and count > 1
             return streamed(
-                files, labels, rows, preprocess, epoch, augmentation, plan.prefix_engine
+                files,
+                labels,
+                rows,
+                preprocess,
+                lambda row: epoch if new else (row + epoch) % count,
+                augmentation,
+                plan.prefix_engine,
             )
 
         def val() -> Batches:
             rows = blocks_of(len(val_labels), encoder.input_shape)
             return streamed(
-                val_files, val_labels, rows, preprocess, 0, augmentation, plan.prefix_engine
+                val_files,
+                val_labels,
+                rows,
+                preprocess,
+                lambda row: 0,
+                augmentation,
+                plan.prefix_engine,
             )
 
     before, _ = logits_of(model, val())
@@ -194,7 +212,7 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
         [*layered(suffix, plan.cut, config), Group(list(head.parameters()))],
     )
     after, _ = logits_of(model, val())
-    gain, noise = paired_gain(before, after, val_labels)
+    gain, noise = paired_gain(before, after, val_labels, prepared.groups(prepared.rows("val")))
     # How it is said in the report, too.
     found = f"the mean loss on {len(val_labels)} validation pictures fell by {gain:.3f}"
     if gain <= NOISE * noise:
@@ -233,17 +251,32 @@ def _trained(job: Job, state: dict[str, torch.Tensor], head: Head) -> Classifier
 
 
 def paired_gain(
-    before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    groups: Sequence[str] | None = None,
 ) -> tuple[float, float]:
     """How much lower the mean cross-entropy of logits (n, K) became, in nats, and the standard
-    error of that difference over the same n pictures.
+    error of that difference over the same n pictures, or over their groups.
+
+    Both are calibrated first, each half of the units by the temperature of the other half: what
+    is merely more or less sure would gain nothing once the classifier is calibrated.
     """
-    losses = []
-    for logits in (before, after):
-        scores = torch.log_softmax(torch.from_numpy(logits).double(), 1).numpy()
-        losses.append(-scores[np.arange(len(labels)), labels])
+    names = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    unit = np.unique(names, return_inverse=True)[1]
+    count = int(unit.max()) + 1
+    half = (np.random.default_rng(0).permutation(count) % 2)[unit]
+    losses = np.empty((2, len(labels)))
+    for loss, logits in zip(losses, (before, after), strict=True):
+        for own in (half == 0, half == 1):
+            temperature = fit_temperature(logits[~own], labels[~own]) if (~own).any() else 1.0
+            scores = torch.from_numpy(logits[own]).double() / temperature
+            loss[own] = -torch.log_softmax(scores, 1).numpy()[np.arange(own.sum()), labels[own]]
     difference = losses[0] - losses[1]
-    return float(difference.mean()), float(difference.std() / max(1, len(labels)) ** 0.5)
+    gain = float(difference.mean())
+    # One group says nothing of how groups differ.
+    noise = np.sqrt((np.bincount(unit, difference - gain) ** 2).sum()) if count > 1 else np.inf
+    return gain, float(noise / len(labels))
 
 
 def with_weights(backbone: Backbone, state: dict[str, torch.Tensor], run: Path) -> Backbone:
