@@ -106,7 +106,10 @@ def _from_pixels(job: Job) -> Classifier:
     body: Any = encoder.body
     if hasattr(body, "whiten"):
         sample = np.random.default_rng(config.seed).permutation(len(plain))[: body.WHITEN]
-        body.whiten(encoder.normalised(torch.from_numpy(plain[np.sort(sample)])))
+        # Some megabytes at a time, whatever the size of the pictures.
+        size = int(np.prod(encoder.input_shape))
+        blocks = np.array_split(np.sort(sample), -(-len(sample) * size // 2**20))
+        body.whiten(encoder.normalised(torch.from_numpy(plain[rows])) for rows in blocks)
     model = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
     val = prepared.activations("val")
     batch = job.batch_size()

@@ -62,15 +62,15 @@ def find_cut(encoder: Encoder, unfreeze: str) -> Cut:
     """The cut that trains the last share or the last stages of an encoder.
 
     `unfreeze` is "all", a percentage of the layers such as "20%" (rounded up to a whole
-    block), or a number of stages such as "2". Layers are convolutions and linear layers
-    that the features depend on.
+    block), or a number of stages such as "2": of a transformer, of its blocks. Layers are
+    convolutions and linear layers that the features depend on.
 
-    Raises ModelError for a body that cannot be cut there.
+    Raises ModelError for a body that cannot be cut there; "all" cuts none.
     """
-    units = tapped(encoder, chain(encoder))
+    kind, amount = parse_unfreeze(unfreeze)
+    units = _parts_of(encoder) if kind == "all" else tapped(encoder, chain(encoder))
     weighty = [unit for unit in units if layers_of(unit.module)]
     counts = [layers_of(unit.module) for unit in weighty]
-    kind, amount = parse_unfreeze(unfreeze)
     if kind == "all":
         first = 0
     elif kind == "share":
@@ -94,18 +94,31 @@ def find_cut(encoder: Encoder, unfreeze: str) -> Cut:
 
 
 def _stage_start(encoder: Encoder, number: int, units: list[Unit], names: list[str]) -> int:
-    found = stages(encoder.body)
+    body = encoder.body
+    # All of a transformer's blocks, where `stages` has the last alone.
+    found = list(body.blocks) if hasattr(body, "cls_token") else stages(body)
     if not found:
         raise ModelError("this network's stages are not known; give a percentage, such as 20%")
     if number > len(found):
-        return 0
-    inside = {unit.name for unit in _units_in(found[-number], units)}
-    if number < len(found) and not inside.intersection(names):
-        # A stage known by its pooling alone begins where the one before it ends.
-        before = _units_in(found[-number - 1], units)[-1].name
-        order = [unit.name for unit in units]
-        return next(i for i, n in enumerate(names) if order.index(n) > order.index(before))
-    return next((i for i, name in enumerate(names) if name in inside), 0)
+        raise ModelError(f"this network has {len(found)} stages, not {number}; for all give all")
+    if number == len(found):
+        first = getattr(body, "Mixed_5b", found[0])  # Inception's stages are known by their last
+        inside = {unit.name for unit in _units_in(first, units)}
+        return next((i for i, name in enumerate(names) if name in inside), 0)
+    # A stage begins where the one before it ends.
+    before = _units_in(found[-number - 1], units)[-1].name
+    order = [unit.name for unit in units]
+    return next(i for i, n in enumerate(names) if order.index(n) > order.index(before))
+
+
+def _parts_of(encoder: Encoder) -> list[Unit]:
+    """What is trained where all is: the modules in a line, or where they are in none, the body's
+    own parts.
+    """
+    if units := line(encoder):
+        return tapped(encoder, units)
+    named = encoder.body.named_children()
+    return [Unit(name, part, ()) for name, part in named if name not in AFTER_FEATURES]
 
 
 def _units_in(stage: nn.Module, units: list[Unit]) -> list[Unit]:
@@ -119,9 +132,18 @@ def layers_of(module: nn.Module) -> int:
 
 
 def chain(encoder: Encoder) -> list[Unit]:
-    """The modules that `forward_features` passes a picture through, one after the other.
+    """As `line`. Raises ModelError where the modules stand in none."""
+    if units := line(encoder):
+        return units
+    raise ModelError(
+        f"{type(encoder.body).__name__} cannot be trained in part: its modules do not follow one "
+        "another in a line; use --unfreeze all or none"
+    )
 
-    Found by watching one go through. Raises ModelError where the modules are no chain.
+
+def line(encoder: Encoder) -> list[Unit]:
+    """The modules that `forward_features` passes a picture through, one after the other, found by
+    watching one go through; none where they stand in no line.
     """
     body = encoder.body
     order: list[Unit] = []
@@ -130,25 +152,24 @@ def chain(encoder: Encoder) -> list[Unit]:
     for name, module in _candidates(body, ""):
 
         def watch(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
-            order.append(Unit(name, module, tuple(inputs[0].shape[1:])))
-            passed.append((inputs[0], output))
+            given = inputs[0] if inputs else None
+            order.append(Unit(name, module, tuple(getattr(given, "shape", ())[1:])))
+            passed.append((given, output))
 
         hooks.append(module.register_forward_hook(watch))
     # Transformers add their position embedding between two modules: one known exception.
     allowed = {1} if hasattr(body, "_pos_embed") else set()
     try:
         with torch.inference_mode():
-            encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
+            # Once, whether or not a mirror image is looked at besides.
+            encoder.features(
+                encoder.normalised(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
+            )
     finally:
         for hook in hooks:
             hook.remove()
     linked = all(passed[i][0] is passed[i - 1][1] or i in allowed for i in range(1, len(passed)))
-    if not linked or len({unit.name for unit in order}) < len(order) or not order:
-        raise ModelError(
-            f"{type(body).__name__} cannot be trained in part: its modules do not follow one "
-            "another in a line; use --unfreeze all or none"
-        )
-    return order
+    return order if linked and len({unit.name for unit in order}) == len(order) else []
 
 
 def tapped(encoder: Encoder, units: list[Unit]) -> list[Unit]:
@@ -210,8 +231,8 @@ class Suffix(nn.Module):
         self.still = (nn.Dropout, nn.Dropout2d) if moving else STILL
         self.encoder, self.unit, self.shape = encoder, cut.unit, cut.shape
         self.before = 0
-        every = chain(encoder)
-        used = tapped(encoder, every)
+        every = line(encoder)
+        used = tapped(encoder, every) if every else []
         # What comes after the last stage that the features are taken from is not worth its time.
         unused = every[len(used) :]
         if cut.unit is not None:

@@ -78,17 +78,20 @@ def stages(body: nn.Module) -> list[nn.Module]:
     MobileNet, EfficientNet and base_cnn: `blocks`; ResNet: layer1..4; ConvNeXt and others:
     `stages`; Swin: `layers`; ViT, DeiT, DINOv2: the last four of `blocks`; VGG: the poolings that
     end its stages; Inception v3: the last block of each resolution. A family that keeps its
-    stages elsewhere gives none, and its final features stand alone.
+    stages elsewhere (DenseNet, HRNet) gives none, and its final features stand alone.
     """
     for name in ("stages", "layers", "blocks"):
         found = getattr(body, name, None)
         if isinstance(found, nn.Sequential | nn.ModuleList):
             transformer = name == "blocks" and hasattr(body, "cls_token")
             return list(found)[-LAST_BLOCKS:] if transformer else list(found)
-    if isinstance(convolutions := getattr(body, "features", None), nn.Sequential):
+    convolutions = getattr(body, "features", None)
+    if isinstance(convolutions, nn.Sequential) and isinstance(convolutions[-1], nn.MaxPool2d):
         return [module for module in convolutions if isinstance(module, nn.MaxPool2d)]
-    names = (*(f"layer{i}" for i in range(1, 5)), "Mixed_5d", "Mixed_6e", "Mixed_7c")
-    return [getattr(body, name) for name in names if hasattr(body, name)]
+    for names in (tuple(f"layer{i}" for i in range(1, 5)), ("Mixed_5d", "Mixed_6e", "Mixed_7c")):
+        if all(hasattr(body, name) for name in names):
+            return [getattr(body, name) for name in names]
+    return []
 
 
 def pooled(x: Tensor, channels_last: bool = False) -> Tensor:

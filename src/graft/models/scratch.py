@@ -1,5 +1,7 @@
 """Networks trained from pixels."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -106,22 +108,27 @@ class DeepCNN(nn.Module):
         for channels in self.CHANNELS:
             blocks.append(DeepBlock(before, channels))
             before = channels
+        self.act = nn.GELU()
         self.blocks = nn.Sequential(*blocks)
         self.num_features = before
 
     @torch.no_grad()
-    def whiten(self, x: Tensor) -> None:
-        """Set the first filters from normalised pictures (N, 3, H, W)."""
-        patches = x.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
-        patches = patches.double()
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    def whiten(self, pictures: Iterable[Tensor]) -> None:
+        """Set the first filters from blocks of normalised pictures, (N, 3, H, W) each."""
+        products, count = torch.zeros(12, 12, dtype=torch.float64), 0
+        for x in pictures:
+            patches = x.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
+            patches = patches.double()
+            products += patches.T @ patches
+            count += len(patches)
+        values, vectors = torch.linalg.eigh(products / count)
         filters = (vectors / (values + self.EPSILON).sqrt()).T.reshape(12, 3, 2, 2).float()
         self.whitening.weight.copy_(torch.cat([filters, -filters]))
         torch.nn.init.zeros_(torch.as_tensor(self.whitening.bias))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, 256, h, w)."""
-        return torch.as_tensor(self.blocks(nn.functional.gelu(self.whitening(x))))
+        return torch.as_tensor(self.blocks(self.act(self.whitening(x))))
 
     def forward_head(self, x: Tensor, pre_logits: bool = True) -> Tensor:
         """(N, C, h, w) to (N, C): a ninth of the maximum over positions. The names are timm's."""
