@@ -1,13 +1,17 @@
 """`graft compare`, as a user meets it: runs, sources, refusals."""
 
+import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from graft.compare import seconds_of
+from graft.compare import _folder_names, seconds_of
 from graft.errors import UsageError
-from graft.report.comparison import ends, read_comparison, shown
+from graft.report.comparison import read_comparison
+from graft.report.comparison_words import ends, shown
 from graft.report.slides import cells
 
 SMALL = ["--image-size", "16"]
@@ -66,6 +70,99 @@ def test_a_second_time_nothing_is_trained_again(compared, graft_here):
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/model.safetensors")}
     assert json.loads(graft_here(*command, "--json").out) == result
     assert before == {p: p.stat().st_mtime_ns for p in out.glob("*/model.safetensors")}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(["--seed", "43"], "with seed 42, not 43"), (["--no-flip"], "with flip True, not False")],
+)
+def test_runs_of_other_settings_are_not_taken_for_those_asked_for(
+    compared, graft_here, change, said
+):
+    command, _, _ = compared
+    ended = graft_here(*command, *change)
+    assert ended.code == 2
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_runs_of_other_pictures_are_not_taken_for_those_asked_for(
+    compared, graft_here, make_digits, tmp_path
+):
+    command, out, _ = compared
+    again = list(command)
+    again[1] = make_digits(tmp_path / "digits", each=40)
+    assert graft_here(*again).code == 0  # the same pictures, elsewhere
+    extra = next((tmp_path / "digits").rglob("*.png"))
+    pixels = np.asarray(Image.open(extra)).copy()
+    pixels[0] = 255 - pixels[0]
+    Image.fromarray(pixels).save(extra.with_name("new.png"))
+    ended = graft_here(*again)
+    assert ended.code == 2
+    assert "of other pictures than these" in ended.err
+    assert json.loads((out / "comparison.json").read_text())["n"] > 0
+
+
+def test_models_of_one_name_in_two_places_have_folders_of_their_own():
+    names = ["local-dir:/a/v1", "local-dir:/b/v1", "base_cnn", "m@20%"]
+    first, second, *others = _folder_names(names)
+    assert first != second
+    assert first.startswith("v1-")
+    assert others == ["base_cnn", "m@20%"]
+    assert _folder_names(names) == [first, second, *others]
+
+
+def test_runs_that_learned_from_other_pictures_are_compared_but_not_said_to_have_learned_the_same(
+    compared, graft_here, tmp_path
+):
+    _, out, result = compared
+    assert result["learned_from_the_same"]
+    other = tmp_path / "other"
+    shutil.copytree(out / "base_cnn", other)
+    lines = (other / "dataset.csv").read_text().splitlines(keepends=True)
+    lines.remove(next(line for line in lines if ",train," in line))
+    (other / "dataset.csv").write_text("".join(lines))
+    ended = graft_here("compare", out / "base_cnn", other, "--out", tmp_path / "c", "--json")
+    assert not json.loads(ended.out)["learned_from_the_same"]
+    page = (tmp_path / "c" / "comparison.html").read_text()
+    assert "did not all learn from the same pictures" in page
+    assert "All models learned from the same" not in page
+
+
+def test_pictures_of_one_group_are_not_counted_as_so_many_proofs(compared, graft_here, tmp_path):
+    _, out, _ = compared
+    folders = []
+    for name in ("base_cnn", "worse"):
+        folders.append(tmp_path / name)
+        shutil.copytree(out / "base_cnn", folders[-1])
+        rows = list(csv.DictReader((folders[-1] / "dataset.csv").read_text().splitlines()))
+        for i, row in enumerate(rows):
+            row["group"] = f"patient {i % 3}"
+        with (folders[-1] / "dataset.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    lines = (folders[1] / "predictions.csv").read_text().splitlines(keepends=True)
+    body = [line.rstrip().split(",") for line in lines[1:]]
+    wrong = [",".join([*row[:2], *row[3:], row[2]]) + "\n" for row in body]
+    (folders[1] / "predictions.csv").write_text(lines[0] + "".join(wrong))
+    ended = graft_here("compare", *folders, "--out", tmp_path / "c", "--json")
+    (pair,) = json.loads(ended.out)["pairs"]
+    assert pair["groups"] == 3
+    assert pair["p"] == pytest.approx(0.25)
+    assert pair["verdict"] == "no difference shown"
+    assert "sign-flip tests over 3" in (tmp_path / "c" / "comparison.html").read_text()
+
+
+def test_how_fast_a_finished_run_predicts_is_measured_where_nobody_has(
+    compared, graft_here, tmp_path
+):
+    _, out, _ = compared
+    for name in ("a", "b"):
+        shutil.copytree(out / "base_cnn", tmp_path / name)
+    (tmp_path / "b" / "speed.json").unlink()
+    ended = graft_here("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c", "--json")
+    assert all(model["images_per_second"] > 0 for model in json.loads(ended.out)["models"])
 
 
 def test_finished_runs_are_compared_without_pytorch(compared, graft, tmp_path):

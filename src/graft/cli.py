@@ -69,7 +69,7 @@ def _fail(message: str, code: int) -> None:
 
 def _interrupted() -> None:
     _fail(
-        "interrupted; nothing is lost: what was encoded is in the cache, and a train command goes "
-        "on where it was with --resume and the same --out",
+        "interrupted; what was encoded is in the cache; graft train goes on from its last "
+        "checkpoint with --resume and the same --out, graft compare with the same command",
         INTERRUPTED,
     )

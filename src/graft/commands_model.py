@@ -177,7 +177,7 @@ def compare(
         )
     else:
         folder = Path(out) if out else Path("runs") / "comparison"
-        result = compare_runs([Path(source) for source in sources], folder)
+        result = compare_runs([Path(source) for source in sources], folder, on_stderr_progress())
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:

@@ -1,11 +1,17 @@
 """`graft compare`: models trained on one split, or finished runs, side by side."""
 
+import contextlib
 import re
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from graft.config import FROM_SCRATCH, TrainConfig
+from graft.data.dataset import Example
 from graft.errors import UsageError
 from graft.files import write_json
 from graft.progress import Progress
@@ -15,21 +21,38 @@ from graft.report.comparison import (
     read_comparison,
     write_comparison,
 )
-from graft.report.inputs import read_run
+from graft.report.inputs import RunFiles, read_run
 from graft.runs import seconds_of
 
 # Pictures that prediction is timed on, after a first batch that also pays for compiling.
 WARM, TIMED = 32, 512
+# Settings whose defaults depend on what is trained, and are filled in.
+FILLED = {name for name, value in TrainConfig().to_json().items() if value is None} - {
+    "image_size",
+    "resize",
+    "group_by",
+    "time_by",
+    "folds",
+    "repeats",
+}
 
 
-def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
-    """Compare finished runs and write the comparison into `out`.
+def compare_runs(folders: Sequence[Path], out: Path, progress: Progress) -> Comparison:
+    """Compare finished runs and write the comparison into `out`; where nobody has measured how
+    fast a run predicts, and its pictures are still there, that is measured.
 
     Raises UsageError for fewer than two, DataError for folders that are no finished runs or were
     tested on different pictures.
     """
     result = read_comparison(folders)
-    write_comparison(result, out, picture_files(result.rows[0].run))
+    files = picture_files(result.rows[0].run)
+    there = [file for file in files.values() if file.is_file()]
+    unknown = [row.folder for row in result.rows if row.speed is None]
+    if unknown and there:
+        for folder in unknown:
+            measure_speed(folder, there, progress)
+        result = read_comparison(folders)
+    write_comparison(result, out, files)
     return result
 
 
@@ -47,10 +70,11 @@ def compare_source(
     earlier, interrupted comparison in `out` has finished are not trained again. After
     `time_budget` no further model is begun; at least two are trained.
 
-    Raises UsageError for a budget or models that cannot be meant, and what training raises.
+    Raises UsageError for a budget or models that cannot be meant, or an `out` with runs of other
+    settings or pictures, and what training raises.
     """
     from graft.api import train
-    from graft.config import FROM_SCRATCH, TrainConfig
+    from graft.data.scan import scan
     from graft.learning.cache import cache_folder
     from graft.models.backbone import find_backbone
 
@@ -68,11 +92,17 @@ def compare_source(
     for config in configs:  # so is whether their weights are there
         if config.model not in FROM_SCRATCH:
             find_backbone(config.model, cache_folder())
+    places = [out / name for name in _folder_names(names)]
+    trained = [place for place in places if (place / "metrics.json").is_file()]
+    if trained:
+        now = _listed(scan(source, cache_folder() / "sources").examples)
+        for place, config in zip(places, configs, strict=True):
+            if place in trained and (reason := _another(read_run(place), config, now)):
+                raise UsageError(f"{place} holds a run {reason}; choose another --out")
     began = time.monotonic()
     folders: list[Path] = []
     files: dict[str, Path] = {}
-    for name, config in zip(names, configs, strict=True):
-        folder = out / re.sub(r"[^\w.@%+-]+", "_", Path(name).name)
+    for name, config, folder in zip(names, configs, places, strict=True):
         if limit and len(folders) >= 2 and time.monotonic() - began > limit:
             progress.say(f"{name} is left out: the time budget of {time_budget} is spent")
             continue
@@ -92,14 +122,48 @@ def compare_source(
     return result
 
 
+def _folder_names(names: Sequence[str]) -> list[str]:
+    """A folder's name for each model: the last part of its own, with a digest where two agree."""
+    short = [re.sub(r"[^\w.@%+-]+", "_", Path(name).name) for name in names]
+    return [
+        own if short.count(own) == 1 else f"{own}-{sha256(name.encode()).hexdigest()[:6]}"
+        for own, name in zip(short, names, strict=True)
+    ]
+
+
+def _listed(examples: Sequence[Example]) -> set[tuple[str, str, str]]:
+    found = set()
+    for example in examples:
+        with contextlib.suppress(OSError):  # what cannot be read was not trained on either
+            data = example.file.read_bytes()
+            found.add((example.path, example.label, sha256(data).hexdigest()))
+    return found
+
+
+def _another(run: RunFiles, config: TrainConfig, now: set[tuple[str, str, str]]) -> str:
+    """What makes a finished run another than the one asked for, if anything does."""
+    stored = run.config["settings"]
+    for name, value in config.to_json().items():
+        if stored.get(name) != value and not (value is None and name in FILLED):
+            return f"with {name} {stored.get(name)}, not {value}"
+    used = {(row["path"], row["label"], row["sha256"]) for row in run.pictures}
+    left_out = {path for issue in run.issues for path in issue["paths"]}
+    if used - now or {path for path, _, _ in now - used} - left_out:
+        return "of other pictures than these"
+    return ""
+
+
 def measure_speed(run: Path, files: Sequence[Path], progress: Progress) -> None:
     """Predict up to TIMED of the files, and write how many a second into RUN/speed.json."""
     from graft.models.classifier import load
 
     classifier = load(run)
     there = [file for file in files if file.is_file()]
-    # A small set is gone through as often as it takes for a time worth giving.
+    # Of every class; a small set is gone through as often as it takes for a time worth giving.
+    there = [there[i] for i in np.random.default_rng(0).permutation(len(there))]
     timed = (there * -(-TIMED // max(1, len(there))))[:TIMED]
+    if not classifier.engine.exact:
+        classifier.exact()  # what computes close calls again: made once, whenever the first comes
     for _ in classifier.predict_files(timed[:WARM]):
         pass
     start = time.perf_counter()

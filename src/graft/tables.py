@@ -115,7 +115,7 @@ def _plain(text: str) -> str:
 
 def comparison_table(comparison: Any) -> None:
     """A line a model, then what the pairs and the whole say."""
-    from graft.report.comparison import conclusion, ends, shown, verdict
+    from graft.report.comparison_words import conclusion, ends, shown, verdict
 
     rows = []
     for row in comparison.rows:

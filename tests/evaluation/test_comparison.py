@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from scipy.stats import binomtest
 
-from graft.evaluation.comparison import compare, difference_interval, holm, mcnemar
+from graft.evaluation.comparison import (
+    compare,
+    difference_interval,
+    holm,
+    mcnemar,
+    ratio_interval,
+    sign_flip,
+)
 
 FEW = some.integers(0, 400)
 
@@ -79,3 +86,38 @@ def test_equal_models_are_rarely_called_different():
         models = [np.where(random.random(400) < 0.1, ~common, common) for _ in range(4)]
         called += any(p.verdict != "no difference shown" for p in compare(models))
     assert called / 300 <= 0.08, "the chance of any false alarm is at most 5 %, and noise"
+
+
+@given(some.lists(some.integers(-6, 6), min_size=1, max_size=12))
+def test_the_sign_flip_test_counts_every_assignment_of_signs(gains):
+    signs = np.array(np.meshgrid(*[[-1, 1]] * len(gains))).reshape(len(gains), -1)
+    sums = np.abs(signs.T @ np.array(gains))
+    assert sign_flip(gains) == pytest.approx((sums >= abs(sum(gains))).mean())
+
+
+@given(some.integers(0, 40), some.integers(0, 40))
+def test_of_single_pictures_the_sign_flip_test_is_mcnemars(worse, better):
+    gains = [-1] * worse + [1] * better + [0] * 5
+    assert sign_flip(gains) == pytest.approx(mcnemar(worse, better))
+
+
+def test_groups_of_one_picture_give_about_newcombes_interval():
+    random = np.random.default_rng(0)
+    first, second = random.random((2, 500)) < [[0.8], [0.85]]
+    (alone,) = compare([first, second])
+    (grouped,) = compare([first, second], [str(i) for i in range(500)])
+    assert (grouped.p, grouped.difference) == pytest.approx((alone.p, alone.difference))
+    assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high), abs=0.004)
+    assert (alone.groups, grouped.groups) == (None, 500)
+
+
+def test_the_interval_over_groups_holds_the_truth_checked_by_simulation():
+    random = np.random.default_rng(1)
+    held = 0
+    for _ in range(1000):
+        sizes = random.integers(5, 40, 12)
+        gains = random.binomial(sizes, np.clip(random.normal(0.3, 0.1, 12), 0, 1))
+        low, high = ratio_interval(gains - np.round(0.2 * sizes), sizes)
+        held += low <= 0.1 <= high
+    assert 0.92 <= held / 1000 <= 0.98
+    assert ratio_interval([5], [9]) == (-1.0, 1.0)

@@ -1,5 +1,5 @@
 """Which of several classifiers is better, on the same pictures: exact McNemar tests with Holm's
-correction for their number.
+correction for their number; where pictures come in groups, exact sign-flip tests over groups.
 """
 
 import math
@@ -9,7 +9,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
 
 from graft.evaluation.intervals import wilson
 
@@ -22,8 +23,9 @@ class Pair:
 
     `only_first` and `only_second` count the pictures that one of them alone names rightly.
     `difference` is the second's accuracy less the first's, `low` and `high` its 95 % interval
-    (Newcombe's for paired shares). `p` is the exact McNemar p-value, `corrected` Holm's. `verdict`
-    is of the second: "better", "worse" or "no difference shown".
+    (Newcombe's for paired shares; with groups Student's for a ratio). `p` is the exact McNemar
+    p-value, with `groups`, their number, that of `sign_flip`; `corrected` Holm's. `verdict` is of
+    the second: "better", "worse" or "no difference shown".
     """
 
     first: int
@@ -37,16 +39,19 @@ class Pair:
     p: float
     corrected: float
     verdict: str
+    groups: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in comparison.json."""
         return asdict(self)
 
 
-def compare(right: Sequence[NDArray[np.bool_]]) -> list[Pair]:
+def compare(right: Sequence[NDArray[np.bool_]], groups: Sequence[str] | None = None) -> list[Pair]:
     """Every pair of classifiers, given which of the same n pictures each names rightly, (n,) each.
 
-    Raises ValueError for fewer than two, or for different numbers of pictures.
+    Pictures of one of the `groups` (n names) are right or wrong together, so then groups are
+    what is counted. Raises ValueError for fewer than two classifiers, or for different numbers of
+    pictures.
     """
     if len(right) < 2 or len({len(r) for r in right}) > 1 or not len(right[0]):
         raise ValueError("expected at least two classifiers on the same pictures")
@@ -54,20 +59,67 @@ def compare(right: Sequence[NDArray[np.bool_]]) -> list[Pair]:
     for i, j in combinations(range(len(right)), 2):
         only_i = int((right[i] & ~right[j]).sum())
         only_j = int((right[j] & ~right[i]).sum())
-        both = int((right[i] & right[j]).sum())
-        found.append((i, j, both, only_i, only_j, mcnemar(only_i, only_j)))
-    n = len(right[0])
+        if groups is None:
+            p = mcnemar(only_i, only_j)
+            both = int((right[i] & right[j]).sum())
+            ends = difference_interval(both, only_j, only_i, len(right[i]))
+        else:
+            gains, sizes = _by_group(right[i], right[j], groups)
+            p, ends = sign_flip(gains), ratio_interval(gains, sizes)
+        found.append((i, j, only_i, only_j, ends, p))
+    n, count = len(right[0]), len(set(groups)) if groups is not None else None
     pairs = []
-    for (i, j, both, only_i, only_j, p), corrected in zip(
+    for (i, j, only_i, only_j, (low, high), p), corrected in zip(
         found, holm([entry[-1] for entry in found]), strict=True
     ):
-        low, high = difference_interval(both, only_j, only_i, n)
         verdict = "no difference shown"
         if corrected < LEVEL:
             verdict = "better" if only_j > only_i else "worse"
         difference = (only_j - only_i) / n
-        pairs.append(Pair(i, j, n, only_i, only_j, difference, low, high, p, corrected, verdict))
+        pairs.append(
+            Pair(i, j, n, only_i, only_j, difference, low, high, p, corrected, verdict, count)
+        )
     return pairs
+
+
+def _by_group(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], groups: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """In each group, how many more pictures the second names rightly, and how many there are."""
+    unit = np.unique(np.asarray(groups), return_inverse=True)[1]
+    gains = np.bincount(unit, second.astype(np.int64) - first.astype(np.int64))
+    return gains.astype(np.int64), np.bincount(unit)
+
+
+def sign_flip(gains: ArrayLike) -> float:
+    """The exact two-sided p-value of gains by group, (G,) whole numbers: were both classifiers
+    equally good, each group's gain would as likely have had the other sign (Fisher 1935, The
+    Design of Experiments, section 21). Of single pictures it is McNemar's.
+    """
+    steps = np.asarray(gains, dtype=np.int64)
+    chance = np.ones(1)  # of each possible sum, from the lowest on
+    for step in np.abs(steps[steps != 0]):
+        wider = np.zeros(len(chance) + 2 * step)
+        wider[: len(chance)] = chance / 2
+        wider[2 * step :] += chance / 2
+        chance = wider
+    sums = np.abs(np.arange(len(chance)) - len(chance) // 2)
+    return min(1.0, float(chance[sums >= abs(int(steps.sum()))].sum()))
+
+
+def ratio_interval(gains: ArrayLike, sizes: ArrayLike) -> tuple[float, float]:
+    """The 95 % interval of the gain a picture, from gains (G,) and sizes (G,) of groups: Student's,
+    for a ratio of means (Cochran 1977, Sampling Techniques, section 6.3); of one group nothing is
+    known.
+    """
+    gain, size = np.asarray(gains, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    count = len(gain)
+    if count < 2:
+        return -1.0, 1.0
+    ratio = gain.sum() / size.sum()
+    error = math.sqrt(((gain - ratio * size) ** 2).sum() * count / (count - 1)) / size.sum()
+    reach = float(student.ppf(0.975, count - 1)) * error
+    return max(-1.0, float(ratio - reach)), min(1.0, float(ratio + reach))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

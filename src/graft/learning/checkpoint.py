@@ -79,7 +79,7 @@ def read(path: Path, identity: str) -> tuple[Position, dict[str, dict[str, Tenso
     if described["identity"] != identity:
         raise UsageError(
             f"{path.parent}: was begun with other settings, pictures or threads, so it cannot be "
-            "resumed with these; repeat the first command, or train without --resume"
+            "resumed with these; repeat the first command, or begin anew with another --out"
         )
     torch.set_rng_state(flat.pop("random"))
     tensors: dict[str, dict[str, Tensor]] = {}

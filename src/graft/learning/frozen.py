@@ -41,6 +41,7 @@ class Frozen:
         self.backbone, self.views, self.engine = backbone, views, engine
         self.augmentation = augmentation
         self.cut, self.cut_size = cut, cut_size
+        self.computed = 0
         # A picture's sketch depends on the size that it is decoded at, if that is small.
         least = min(SIDE, resized_shorter_side(backbone.preprocess))
         key = key_of(sketch=SKETCH_FORMAT, side=least)
@@ -75,7 +76,7 @@ class Frozen:
         progress: Progress,
     ) -> int:
         """Make sure that the stores hold each file's views and sketch; returns the number of views
-        computed.
+        computed, and adds it to `computed`.
 
         `views_of` says, given a position and a digest, which views the file needs. Every file is
         read and hashed, and decoded only if a view of it is missing. Unusable files are left to
@@ -110,6 +111,7 @@ class Frozen:
         finally:  # also when interrupted: what is done is done
             for store in (*self.stores, self.sketches):
                 store.flush()
+        self.computed += computed
         return computed
 
     def has_views(self, digest: bytes, views: int) -> bool:

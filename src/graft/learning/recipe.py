@@ -91,7 +91,10 @@ def train_run(
     with tensorboard_events(run) if tensorboard else nullcontext() as events:
         job = Job(prepared, changed(plan, events=events), config, run, progress, resume)
         classifier = learn(job)
-    seconds["fit"] = time.perf_counter() - clock
+    # Of a resumed run the epochs that an earlier process has fitted count, too.
+    now = time.perf_counter() - clock
+    seconds["fit"] = max(now, sum(line["seconds"] for line in job.history))
+    earlier = seconds["fit"] - now
     for note in job.notes:
         progress.say(note)
     _write_config(run, source, config, job, started)
@@ -106,13 +109,14 @@ def train_run(
 
     write_answers(job, "val", classifier.classes, val)
     metrics = evaluate_test(classifier, job, val, known) | fitted_again(job)
-    seconds["total"] = time.perf_counter() - began
+    seconds["total"] = time.perf_counter() - began + earlier
     kept = [line for line in job.history if line["stage"] == stage_of(job, classifier)]
     metrics |= {
         "temperature": classifier.temperature,
         "epochs": len(job.history),
         "best_epoch": min(kept, key=lambda line: line["val_loss"])["epoch"],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "from_cache": frozen.computed < len(prepared.examples),
     }
     write_json(run / "metrics.json", metrics)
     trim(cache, limit)

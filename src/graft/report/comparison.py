@@ -12,9 +12,9 @@ from graft.errors import DataError, UsageError
 from graft.evaluation.comparison import Pair, compare
 from graft.files import write_json, write_text
 from graft.report import comparison_plots as plots
+from graft.report.comparison_words import conclusion, ends, shown, tests, training, verdict
 from graft.report.html import environment
 from graft.report.inputs import Record, RunFiles, read_run
-from graft.report.numbers import NOTHING, counted, listed, percent, points, span
 from graft.report.pictures import thumbnail
 from graft.runs import read_json
 
@@ -50,6 +50,7 @@ class Row:
             },
             "parameters": self.run.model.get("parameters", {}),
             "seconds_features": seconds.get("decode_and_backbone"),
+            "features_from_cache": metrics.get("from_cache"),
             "seconds_fit": seconds.get("fit"),
             "images_per_second": self.speed,
             "bytes": self.bytes,
@@ -58,15 +59,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs with the same test part, in the order given, and every pair of them."""
+    """Runs with the same test part, in the order given, and every pair of them. `learned` is the
+    number of pictures that each learned from, if all learned from the same.
+    """
 
     rows: list[Row]
     pairs: list[Pair]
+    learned: int | None
 
     def to_json(self) -> Record:
         """As in comparison.json."""
         return {
             "n": len(self.rows[0].right),
+            "learned_from_the_same": self.learned is not None,
             "models": [row.to_json() for row in self.rows],
             "pairs": [pair.to_json() for pair in self.pairs],
             "conclusion": conclusion(self),
@@ -91,18 +96,17 @@ def read_comparison(folders: Sequence[Path]) -> Comparison:
     runs = [read_run(folder) for folder in folders]
     tested = [_tested(run) for run in runs]
     for folder, other in zip(folders[1:], tested[1:], strict=True):
-        if other != tested[0]:
+        if sorted(other) != sorted(tested[0]):
             raise DataError(
                 f"{folders[0]} and {folder} were tested on different pictures or labels "
                 f"({len(tested[0])} and {len(other)}), so their numbers cannot be compared; train "
                 "both from the same source with the same --seed"
             )
-    order = {path: i for i, path in enumerate(runs[0].tested)}
     rows = []
-    for folder, run, name in zip(folders, runs, _names(runs), strict=True):
+    places = np.argsort(_order(tested[0]))
+    for folder, run, own, name in zip(folders, runs, tested, _names(runs), strict=True):
         hits = run.probabilities.argmax(1) == run.labels
-        right = np.empty(len(hits), bool)
-        right[[order[path] for path in run.tested]] = hits
+        right = hits[_order(own)][places]
         speed = folder / "speed.json"
         rows.append(
             Row(
@@ -114,15 +118,38 @@ def read_comparison(folders: Sequence[Path]) -> Comparison:
                 (folder / "model.safetensors").stat().st_size,
             )
         )
-    return Comparison(rows, compare([row.right for row in rows]))
+    pairs = compare([row.right for row in rows], _groups(runs[0]))
+    parts = [_learned(run) for run in runs]
+    same = all(part == parts[0] for part in parts)
+    return Comparison(rows, pairs, len(parts[0]) if same else None)
 
 
-def _tested(run: RunFiles) -> set[tuple[str, str, str]]:
+def _tested(run: RunFiles) -> list[tuple[str, str, str]]:
     digests = {row["path"]: row["sha256"] for row in run.pictures}
-    return {
+    return [
         (path, run.classes[label], digests.get(path, ""))
         for path, label in zip(run.tested, run.labels.tolist(), strict=True)
-    }
+    ]
+
+
+def _order(keys: Sequence[Any]) -> NDArray[np.int64]:
+    """Where the keys stand, from the least to the greatest; equal ones in their own order."""
+    return np.array(sorted(range(len(keys)), key=lambda i: keys[i]), np.int64)
+
+
+def _learned(run: RunFiles) -> list[tuple[str, ...]]:
+    names = ("path", "label", "part", "sha256")
+    return sorted(
+        tuple(row[name] for name in names) for row in run.pictures if row["part"] != "test"
+    )
+
+
+def _groups(run: RunFiles) -> list[str] | None:
+    """What each tested picture belongs to, itself if nothing else; None without groups."""
+    group = {row["path"]: row["group"] for row in run.pictures}
+    if not any(group.get(path) for path in run.tested):
+        return None
+    return [group.get(path) or f"alone:{path}" for path in run.tested]
 
 
 def _names(runs: Sequence[RunFiles]) -> list[str]:
@@ -137,61 +164,6 @@ def _names(runs: Sequence[RunFiles]) -> list[str]:
         f"{name} ({run.name})" if names.count(name) > 1 else name
         for name, run in zip(names, runs, strict=True)
     ]
-
-
-def verdict(pair: Pair, names: Sequence[str]) -> str:
-    """What the test says of a pair, in one sentence."""
-    first, second = names[pair.first], names[pair.second]
-    n = counted(pair.n, "picture")
-    alone = f"{pair.only_second} against {pair.only_first} that only one of them gets right"
-    if pair.verdict == "no difference shown":
-        return f"{second} and {first}: no difference shown on {n} ({alone})."
-    return (
-        f"{second} is {pair.verdict} than {first} by {points(abs(pair.difference))} on {n} "
-        f"({alone}; {_p(pair.corrected)})."
-    )
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def conclusion(comparison: Comparison) -> list[str]:
-    """What follows from the numbers, in plain sentences."""
-    rows = comparison.rows
-    order = sorted(range(len(rows)), key=lambda i: -rows[i].run.metrics["accuracy"]["value"])
-    best = order[0]
-    accuracy = rows[best].run.metrics["accuracy"]
-    equal = [
-        pair.first if pair.second == best else pair.second
-        for pair in comparison.pairs
-        if best in (pair.first, pair.second) and pair.verdict == "no difference shown"
-    ]
-    n = counted(len(rows[0].right), "test picture")
-    sentences = [
-        f"{rows[best].name} has the highest accuracy: {percent(accuracy['value'])} (95 % interval "
-        f"{span(accuracy['low'], accuracy['high'])}) on {n}."
-    ]
-    if not equal:
-        others = "the other" if len(rows) == 2 else "each of the others"
-        sentences.append(f"It is better than {others} by more than chance.")
-        return sentences
-    named = listed((rows[i].name for i in order if i in equal), len(rows))
-    sentences.append(
-        f"On these pictures no difference is shown between it and {named}: "
-        f"{'either' if len(equal) == 1 else 'any of them'} may be the better one on others."
-    )
-    cheapest = min([best, *equal], key=lambda i: _cost(rows[i]))
-    if cheapest != best:
-        sentences.append(
-            f"Of these, {rows[cheapest].name} took the least time to train, "
-            f"{_cost(rows[cheapest]):.0f} s against {_cost(rows[best]):.0f} s."
-        )
-    return sentences
-
-
-def _cost(row: Row) -> float:
-    return float(row.run.metrics.get("seconds", {}).get("total", 0))
 
 
 def alone_right(comparison: Comparison) -> list[tuple[Row, list[int]]]:
@@ -236,6 +208,8 @@ def write_comparison(comparison: Comparison, out: Path, files: Mapping[str, Path
             ends=[ends(row) for row in comparison.rows],
             runs=[row.run for row in comparison.rows],
             verdicts=[verdict(pair, names) for pair in comparison.pairs],
+            training=training(comparison),
+            tests=tests(comparison),
             names=names,
             sentences=conclusion(comparison),
             alone=alone,
@@ -251,39 +225,3 @@ def write_comparison(comparison: Comparison, out: Path, files: Mapping[str, Path
     write_slides(comparison, out / "comparison.pdf", files)
     write_text(out / "comparison.html", page)
     return out / "comparison.html"
-
-
-def shown(row: Row) -> dict[str, Any]:
-    """A row's figures as text, for tables."""
-    figures = row.to_json()
-    parameters = figures["parameters"]
-    return {
-        "model": row.name,
-        "accuracy": percent(figures["accuracy"]["value"]),
-        "interval": span(figures["accuracy"]["low"], figures["accuracy"]["high"]),
-        "precision": percent(figures["precision"]),
-        "recall": percent(figures["recall"]),
-        "F1": percent(figures["f1"]),
-        "ECE": percent(figures["ece"]),
-        "parameters": _millions(parameters.get("total")),
-        "trained": _millions(parameters.get("trained")),
-        "features": _seconds(figures["seconds_features"]),
-        "fit": _seconds(figures["seconds_fit"]),
-        "images/s": f"{row.speed:,.0f}" if row.speed else NOTHING,
-        "size": f"{row.bytes / 1e6:.1f} MB",
-    }
-
-
-def ends(row: Row) -> dict[str, str]:
-    """The intervals of a row's figures as text."""
-    found = row.to_json()["intervals"]
-    names = {"precision": "precision", "recall": "recall", "F1": "f1", "ECE": "ece"}
-    return {shown: span(*found[name]) for shown, name in names.items()}
-
-
-def _millions(value: float | None) -> str:
-    return NOTHING if value is None else f"{value / 1e6:.2f} M"
-
-
-def _seconds(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"

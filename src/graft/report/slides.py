@@ -36,7 +36,8 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
     """Write the PDF, all or nothing: the data, the models, how they learned, where they differ,
     what follows.
     """
-    from graft.report.comparison import alone_right, conclusion, verdict
+    from graft.report.comparison import alone_right
+    from graft.report.comparison_words import conclusion, tests, training, verdict
 
     first = comparison.rows[0].run
     names = [row.name for row in comparison.rows]
@@ -48,13 +49,12 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
         (
             f"{counted(len(first.pictures), 'picture')}, "
             f"{counted(len(first.classes), 'class', 'classes')}",
-            f"{_source(first.config)}: every model learned from the same pictures and was tested "
-            f"once on the same {n}.",
+            f"{_source(first.config)}. {training(comparison)}",
             lambda figure: _samples(figure, comparison, files),
         ),
         (
             f"{best.name} has the highest accuracy, {percent(accuracy['value'])}",
-            f"95 % intervals (Wilson) on {n}.",
+            f"Intervals: {accuracy['method']}, on {n}.",
             lambda figure: plots.draw_accuracies(_axes(figure, left=margin), comparison),
         ),
         (
@@ -98,7 +98,7 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
         ),
         (
             "Which differences are real",
-            "Exact McNemar tests on the same pictures, Holm's correction for their number.",
+            f"{tests(comparison)}; Holm's correction for their number.",
             lambda figure: _sentences(figure, [verdict(p, names) for p in comparison.pairs]),
         ),
         ("Conclusion", "", lambda figure: _sentences(figure, conclusion(comparison))),
@@ -153,7 +153,7 @@ def _tile(figure: Figure, file: Path | None, box: tuple[float, float, float, flo
 
 def cells(row: "Row") -> dict[str, str]:
     """A row of the slides' table, what belongs to a figure below it."""
-    from graft.report.comparison import ends, shown
+    from graft.report.comparison_words import ends, shown
 
     figures = shown(row)
     below = ends(row) | {
