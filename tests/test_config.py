@@ -65,6 +65,7 @@ IMPOSSIBLE = {
     "learning_curve": [1, None],
     "batch_norm": ["still", None],
     "resize": ["stretch", ""],
+    "clip_norm": [-1, 101, float("nan"), "some", None],
     "layer_decay": [0, 1.1, float("nan"), "slow", None],
     "val_share": [0, 0.51, float("nan"), "half", None],
 }

@@ -8,9 +8,10 @@ from typing import Any
 
 from graft.config import DEFAULT_MODEL, TrainConfig
 from graft.data.check import CheckResult
-from graft.learning.recipe import Run, train_run
+from graft.learning.recipe import Run, finished, train_run
 from graft.models.classifier import Rules
 from graft.progress import Progress
+from graft.runs import lacks_report
 from graft.use.check import check_source
 from graft.use.evaluate import evaluate_run
 from graft.use.predict import rules_of
@@ -54,7 +55,11 @@ def train(
     early = Thread(target=import_module, args=("graft.report.html",))
     early.start()
     config = TrainConfig.from_dict({"model": model, **settings})
-    run = train_run(source, config, Path(out), progress, resume, tensorboard)
+    if resume and lacks_report(Path(out)):
+        progress.say(f"{out} is trained; its report was missing")
+        run = finished(Path(out))
+    else:
+        run = train_run(source, config, Path(out), progress, resume, tensorboard)
     early.join()
     from graft.report.html import write_report
 

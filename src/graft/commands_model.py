@@ -37,7 +37,7 @@ def train(
     from graft.runs import free_folder
 
     config = TrainConfig.from_dict(settings)
-    folder = Path(out) if out else free_folder(source, config.model)
+    folder = Path(out) if out else free_folder(source, config.model, resume)
     from graft.api import train as train_source
 
     finished = train_source(

@@ -50,7 +50,8 @@ class TrainConfig:
     fit the head again, so they are for frozen backbones. val_share: the share of the pictures that
     choose the epoch and calibrate, in (0, 0.5]; the rest but 15 % for test is train. batch_norm: of
     trained blocks, frozen: with the statistics it came with; train: with each batch's. layer_decay:
-    each trained block learns that many times as fast as the one after it, in (0, 1].
+    each trained block learns that many times as fast as the one after it, in (0, 1]. clip_norm: the
+    largest norm of all gradients together, 0 for any.
 
     Raises UsageError for a value outside its range.
     """
@@ -89,6 +90,7 @@ class TrainConfig:
     val_share: float = 0.15
     batch_norm: str = "frozen"
     layer_decay: float = 1.0
+    clip_norm: float = 5.0
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -128,17 +130,18 @@ class TrainConfig:
                 raise UsageError(
                     f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
-        for name in ("backbone_rate", "warm_up", "mixup", "cutmix", "val_share", "layer_decay"):
+        for name in ("backbone_rate", "warm_up", "mixup", "cutmix", "val_share"):
+            _number(name, getattr(self, name))
+        for name in ("layer_decay", "clip_norm"):
             _number(name, getattr(self, name))
         if self.averaging is not None:
             _number("averaging", self.averaging)
         for name in ("warm_up", "averaging"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
-        for name in ("mixup", "cutmix", "backbone_rate"):
+        for name in ("mixup", "cutmix", "backbone_rate", "clip_norm"):
             if not 0 <= getattr(self, name) <= 100:
                 raise UsageError(f"{name} lies in [0, 100], not {getattr(self, name)}")
-
         if not 0 < self.layer_decay <= 1:
             raise UsageError(f"layer_decay lies in (0, 1], not {self.layer_decay}")
         if not 0 < self.val_share <= 0.5:

@@ -88,6 +88,13 @@ OPTIONS = [
         help="Statistics of the trained blocks: those they came with, or each batch's.",
     ),
     click.option("--layer-decay", default=1.0, help="How much slower each earlier block learns."),
+    click.option(
+        "--backbone-rate", default=1.0, help="The trained blocks' rate as a share of the head's."
+    ),
+    click.option("--label-smoothing", default=0.1, show_default=True, help="In [0, 1)."),
+    click.option("--warm-up", default=0.1, show_default=True, help="Share of steps, in [0, 1)."),
+    click.option("--patience", default=10, show_default=True, help="Epochs without a gain."),
+    click.option("--clip-norm", default=5.0, show_default=True, help="Of gradients; 0: any."),
     click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none."),
     click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none."),
     click.option("--averaging", type=float, help="Decay of the weights' running mean; 0: none."),

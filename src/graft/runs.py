@@ -91,11 +91,18 @@ def short_name(name: str) -> str:
     return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
 
 
-def free_folder(source: str, model: str) -> Path:
-    """Where a run goes that was given no folder: one that holds no finished run."""
+def lacks_report(run: Path) -> bool:
+    """Whether a run was cut off between its last number and its report."""
+    return (run / "metrics.json").exists() and not (run / "report.html").exists()
+
+
+def free_folder(source: str, model: str, resume: bool = False) -> Path:
+    """Where a run goes that was given no folder: one that holds no finished run; to `resume`, the
+    first that lacks something.
+    """
     base = Path("runs") / f"{short_name(source)}-{short_name(model)}"
     folder, number = base, 1
-    while (folder / "metrics.json").exists():
+    while (folder / "metrics.json").exists() and not (resume and lacks_report(folder)):
         number += 1
         folder = base.with_name(f"{base.name}-{number}")
     return folder
@@ -103,7 +110,8 @@ def free_folder(source: str, model: str) -> Path:
 
 def remove_unfinished(run: Path) -> None:
     """Remove what only an unfinished run needs: checkpoints, and what was chosen on the way."""
-    for file in (*run.glob(".*.safetensors"), run / ".choice.json"):
+    # Those cut off while they were written, too.
+    for file in (*run.glob(".*.safetensors"), *run.glob(".*.part"), run / ".choice.json"):
         file.unlink(missing_ok=True)
 
 

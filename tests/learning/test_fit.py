@@ -86,10 +86,31 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_randomness_
         assert torch.equal(a, b)
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_likely_cause(blobs):
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_likely_cause(blobs):
     x, y = blobs
-    with pytest.raises(ModelError, match="learning rate"):
+    with pytest.raises(ModelError, match=r"at step 1: its inputs are not finite"):
         trained(np.where(x > 2, np.float16("inf"), x), y, settings(), clean=x)
+    with pytest.raises(ModelError, match=r"in epoch 1, at step \d+: the learning rate 1e\+38"):
+        trained(x, y, settings(learning_rate=1e38, clip_norm=0.0))
+
+
+def test_a_validation_loss_that_is_never_finite_is_one_clear_error(blobs):
+    x, y = blobs
+    broken = x.copy()
+    broken[400:500] = np.float16("inf")
+    with pytest.raises(ModelError, match="validation loss was not finite in any of 2 epochs"):
+        trained(broken, y, settings(epochs=2), clean=x)
+
+
+def test_gradients_are_clipped_to_the_norm_given_and_not_at_all_at_0(blobs):
+    x, y = blobs
+    heads = [
+        trained(x, y, settings(epochs=1, optimiser="sgd", clip_norm=norm))[0]
+        for norm in (1e-9, 1e9, 0.0)
+    ]
+    still, far, free = ([p.detach() for p in head.parameters()] for head in heads)
+    assert all(torch.equal(a, b) for a, b in zip(far, free, strict=True))
+    assert not all(torch.allclose(a, b, atol=1e-4) for a, b in zip(still, free, strict=True))
 
 
 def test_an_epoch_holds_every_picture_once_and_takes_the_views_in_turn():

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from graft.runs import free_folder
+
 GRAFT = str(Path(sys.executable).parent / "graft")
 SETTINGS = {
     "pixels": ["--model", "base_cnn", "--image-size", "16", "--epochs", "5", "--averaging", "0.9"],
@@ -85,3 +87,33 @@ def test_a_checkpoint_of_other_settings_is_refused(make_digits, tmp_path, graft_
     ended = graft_here(*train, "--epochs", "3", "--resume")
     assert ended.code == 2
     assert "was begun with other settings" in ended.err
+
+
+def test_a_run_killed_before_its_report_is_finished_by_resuming_it(
+    make_digits, tmp_path, graft_here
+):
+    out = tmp_path / "run"
+    train = ["train", make_digits(tmp_path / "digits", each=20), "--model", "base_cnn"]
+    train += ["--image-size", "16", "--epochs", "2", "--out", out]
+    assert graft_here(*train).code == 0
+    assert graft_here(*train, "--resume").code == 2  # it is whole
+    (out / "report.html").unlink()
+    for name in (".fit.safetensors", "..fit.safetensors.123-abc.part"):
+        (out / name).write_bytes(b"what a kill leaves")
+    before = (out / "model.safetensors").stat().st_mtime_ns
+    ended = graft_here(*train, "--resume", "--json")
+    assert ended.code == 0, ended.err
+    assert (out / "report.html").is_file()
+    assert (out / "model.safetensors").stat().st_mtime_ns == before
+    assert not [p.name for p in out.iterdir() if p.name.startswith(".")]
+
+
+def test_without_out_a_run_that_lacks_its_report_is_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "photos-base_cnn"
+    run.mkdir(parents=True)
+    (run / "metrics.json").touch()
+    assert free_folder("photos", "base_cnn", resume=True).name == "photos-base_cnn"
+    assert free_folder("photos", "base_cnn").name == "photos-base_cnn-2"
+    (run / "report.html").touch()
+    assert free_folder("photos", "base_cnn", resume=True).name == "photos-base_cnn-2"

@@ -23,8 +23,6 @@ from graft.learning.mix import mixed
 from graft.learning.optimiser import Group, Optimiser, cosine, one_cycle, plateau
 from graft.models.engine import device, infer, torch_dtype, torch_engine
 
-CLIP_NORM = 5.0
-
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.int64]]]  # (n, …) activations, (n,) labels
 
 
@@ -58,6 +56,7 @@ class FitSettings:
     cutmix: float = 0.0
     averaging: float = 0.0
     class_weights: tuple[float, ...] | None = None
+    clip_norm: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +141,13 @@ def fit(
                 loss = share * entropy(logits, y)
                 if share < 1:
                     loss = loss + (1 - share) * entropy(logits, other)
+                done = (number - 1) * steps + at.step
                 if not torch.isfinite(loss):
-                    raise ModelError(
-                        f"the loss is {loss.item()} in epoch {number} after {at.seen:,} pictures: "
-                        f"the learning rate {settings.learning_rate:g} is likely too high"
-                    )
+                    raise ModelError(_not_finite(loss.item(), number, done + 1, x, settings))
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(optimiser.parameters, CLIP_NORM)
-                done = (number - 1) * steps + at.step
+                if settings.clip_norm:
+                    nn.utils.clip_grad_norm_(optimiser.parameters, settings.clip_norm)
                 optimiser.step(*_rate(settings, done, settings.epochs * steps, history))
                 if settings.averaging:
                     _average(averaged, model, settings.averaging, done)
@@ -189,9 +186,21 @@ def fit(
                 history=[asdict(line) for line in history],
             )
             save_if_due()
+    if not best:
+        raise ModelError(
+            f"the validation loss was not finite in any of {len(history)} epochs: the learning "
+            f"rate {settings.learning_rate:g} is likely too high"
+        )
     model.load_state_dict(best)
     model.eval()
     return history
+
+
+def _not_finite(loss: float, epoch: int, step: int, x: Tensor, settings: FitSettings) -> str:
+    cause = f"the learning rate {settings.learning_rate:g} is likely too high"
+    if not bool(torch.isfinite(x).all()):
+        cause = "its inputs are not finite, so the frozen network overflows: try --engine float32"
+    return f"the loss is {loss} in epoch {epoch}, at step {step}: {cause}"
 
 
 def copied(model: nn.Module) -> dict[str, Tensor]:

@@ -137,13 +137,14 @@ def _from_pixels(job: Job) -> Classifier:
         steps_of(len(labels), batch),
         lambda: in_order(val, val_labels),
         job.plan.main,
-        _groups(encoder, head),
+        _groups(encoder, head, config.optimiser),
     )
     return _trained(job, encoder.body.state_dict(), head)
 
 
-def _groups(encoder: Encoder, head: Head) -> list[Group]:
-    rate = getattr(encoder.body, "BIAS_RATE", 1.0)
+def _groups(encoder: Encoder, head: Head, optimiser: str | None) -> list[Group]:
+    # Measured with SGD; AdamW's steps are of one size as it is.
+    rate = getattr(encoder.body, "BIAS_RATE", 1.0) if optimiser == "sgd" else 1.0
     own = [p for p in encoder.parameters() if p.requires_grad]
     biases = [p for p in own if p.ndim == 1]
     others = [p for p in own if p.ndim > 1]

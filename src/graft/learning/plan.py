@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from graft.config import TrainConfig, parse_unfreeze
 from graft.data.dataset import Dataset
+from graft.errors import UsageError
 from graft.files import write_json
 from graft.learning.cache import cache_limit
 from graft.learning.fit import FitSettings
@@ -22,6 +23,7 @@ from graft.learning.frozen import Frozen
 from graft.models.backbone import Backbone
 from graft.models.cut import Cut, find_cut, parts
 from graft.models.distort import augmentation
+from graft.models.encode import encode
 from graft.models.engine import LazyEngine
 from graft.progress import Progress
 
@@ -45,6 +47,13 @@ DEEP: dict[str, Any] = COMMON | {
     "dropout_in": 0.0,
     "averaging": 0.99,
 }
+# deep_cnn by AdamW, for who asks for it.
+DEEP_ADAMW: dict[str, Any] = DEEP | {
+    "optimiser": "adamw",
+    "learning_rate": 5e-3,
+    "weight_decay": 0.15,
+    "averaging": 0.0,
+}
 TUNED: dict[str, Any] = COMMON | {
     "epochs": 10,
     "views": 5,
@@ -61,7 +70,9 @@ WHOLE: dict[str, Any] = COMMON | {
 # Pictures of at most this many pixels a side are augmented in memory.
 SMALL = 32
 # What the rates of computing and of the disk are measured with.
-TIMED_BATCHES, TIMED_BYTES = 4, 2**25
+TIMED_PICTURES, TIMED_BYTES = 128, 2**25
+# Pixels that take less disk than this are kept without a word.
+WORTH_SAYING = 2**30
 # Where the choice between cache and computing lies until the run is done.
 CHOICE = ".choice.json"
 # The share of free disk that a cache may take.
@@ -89,12 +100,31 @@ class Plan:
 
 
 def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
-    """The settings that depend on the kind of training."""
+    """The settings that depend on the kind of training.
+
+    Raises UsageError for an optimiser that no rate was measured for, unless it is given one, and
+    for CutMix where no pictures are trained on.
+    """
+    kind = parse_unfreeze(config.unfreeze)[0]
     if backbone.weights is None:
-        return DEEP if backbone.architecture == "deep_cnn" else BASE
-    if config.unfreeze == "none":
-        return FROZEN
-    return WHOLE if parse_unfreeze(config.unfreeze)[0] == "all" else TUNED
+        found = DEEP if backbone.architecture == "deep_cnn" else BASE
+    else:
+        found = {"none": FROZEN, "all": WHOLE}.get(kind, TUNED)
+        if config.cutmix and kind != "all":
+            raise UsageError(
+                "cutmix pastes pictures into pictures: it is for base_cnn, deep_cnn and --unfreeze "
+                "all; mixup blends features, too"
+            )
+    if config.optimiser in (None, found["optimiser"]):
+        return found
+    if found is DEEP:
+        return DEEP_ADAMW
+    if config.learning_rate is None or config.weight_decay is None:
+        raise UsageError(
+            f"--optimiser {config.optimiser} has no measured rate here: give --learning-rate and "
+            "--weight-decay, too"
+        )
+    return found
 
 
 def make_plan(
@@ -126,13 +156,16 @@ def make_plan(
         mixup=config.mixup,
         cutmix=config.cutmix,
         averaging=config.averaging or 0.0,
+        clip_norm=config.clip_norm,
         **common,
     )
     augmented = augmentation(config.augment, config.flip)
     views = 1 if config.augment == "none" else config.views or 1
     if backbone.weights is None:
         shift, erased = _small_views(config, backbone)
-        frozen = Frozen(cache, backbone, None, 1 if shift else views, augmented)
+        views = 1 if shift else views
+        frozen = Frozen(cache, backbone, None, views, augmented)
+        _say_pixels(frozen.row_bytes(), len(dataset.examples), views, cache, progress)
         return Plan(main, main, shift=shift, erased=erased), frozen
     engine = LazyEngine(backbone.build, config.engine)
     if config.unfreeze == "none":
@@ -158,7 +191,8 @@ def make_plan(
     if not reason:
         kept = Frozen(cache, backbone, prefix, views, augmented, found.unit, size)
         if not choice.is_file() and not any(map(len, kept.stores)):
-            reason = _slower_from_disk(row, views, main.epochs, prefix, backbone, cache)
+            files = [example.file for example in dataset.examples]
+            reason = _slower_from_disk(row, views, main.epochs, prefix, backbone, files, cache)
     write_json(choice, {"computed because": reason})
     progress.say(
         f"activations before {found.unit}: about {wanted / 1e9:.2f} GB for "
@@ -183,17 +217,34 @@ def _cache_fits(row: int, pictures: int, views: int, cache: Path) -> tuple[int, 
     return wanted, ""
 
 
+def _say_pixels(row: int, pictures: int, views: int, cache: Path, progress: Progress) -> None:
+    """Say the disk that the pixels will take, if it is much; UsageError if it is too much."""
+    wanted, reason = _cache_fits(row, pictures, views, cache)
+    size = f"pixels of {pictures:,} pictures in {views} views: about {wanted / 1e9:.2f} GB"
+    if reason:
+        raise UsageError(f"{size}, {reason}; take fewer --views or a smaller --image-size")
+    if wanted > WORTH_SAYING:
+        progress.say(f"{size}, kept in the cache")
+
+
 def _slower_from_disk(
-    row: int, views: int, epochs: int, engine: LazyEngine, backbone: Backbone, cache: Path
+    row: int,
+    views: int,
+    epochs: int,
+    engine: LazyEngine,
+    backbone: Backbone,
+    files: Sequence[Path],
+    cache: Path,
 ) -> str:
-    """Why computing rows in every epoch is faster than keeping them, if it is: by measurement."""
-    ready, size = engine(), backbone.preprocess
-    pixels = np.zeros((ready.batch, size.height, size.width, 3), np.uint8)
-    ready.submit(pixels)()  # the first pays for what the others find ready
+    """Why computing rows in every epoch is faster than keeping them, if it is: by measurement,
+    reading the pictures included.
+    """
+    engine()  # the first pays for what the others find ready
+    some = [files[i] for i in np.linspace(0, len(files) - 1, TIMED_PICTURES).astype(int)]
     start = time.perf_counter()
-    for _ in range(TIMED_BATCHES):
-        ready.submit(pixels)()
-    computed = TIMED_BATCHES * ready.batch / (time.perf_counter() - start)
+    for _ in encode(some, backbone.preprocess, engine, batch=engine.batch):
+        pass
+    computed = len(some) / (time.perf_counter() - start)
     _existing(cache).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=_existing(cache)) as file:
         start = time.perf_counter()
@@ -201,6 +252,8 @@ def _slower_from_disk(
         file.flush()
         os.fsync(file.fileno())
         written = TIMED_BYTES / row / (time.perf_counter() - start)
+        if hasattr(os, "posix_fadvise"):  # or memory would be measured, not the disk
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         start = time.perf_counter()
         file.seek(0)
         file.read()

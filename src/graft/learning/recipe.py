@@ -33,11 +33,7 @@ from graft.models.engine import device
 from graft.models.novelty import fit_novelty
 from graft.models.scratch import SCRATCH
 from graft.progress import Progress
-from graft.runs import (
-    new_run,
-    remove_unfinished,
-    write_table,
-)
+from graft.runs import new_run, read_json, remove_unfinished, write_table
 
 
 @dataclass(frozen=True)
@@ -122,6 +118,14 @@ def train_run(
     trim(cache, limit)
     remove_unfinished(run)
     return Run(run, metrics, {example.path: example.file for example in prepared.examples})
+
+
+def finished(path: Path) -> Run:
+    """A run that was cut off after its last number: tidied up, and read."""
+    remove_unfinished(path)
+    dataset = scan(read_json(path / "config.json")["source"], cache_folder() / "sources")
+    files = {example.path: example.file for example in dataset.examples}
+    return Run(path, read_json(path / "metrics.json"), files)
 
 
 def resolved(config: TrainConfig, backbone: Backbone) -> TrainConfig:
