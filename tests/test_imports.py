@@ -9,7 +9,7 @@ import graft
 
 ROOT = Path(graft.__file__).parent
 # Modules of learning that stand above evaluation, too.
-ABOVE = ["learning.recipe", "learning.measure", "learning.again", "learning.rank"]
+ABOVE = [f"learning.{name}" for name in ("recipe", "learn", "measure", "again", "rank")]
 # From the top. A name stands for the module and all below it, unless a longer one says otherwise.
 LEVELS = [
     ["cli"],

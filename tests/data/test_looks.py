@@ -6,9 +6,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from graft.data.dataset import Example, Issue
-from graft.data.looks import look_issues
-from graft.data.shortcut import shortcut_issues
-from graft.data.sketch import SKETCH, Sketches, format_name, sketch, sketches
+from graft.data.looks import look_issues, some
+from graft.data.sketch import Sketches, format_name, sketch, sketches
 
 RANDOM = np.random.default_rng(5)
 
@@ -97,48 +96,7 @@ def test_a_name_that_lies_about_the_format_is_told() -> None:
     assert look_issues(examples(1, "{}.png"), of(noise())) == []
 
 
-def rows(count: int = 200) -> tuple[Sketches, np.ndarray]:
-    """Sketches that have nothing to do with their labels."""
-    random = np.random.default_rng(0)
-    found = np.zeros(count, SKETCH)
-    for name in ("width", "height", "bytes"):
-        found[name] = random.integers(100, 1000, count)
-    found["border"] = random.uniform(0, 255, (count, 3))
-    found["mean"] = random.uniform(0, 255, (count, 3))
-    found["spread"] = random.uniform(0, 60, count)
-    found["sharpness"] = random.uniform(0, 1, count)
-    found["camera"] = random.integers(0, 4, count)
-    return found, random.integers(0, 2, count)
-
-
-def test_trivia_that_say_nothing_of_the_label_are_no_shortcut() -> None:
-    found, labels = rows()
-    assert shortcut_issues(labels, ["a", "b"], found) == []
-
-
-@pytest.mark.parametrize(
-    ("column", "values", "words"),
-    [
-        ("camera", (7, 8), "the camera"),
-        ("width", (300, 900), "the size of the picture"),
-        ("format", (1, 2), "the file type"),
-        ("border", (20, 230), "the border"),
-        ("mean", (20, 230), "the brightness"),
-    ],
-)
-def test_what_alone_tells_the_classes_apart_is_a_shortcut(
-    column: str, values: tuple[int, int], words: str
-) -> None:
-    found, labels = rows()
-    told = np.where(np.random.default_rng(1).random(len(labels)) < 0.95, labels, 1 - labels)
-    value = np.where(told == 1, values[1], values[0])
-    found[column] = value[:, None] if found[column].ndim > 1 else value
-    issues = shortcut_issues(labels, ["a", "b"], found)
-    assert [issue.kind for issue in issues] == ["shortcut"]
-    assert issues[0].message.startswith(words)
-    assert "9" in issues[0].message  # 9x % of the cases
-
-
-def test_too_few_pictures_say_nothing_about_shortcuts() -> None:
-    found, _ = rows(30)
-    assert shortcut_issues(np.arange(30) % 2, ["a", "b"], found) == []
+def test_of_many_names_three_are_named() -> None:
+    assert some(["a"]) == "'a'"
+    assert some(["a", "b", "c"]) == "'a', 'b' and 'c'"
+    assert some([*"abcde"]) == "'a', 'b', 'c' and 2 more"

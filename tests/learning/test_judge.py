@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ from sklearn.linear_model import Ridge
 
 from graft.data.dataset import Example
 from graft.learning.cache import open_store
-from graft.learning.judge import PENALTY, judged_issues, leave_one_out
+from graft.learning.judge import PENALTY, judged_issues, leave_fold_out, leave_one_out
 from graft.models.novelty import fit_novelty
 
 
@@ -47,6 +48,25 @@ def test_each_score_is_that_of_a_regression_without_the_picture(tmp_path):
     assert (scores.argmax(1) == labels).mean() > 0.95
 
 
+def test_scores_of_a_fold_are_those_of_a_regression_without_it(tmp_path):
+    features, labels = blobs(90)
+    fold = np.random.default_rng(3).integers(0, 4, 90)
+    scores = leave_fold_out(stored(tmp_path, features), labels, 3, fold)
+    x = features.astype(np.float64)
+    x = (x - x.mean(0)) / (x.std(0) + 1e-3)
+    for number in range(4):
+        rest = fold != number
+        model = Ridge(alpha=PENALTY * 90).fit(x[rest], np.eye(3)[labels[rest]])
+        assert np.allclose(scores[~rest], model.predict(x[~rest]), atol=1e-4)
+
+
+def test_folds_of_one_picture_each_are_leave_one_out(tmp_path):
+    features, labels = blobs(60)
+    rows = stored(tmp_path, features)
+    alone = leave_fold_out(rows, labels, 3, np.random.default_rng(0).permutation(60))
+    assert np.allclose(alone, leave_one_out(rows, labels, 3)[0], atol=1e-4)
+
+
 def test_flipped_labels_are_told_and_right_ones_are_not(tmp_path):
     features, labels = blobs(300)
     given = labels.copy()
@@ -65,11 +85,44 @@ def test_a_picture_unlike_all_others_is_told(tmp_path):
     assert (issue.kind, issue.severity, issue.paths) == ("outlier", "note", ("7.jpg",))
 
 
-def test_features_that_say_nothing_of_the_labels_accuse_none(tmp_path):
+def test_features_that_say_nothing_of_the_labels_accuse_none_and_say_so(tmp_path):
     features, _ = blobs(300)
     labels = np.random.default_rng(2).integers(0, 3, 300)
-    issues = judged_issues(examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features))
-    assert [i.kind for i in issues if i.kind == "wrong_label"] == []
+    (issue,) = judged_issues(examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features))
+    assert (issue.kind, issue.severity, issue.paths) == ("not_checked", "note", ())
+    assert re.match("wrong labels were not looked for: .* only [234][0-9]% of", issue.message)
+
+
+def test_a_class_too_small_to_judge_is_named_and_the_others_are_judged(tmp_path):
+    features, labels = blobs(300)
+    labels = labels.copy()
+    labels[labels == 2] = np.where(np.arange(100) < 9, 2, 3)
+    few = np.flatnonzero(labels == 2)
+    given = labels.copy()
+    given[[4, 100]] = (given[[4, 100]] + 1) % 2  # of the first two classes
+    features[[3, few[0]]] = np.random.default_rng(1).normal(0, 12, (2, 12))
+    issues = judged_issues(
+        examples(given), given, ["a", "b", "few", "d"], stored(tmp_path, features)
+    )
+    found = {issue.kind: issue for issue in issues}
+    assert list(found) == ["not_checked", "wrong_label", "outlier"]
+    assert "in 1 class of fewer than 10 pictures ('few')" in found["not_checked"].message
+    assert {"4.jpg", "100.jpg"} <= set(found["wrong_label"].paths)
+    assert found["outlier"].paths == ("3.jpg",)
+    small = {f"{n}.jpg" for n in few}
+    assert not small & {path for issue in issues for path in issue.paths}
+
+
+def test_classes_that_are_all_too_small_are_told_and_none_is_judged(tmp_path):
+    features, labels = blobs(27)
+    (issue,) = judged_issues(examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features))
+    assert issue.kind == "not_checked"
+    assert "in 3 classes of fewer than 10 pictures ('a', 'b' and 'c')" in issue.message
+
+
+def test_of_no_picture_nothing_is_said(tmp_path):
+    none = np.empty(0, np.int64)
+    assert judged_issues([], none, [], stored(tmp_path, np.empty((0, 12)))) == []
 
 
 @pytest.mark.parametrize("count", [40, 400])

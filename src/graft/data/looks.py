@@ -123,6 +123,14 @@ def pictures(count: int) -> str:
     return "1 picture" if count == 1 else f"{count:,} pictures"
 
 
+def some(names: Sequence[str]) -> str:
+    """The first three of these names, and how many more there are."""
+    shown = [repr(name) for name in names[:3]]
+    if len(names) > 3:
+        shown.append(f"{len(names) - 3:,} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
 def them(count: int) -> str:
     """The pronoun of as many."""
     return "it" if count == 1 else "them"

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from graft.data.dataset import MATTERS, NOTE, Example, Issue
-from graft.data.looks import pictures
+from graft.data.looks import pictures, some
 from graft.learning.batches import blocks_of, statistics
 from graft.learning.cache import Activations
 
@@ -27,8 +27,40 @@ WRONG = 0.3
 STRANGE = 3.5
 # Below this share of right leave-one-out answers the features say too little about labels.
 WORTH = 0.6
-# Pictures of each class, at least, that judging needs.
+# Pictures that a class needs to be judged.
 FEWEST = 10
+
+
+class _Ridge:
+    """The regression of one-hot classes (N, K) on features (N, D) of unit variance."""
+
+    def __init__(self, features: Activations, labels: NDArray[np.int64], classes: int):
+        self.features, self.count = features, len(features)
+        self.mean, std = statistics(features)
+        self.std = std + 1e-3
+        width = features.shape[0]
+        self.wanted = torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float()
+        self.share = self.wanted.mean(0)
+        gram = torch.eye(width) * (PENALTY * self.count)
+        moments = torch.zeros(width, classes)
+        for rows in blocks_of(self.count, features.shape):
+            x = self.block(rows)
+            gram += x.T @ x
+            moments += x.T @ (self.wanted[rows] - self.share)
+        self.root = torch.linalg.cholesky(gram)
+        self.weights = torch.cholesky_solve(moments, self.root)
+
+    def block(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        x = torch.from_numpy(self.features[rows].astype(np.float32))
+        return (x - self.mean) / self.std
+
+    def judge(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the fit leaves of the rows' classes (n, K), and the root of their hat matrix,
+        (D, n), but for the intercept's 1 / N.
+        """
+        x = self.block(rows)
+        half = torch.linalg.solve_triangular(self.root, x.T, upper=False)
+        return self.wanted[rows] - (x @ self.weights + self.share), half
 
 
 def leave_one_out(
@@ -37,32 +69,33 @@ def leave_one_out(
     """Scores (N, K), about 1 for the right class and 0 for others, and the odds h / (1 - h) of the
     leverage (N,), of pictures with features (N, D), each from all others.
     """
-    mean, std = statistics(features)
-    std = std + 1e-3
-
-    def block(rows: NDArray[np.int64]) -> torch.Tensor:
-        return (torch.from_numpy(features[rows].astype(np.float32)) - mean) / std
-
-    count, width = len(features), features.shape[0]
-    wanted = torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float()
-    share = wanted.mean(0)
-    gram = torch.eye(width) * (PENALTY * count)
-    moments = torch.zeros(width, classes)
-    for rows in blocks_of(count, features.shape):
-        x = block(rows)
-        gram += x.T @ x
-        moments += x.T @ (wanted[rows] - share)
-    root = torch.linalg.cholesky(gram)
-    weights = torch.cholesky_solve(moments, root)
-    fits, leverage = [], []
-    for rows in blocks_of(count, features.shape):
-        x = block(rows)
-        fits.append(x @ weights + share)
-        half = torch.linalg.solve_triangular(root, x.T, upper=False)
-        leverage.append(half.square().sum(0) + 1 / count)
+    ridge = _Ridge(features, labels, classes)
+    left, leverage = [], []
+    for rows in blocks_of(ridge.count, features.shape):
+        residual, half = ridge.judge(rows)
+        left.append(residual)
+        leverage.append(half.square().sum(0) + 1 / ridge.count)
     h = torch.cat(leverage)
-    scores = wanted - (wanted - torch.cat(fits)) / (1 - h)[:, None]
+    scores = ridge.wanted - torch.cat(left) / (1 - h)[:, None]
     return scores.numpy(), (h / (1 - h)).numpy()
+
+
+def leave_fold_out(
+    features: Activations, labels: NDArray[np.int64], classes: int, fold: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Scores (N, K) as of `leave_one_out`, each picture's from those of other folds (N,).
+
+    The same closed form, with the fold's part of the hat matrix H in place of the leverage:
+    y - (1 - H)^-1 (y - fit). Folds are two or more; memory grows with the square of the largest.
+    """
+    ridge = _Ridge(features, labels, classes)
+    scores = torch.empty_like(ridge.wanted)
+    for number in np.unique(fold):
+        rows = np.flatnonzero(fold == number)
+        residual, half = ridge.judge(rows)
+        rest = torch.eye(len(rows)) - half.T @ half - 1 / ridge.count
+        scores[rows] = ridge.wanted[rows] - torch.linalg.solve(rest, residual)
+    return scores.numpy()
 
 
 def judged_issues(
@@ -72,16 +105,27 @@ def judged_issues(
     features: Activations,
 ) -> list[Issue]:
     """Labels that the rest of the pictures speak against, the surest first, and pictures that are
-    like none of the rest.
+    like none of the rest, for pictures with class numbers (N,) and features (N, D).
+
+    What was left out, and why, is an issue of kind "not_checked": classes of fewer than FEWEST
+    pictures, and wrong labels where the features know too little.
     """
-    if np.bincount(labels, minlength=len(classes)).min() < FEWEST:
-        return []
-    scores, leverage = leave_one_out(features, labels, len(classes))
+    large = np.bincount(labels, minlength=len(classes)) >= FEWEST
+    judged = large[labels]
     issues = []
-    if (scores.argmax(1) == labels).mean() >= WORTH:
+    if not large.all():
+        issues.append(_too_small([classes[i] for i in np.flatnonzero(~large).tolist()]))
+    if not judged.any():
+        return issues
+    # The others teach, too: a picture of a large class may really be one of theirs.
+    scores, leverage = leave_one_out(features, labels, len(classes))
+    known = float((scores.argmax(1) == labels)[judged].mean())
+    if known < WORTH:
+        issues.append(_too_vague(known))
+    else:
         own = scores[np.arange(len(labels)), labels]
         others = np.where(np.arange(len(classes)) == labels[:, None], -np.inf, scores)
-        margin = others.max(1) - own
+        margin = np.where(judged, others.max(1) - own, -np.inf)
         rows = np.flatnonzero(margin > WRONG)
         rows = rows[np.argsort(-margin[rows])]
         if len(rows):
@@ -101,7 +145,7 @@ def judged_issues(
     strange = np.log(leverage)
     middle = np.median(strange)
     spread = 1.4826 * np.median(np.abs(strange - middle))
-    rows = np.flatnonzero(strange > middle + STRANGE * max(spread, 1e-6))
+    rows = np.flatnonzero(judged & (strange > middle + STRANGE * max(spread, 1e-6)))
     rows = rows[np.argsort(-strange[rows])]
     if len(rows):
         issues.append(
@@ -114,3 +158,25 @@ def judged_issues(
             )
         )
     return issues
+
+
+def _too_small(names: Sequence[str]) -> Issue:
+    return Issue(
+        "not_checked",
+        NOTE,
+        (),
+        f"wrong labels and outliers were not looked for in {len(names):,} "
+        f"{'class' if len(names) == 1 else 'classes'} of fewer than {FEWEST} pictures "
+        f"({some(names)}): what is wrong there stays in; add pictures, or look at each",
+    )
+
+
+def _too_vague(known: float) -> Issue:
+    return Issue(
+        "not_checked",
+        NOTE,
+        (),
+        f"wrong labels were not looked for: the features name only {known:.0%} of the pictures "
+        "rightly, too few to doubt a label by; try another backbone (graft rank), or look at the "
+        "labels yourself",
+    )
