@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from graft.errors import DataError, UsageError
+from graft.errors import DataError
 from graft.options import ENGINE, JSON, on_stderr_progress
 
 RANKED = "mobilenetv2_100,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch16_224"
@@ -16,7 +16,9 @@ RANKED = "mobilenetv2_100,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch
 @click.argument("source")
 @click.option("--model", help="A pretrained network to find wrong labels and outliers with.")
 @click.option("--html", help="Write a page with the pictures, to this file.")
-@click.option("--fix", help="Write a table (.csv) without what cannot be used; no file is touched.")
+@click.option(
+    "--fix", help="Write a new table (.csv) without what cannot be used; no file is touched."
+)
 @ENGINE
 @JSON
 def check(
@@ -33,10 +35,12 @@ def check(
     and label, an archive of a folder, or a named data set (digits, flowers, cats_vs_dogs,
     cifar10). Exits with 3 if it cannot be trained on.
     """
+    from graft.data.fix import check_target, write_fixed
+    from graft.learning.cache import cache_folder
     from graft.use.check import check_source
 
-    if fix and not fix.endswith(".csv"):
-        raise UsageError(f"--fix takes a table to write, such as cleaned.csv, not {fix!r}")
+    if fix:
+        check_target(Path(fix))
     result = check_source(source, model, engine, on_stderr_progress())
     if not model:
         click.echo("labels and outliers: not checked without --model (see graft models)", err=True)
@@ -46,9 +50,7 @@ def check(
         write_audit(result, Path(html))
         click.echo(f"written: {html}", err=True)
     if fix:
-        from graft.data.fix import write_fixed
-
-        click.echo(f"written: {fix}, {write_fixed(result, Path(fix))}", err=True)
+        click.echo(f"written: {fix}, {write_fixed(result, Path(fix), cache_folder())}", err=True)
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:

@@ -7,8 +7,8 @@ from edits import EDITS, planted
 from PIL import Image
 
 from graft.data import near
-from graft.data.near import clusters, near_pairs
-from graft.data.sketch import SKETCH, sketch, sketches
+from graft.data.near import candidates, clusters, near_pairs
+from graft.data.sketch import SIDE, SKETCH, sketch, sketches
 
 
 def encoded(image: Image.Image) -> bytes:
@@ -71,6 +71,35 @@ def test_small_cells_find_nearly_the_same_pairs(monkeypatch: pytest.MonkeyPatch)
     assert len(whole) == 20
     assert fewer <= {tuple(pair) for pair in whole.tolist()}
     assert len(fewer) >= 18
+
+
+def test_the_middles_of_cells_are_no_part_of_the_thumbnails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(near, "CELL", 4)
+    rows = np.random.default_rng(0).normal(size=(64, near.BLUR**2)).astype(np.float32)
+    before = rows.copy()
+    centres = near._centres(rows)
+    assert len(centres) == 16
+    assert not np.shares_memory(centres, rows)
+    assert np.array_equal(rows, before)
+
+
+def test_six_hundred_equal_thumbnails_are_one_cluster() -> None:
+    one = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE), dtype=np.uint8)
+    grey = np.repeat(one, 600, 0)
+    pairs, _ = candidates(grey, np.arange(600))
+    assert clusters(pairs, 600) == [list(range(600))]
+    assert (grey == one).all()
+
+
+def test_more_pictures_than_a_cell_holds_of_three_scenes_are_three_clusters() -> None:
+    random = np.random.default_rng(1)
+    scenes = [np.asarray(scene(seed, 64), np.float32) for seed in range(3)]
+    noisy = [scenes[n % 3] + random.normal(0, 4, scenes[0].shape) for n in range(540)]
+    images = [Image.fromarray(np.clip(one, 0, 255).astype(np.uint8)) for one in noisy]
+    found = clusters(near_pairs(sketched(images)), 540)
+    assert found == [list(range(start, 540, 3)) for start in range(3)]
 
 
 def test_clusters_are_the_connected_groups_in_order() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graft.data.dataset import PARTS, Example
-from graft.data.split import own_part, split
+from graft.data.split import LARGE, own_part, split
 
 
 def digest(name: object) -> bytes:
@@ -221,3 +221,116 @@ def test_a_copy_that_the_source_puts_into_test_is_not_moved_by_a_repair(
     parts, _ = split(examples, [digest(n) for n in range(count)] * 2, seed)
     assert set(parts[count:]) == {"test"}
     assert set(parts[:count]) == {"train", "val"}
+
+
+def patients(count: int, pictures: int, classes: int) -> tuple[list[Example], list[bytes]]:
+    """Each patient has one class."""
+    examples = [
+        example(f"{patient}-{n}", "abcdef"[patient % classes], None, f"patient {patient}")
+        for patient in range(count)
+        for n in range(pictures)
+    ]
+    return examples, [digest(e.path) for e in examples]
+
+
+def shares_of(examples: list[Example], parts: np.ndarray, label: str) -> np.ndarray:
+    of = np.array([e.label == label for e in examples])
+    return np.array([(parts[of] == part).mean() for part in PARTS])
+
+
+def test_large_groups_fill_every_class_as_near_to_the_shares_as_whole_groups_can() -> None:
+    wanted = np.array([0.7, 0.15, 0.15])
+    # Of five patients a class, three, one and one; of twenty, fourteen, three and three.
+    for examples, off in ((patients(10, 20, 2), 0.1001), (patients(40, 20, 2), 0.0001)):
+        for seed in range(30):
+            parts, _ = split(*examples, seed)
+            for label in "ab":
+                assert np.abs(shares_of(examples[0], parts, label) - wanted).max() <= off
+
+
+def test_groups_of_very_different_sizes_come_near_the_shares_in_every_class() -> None:
+    random = np.random.default_rng(0)
+    examples = [
+        example(f"{patient}-{n}", "abc"[random.integers(3)], None, f"patient {patient}")
+        for patient, count in enumerate(np.exp(random.normal(2.5, 1, 60)).astype(int))
+        for n in range(count)
+    ]
+    digests = [digest(e.path) for e in examples]
+    drawn = set()
+    for seed in range(30):
+        parts, _ = split(examples, digests, seed)
+        drawn.add(tuple(parts))
+        for label in "abc":
+            shares = shares_of(examples, parts, label)
+            assert np.abs(shares - [0.7, 0.15, 0.15]).max() < 0.06
+    assert len(drawn) == 30
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 25), st.integers(0, 3), st.booleans()), min_size=1, max_size=12
+    ),
+    st.integers(0, 99),
+    st.randoms(use_true_random=False),
+)
+def test_no_group_or_cluster_of_any_size_is_torn_whatever_the_order_of_files(
+    units: list[tuple[int, int, bool]], seed: int, shuffler: random.Random
+) -> None:
+    rows = [
+        (number, example(f"{number}-{n}", "abcd"[(label + n % 2) % 4], None, f"g{number}" * group))
+        for number, (size, label, group) in enumerate(units)
+        for n in range(size)
+    ]
+
+    def parts(rows: list[tuple[int, Example]]) -> dict[str, str]:
+        near = [[i for i, row in enumerate(rows) if row[0] == u] for u in range(len(units))]
+        examples = [e for _, e in rows]
+        found, _ = split(examples, [digest(e.path) for e in examples], seed, near)
+        return {e.path: part for e, part in zip(examples, found, strict=True)}
+
+    before = parts(rows)
+    for number in range(len(units)):
+        assert len({before[e.path] for u, e in rows if u == number}) == 1
+    shuffler.shuffle(rows)
+    assert parts(rows) == before
+
+
+def test_a_missing_val_is_taken_from_the_groups_of_a_given_train_by_its_share() -> None:
+    examples, digests = patients(40, 20, 2)
+    given_parts = ["test" if int(e.group.split()[1]) >= 32 else "train" for e in examples]
+    given_examples = [
+        Example(e.path, e.file, e.label, p, e.group)
+        for e, p in zip(examples, given_parts, strict=True)
+    ]
+    for seed in range(20):
+        parts, _ = split(given_examples, digests, seed)
+        assert set(np.flatnonzero(parts == "test")) == set(range(640, 800))
+        for label in "ab":  # two or three of the sixteen patients are 0.15 of them
+            val, test = shares_of(given_examples, parts, label)[1:]
+            assert (val, test) in ((0.1, 0.2), (0.15, 0.2))
+
+
+def test_units_that_are_not_large_go_where_their_hash_puts_them() -> None:
+    # Groups of LARGE - 1, and groups of LARGE that are a hundredth of their class.
+    small = [example(n, "a", None, f"s{n // (LARGE - 1)}") for n in range(60 * (LARGE - 1))]
+    large = [example(n, "b", None, f"l{n // LARGE}") for n in range(100 * LARGE)]
+    examples = [*small, *large]
+    digests = [digest(e.path) for e in examples]
+    parts, notes = split(examples, digests, 5)
+    assert parts.tolist() == [own_part(5, e, d) for e, d in zip(examples, digests, strict=True)]
+    assert notes == []
+
+
+def test_the_split_of_ordinary_pictures_is_that_of_every_earlier_version() -> None:
+    parts = "".join(part[1] for part in parts_of(*class_of(60), 3))
+    assert parts == "rrreerrrrerararerrrearrrrrrreaerrarrrerrreerarreaererrrrrarr"
+
+
+def test_a_note_tells_how_many_large_groups_left_the_place_of_their_hash() -> None:
+    examples, digests = patients(40, 20, 2)
+    parts, notes = split(examples, digests, 1)
+    alone = [own_part(1, e, d) for e, d in zip(examples, digests, strict=True)]
+    moved = {e.group for e, a, p in zip(examples, alone, parts, strict=True) if a != p}
+    assert moved
+    assert f"{len(moved)} of 40 large groups" in notes[0]

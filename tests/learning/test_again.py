@@ -1,7 +1,21 @@
+import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from graft.config import TrainConfig
+from graft.data.dataset import Example
+from graft.errors import UsageError
+from graft.learning import again
+from graft.learning.again import check_feasible
+from graft.learning.prepare import Prepared
+from graft.learning.stage import Job
+from graft.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +43,8 @@ def test_repeats_are_other_splits(measured):
     found = measured[1]["repeats"]
     assert len(found["each"]) == 2
     assert found["mean"] == pytest.approx(sum(found["each"]) / 2)
+    assert found["low"] < found["mean"] <= found["high"]
+    assert found["what"] == "splits"
 
 
 def test_the_learning_curve_grows_to_the_whole_training_part(measured):
@@ -38,6 +54,97 @@ def test_the_learning_curve_grows_to_the_whole_training_part(measured):
     with (measured[0] / "dataset.csv").open() as stream:
         assert sizes[-1] == sum(",train," in line for line in stream)
     assert {row["class"] for row in found["next"]} == set(measured[1]["classes"])
+
+
+def test_five_folds_of_nine_pictures_a_class_end_well(finished, make_digits, tmp_path, graft_here):
+    source, out = make_digits(tmp_path / "few", "01", 9), tmp_path / "run"
+    settings = ["--model", finished, "--epochs", "2", "--views", "1", "--folds", "5"]
+    ended = graft_here("train", source, *settings, "--out", out, "--json")
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)["folds"]
+    assert (found["n"], len(found["each"]), found["left_out"]) == (18, 5, 0)
+
+
+# What stands here is known of `Prepared` without a picture.
+def prepared(labels, groups=None, parts=None, run=None):
+    groups, parts = groups or [None] * len(labels), parts or [None] * len(labels)
+    examples = tuple(
+        Example(f"{i}.png", Path(f"{i}.png"), str(label), part, group)
+        for i, (label, group, part) in enumerate(zip(labels, groups, parts, strict=True))
+    )
+    digests = tuple(hashlib.sha256(b"%d" % i).digest() for i in range(len(labels)))
+    classes = tuple(sorted({e.label for e in examples}))
+    numbers = np.array([classes.index(e.label) for e in examples])
+    run = np.array(run or parts, "<U5")
+    return Prepared(None, examples, digests, classes, numbers, run, (), (), None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "count"),
+    [
+        ([0] * 9 + [1] * 9, None, 5),
+        ([0] * 5 + [1] * 5, None, 8),
+        ([i % 2 for i in range(48)], [f"patient{i // 6}" for i in range(48)], 5),
+        ([0, 1] * 2, ["a", "b", "c", "d"], 2),
+    ],
+)
+def test_folds_are_made_of_as_many_units_as_folds(labels, groups, count):
+    made = again._fold_parts(prepared(labels, groups), TrainConfig(folds=count), count)
+    assert len(made) == count
+    times_tested = sum((parts == "test").astype(int) for parts in made)
+    assert (times_tested == 1).all()
+    for parts in made:
+        assert set(parts) == {"train", "val", "test"}
+        for group in set(groups or []):
+            assert len({p for p, g in zip(parts, groups, strict=True) if g == group}) == 1
+
+
+def test_folds_are_even_in_their_classes_and_train_on_seven_tenths():
+    labels = [0] * 500 + [1] * 100 + [2] * 7
+    for parts in again._fold_parts(prepared(labels), TrainConfig(folds=5), 5):
+        tested, trained = (np.bincount(np.array(labels)[parts == p]) for p in ("test", "train"))
+        assert tested[:2].tolist() == [100, 20]
+        assert tested[2] in (1, 2)
+        assert 0.68 < (parts == "train").mean() < 0.72
+        assert len(trained) == 3
+
+
+@pytest.mark.parametrize("groups", [["a", "b", "c"] * 6, ["a"] * 18])
+def test_fewer_units_than_folds_are_refused_before_training(groups):
+    config = TrainConfig(folds=4)
+    with pytest.raises(UsageError, match="--folds 4 needs more groups"):
+        check_feasible(prepared([0] * 9 + [1] * 9, groups), config)
+
+
+def test_a_given_test_part_stays_out_of_the_folds():
+    labels, given = [0, 1] * 20, ["train"] * 30 + ["test"] * 10
+    for parts in again._fold_parts(prepared(labels, parts=given), TrainConfig(folds=3), 3):
+        assert set(parts[30:]) == {"out"}
+        assert set(parts[:30]) == {"train", "val", "test"}
+
+
+def test_time_refuses_folds_and_lets_repeats_change_the_seed_only():
+    run = ["train"] * 30 + ["val"] * 5 + ["test"] * 5
+    found = prepared([0, 1] * 20, run=run)
+    with pytest.raises(UsageError, match="--time-by"):
+        check_feasible(found, TrainConfig(folds=3, time_by="exif"))
+    made = again._repeat_parts(found, TrainConfig(repeats=2, time_by="exif"), 2)
+    assert [parts.tolist() for parts in made] == [run, run]
+
+
+def test_repeats_whose_splits_leave_a_part_empty_are_refused_before_training():
+    with pytest.raises(UsageError, match=r"leaves .* empty"):
+        check_feasible(prepared([0, 1] * 5, ["a", "b"] * 5), TrainConfig(repeats=3))
+
+
+def test_repeats_on_given_parts_are_seeds_and_a_sure_mean_has_an_interval(monkeypatch, tmp_path):
+    given = ["train"] * 20 + ["val"] * 10 + ["test"] * 10
+    found = prepared([0, 1] * 20, parts=given)
+    monkeypatch.setattr(again, "refit", lambda *_: (np.arange(30, 40), np.eye(2)[[0, 1] * 5]))
+    found = replace(found, frozen=SimpleNamespace(views=1))
+    result = again.repeats(Job(found, None, TrainConfig(repeats=3), tmp_path, Progress(), False), 3)
+    assert (result["what"], result["n"], result["each"]) == ("seeds", [10] * 3, [1.0] * 3)
+    assert result["low"] < 0.85 < result["mean"] == result["high"] == 1
 
 
 def test_the_report_says_what_they_showed(measured):

@@ -73,10 +73,80 @@ def test_a_folder_of_part_folders_is_evaluated_on_its_test_part(finished, tmp_pa
     assert found == package.evaluate(finished, tmp_path / "test") | {"part": "test"}
 
 
-def test_a_source_without_parts_is_evaluated_whole(finished, digits):
-    found = package.evaluate(finished, digits)
-    assert (found["part"], found["n"]) == ("all", 120)
-    assert [sum(row) for row in found["confusion"]] == [40, 40, 40]
+def test_a_source_without_parts_is_evaluated_whole(finished, tmp_path, make_digits):
+    found = package.evaluate(finished, make_digits(tmp_path, each=20, start=100))
+    assert (found["part"], found["n"]) == ("all", 60)
+    assert [sum(row) for row in found["confusion"]] == [20, 20, 20]
+    assert found["issues"] == []
+
+
+def test_pictures_that_the_run_was_trained_on_are_told_and_left_out(run, digits, graft_here):
+    ended = graft_here("evaluate", run, digits, "--json")
+    found = json.loads(ended.out)
+    then = json.loads((run / "metrics.json").read_text())
+    assert (found["n"], found["confusion"]) == (then["n"], then["confusion"])
+    (issue,) = found["issues"]
+    known = {row["path"] for row in listed(run) if row["part"] != "test"}
+    assert (issue["kind"], issue["severity"]) == ("trained_on", "matters")
+    assert set(issue["paths"]) == known
+    assert f"trained_on: {len(known)} pictures" in ended.err
+    assert f"{found['n']} evaluated" in ended.err
+
+
+def test_a_renamed_copy_of_a_training_picture_is_known_again(
+    finished, digits, tmp_path, make_digits
+):
+    source = make_digits(tmp_path / "new", each=5, start=100)
+    row = next(row for row in listed(finished) if row["part"] == "train")
+    shutil.copy(digits / row["path"], source / row["label"] / "other.png")
+    found = package.evaluate(finished, source)
+    assert found["n"] == 15
+    assert found["issues"][0]["paths"] == (f"{row['label']}/other.png",)
+
+
+def test_nothing_but_training_pictures_is_refused(finished, digits, tmp_path, graft_here):
+    rows = [row for row in listed(finished) if row["part"] in ("train", "val")]
+    table = write_table(tmp_path / "known.csv", digits, rows)
+    ended = graft_here("evaluate", finished, table)
+    assert (ended.code, ended.out) == (3, "")
+    assert f"all {len(rows)} pictures that can be used stand in train or val" in ended.err
+
+
+@pytest.mark.parametrize(("spoil", "says"), [(None, "not there"), ("path\n1.png\n", "damaged")])
+def test_a_run_that_does_not_say_what_it_learned_from_is_not_evaluated(
+    finished, digits, tmp_path, spoil, says
+):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "dataset.csv").unlink()
+    if spoil:
+        (copy / "dataset.csv").write_text(spoil)
+    with pytest.raises(ModelError, match=rf"dataset\.csv is {says}"):
+        package.evaluate(copy, digits)
+
+
+def test_intervals_are_over_groups_where_the_source_has_some(finished, tmp_path, make_digits):
+    source = make_digits(tmp_path / "new", each=10, start=100)
+    files = sorted(source.rglob("*.png"))
+    lines = [f"{f},{f.parent.name},{'' if n < 2 else n // 5}" for n, f in enumerate(files)]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["image,label,group", *lines]))
+    # Groups 0 to 5, and two pictures that stand alone.
+    assert "over 8 groups" in package.evaluate(finished, table)["accuracy"]["method"]
+    assert "Wilson" in package.evaluate(finished, source)["accuracy"]["method"]
+
+
+def test_a_picture_under_two_labels_counts_and_is_told(finished, tmp_path, make_digits, graft_here):
+    source = make_digits(tmp_path / "new", each=5, start=100)
+    first = sorted((source / "1").iterdir())[0]
+    shutil.copy(first, source / "2" / "both.png")
+    ended = graft_here("evaluate", finished, source, "--json")
+    found = json.loads(ended.out)
+    assert found["n"] == 16
+    (issue,) = found["issues"]
+    assert issue["kind"] == "two_labels"
+    assert set(issue["paths"]) == {f"1/{first.name}", "2/both.png"}
+    assert "kept out" not in ended.err
+    assert "two_labels: 1 picture under more than one label" in ended.err
 
 
 def test_classes_that_the_run_does_not_know_are_named(finished, tmp_path, make_digits, graft_here):
@@ -88,7 +158,7 @@ def test_classes_that_the_run_does_not_know_are_named(finished, tmp_path, make_d
 
 
 def test_a_source_may_lack_classes_of_the_run(finished, tmp_path, make_digits):
-    source = make_digits(tmp_path / "fewer", "12", each=6)
+    source = make_digits(tmp_path / "fewer", "12", each=6, start=100)
     found = package.evaluate(finished, source)
     assert found["classes_without_images"] == ["0"]
     assert found["per_class"]["0"]["n"] == 0
@@ -99,14 +169,14 @@ def test_a_source_may_lack_classes_of_the_run(finished, tmp_path, make_digits):
 
 def test_the_baseline_is_the_commonest_class_of_training(finished, tmp_path, make_digits):
     rows = [row["label"] for row in listed(finished) if row["part"] == "train"]
-    source = make_digits(tmp_path / "source", each=5)
+    source = make_digits(tmp_path / "source", each=5, start=100)
     found = package.evaluate(finished, source)
     assert rows.count(found["baseline"]["majority_class"]) == max(map(rows.count, "012"))
     assert found["baseline"]["chosen_on"] == "train"
 
 
 def test_unusable_pictures_are_named_and_not_counted(finished, tmp_path, make_digits, graft_here):
-    source = make_digits(tmp_path / "source", each=5)
+    source = make_digits(tmp_path / "source", each=5, start=100)
     (source / "1" / "void.png").write_bytes(b"")
     ended = graft_here("evaluate", finished, source, "--json")
     assert ended.code == 0

@@ -1,7 +1,7 @@
 """Pictures that are there more than once, byte for byte or nearly, and what that does."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from graft.data.dataset import MATTERS, NOTE, Example, Issue
 from graft.data.looks import pictures
 from graft.data.near import Ints, clusters
 from graft.data.sketch import Sketches
+from graft.data.split import given_parts, units
 
 Groups = list[list[int]]
 
@@ -17,12 +18,13 @@ Groups = list[list[int]]
 @dataclass
 class Copies:
     """Groups of positions in `examples`: of equal bytes, and of near duplicates (which hold one
-    of each group of equals).
+    of each group of equals). `positions`: of the readable ones, None before `look` for all.
     """
 
     examples: Sequence[Example]
     equal: Groups
     near: Groups = field(default_factory=list)
+    positions: Sequence[int] | None = None
 
     def look(
         self,
@@ -31,6 +33,7 @@ class Copies:
         find: Callable[[Sketches], Ints],
     ) -> None:
         """Find the near duplicates among these positions, (N,) sketches in the same order."""
+        self.positions = positions
         again = {i for group in self.equal for i in group[1:]}
         chosen = np.array([k for k, i in enumerate(positions) if i not in again], np.int64)
         # A sketch has four kilobytes: copied only if some are left out.
@@ -50,6 +53,7 @@ class Copies:
     def issues(self) -> list[Issue]:
         """What the copies do to the result, and what to do about them."""
         found: list[Issue] = []
+        parts = self._parts()
         mixed = [g for g in self.equal if len(self._labels(g)) > 1]
         if mixed:
             found.append(
@@ -63,7 +67,7 @@ class Copies:
                 )
             )
         one = [g for g in self.equal if len(self._labels(g)) == 1]
-        torn = [g for g in one if self._torn(g)]
+        torn = [g for g in one if _torn(g, parts)]
         if torn:
             found.append(
                 self._issue(
@@ -75,7 +79,7 @@ class Copies:
                     "than it is; delete one of each",
                 )
             )
-        whole = [g for g in one if not self._torn(g)]
+        whole = [g for g in one if not _torn(g, parts)]
         if whole:
             found.append(
                 self._issue(
@@ -86,13 +90,13 @@ class Copies:
                     "stay together in one part and count as often as they are there",
                 )
             )
-        return found + self._near_issues()
+        return found + self._near_issues(parts) + self._group_issues(parts)
 
-    def _near_issues(self) -> list[Issue]:
+    def _near_issues(self, parts: Mapping[int, str | None]) -> list[Issue]:
         found = []
         near = self.together()
         mixed = [g for g in near if len(self._labels(g)) > 1]
-        torn = [g for g in near if self._torn(g)]
+        torn = [g for g in near if _torn(g, parts)]
         rest = [g for g in near if g not in mixed and g not in torn]
         if mixed:
             found.append(
@@ -129,15 +133,52 @@ class Copies:
             )
         return found
 
+    def _group_issues(self, parts: Mapping[int, str | None]) -> list[Issue]:
+        members: dict[str, list[int]] = defaultdict(list)
+        for i in parts:
+            if name := self.examples[i].group:
+                members[name].append(i)
+        torn = {name: group for name, group in members.items() if _torn(group, parts)}
+        if not torn:
+            return []
+        count = "1 group has" if len(torn) == 1 else f"{len(torn):,} groups have"
+        return [
+            self._issue(
+                "group_two_parts",
+                MATTERS,
+                list(torn.values()),
+                f"{count} pictures in more than one of the parts given (the first: "
+                f"{next(iter(torn))!r}): what was learned of a group makes the result on its "
+                "other pictures look better than on a new one; put each group into one part",
+            )
+        ]
+
     def _labels(self, group: Iterable[int]) -> list[str]:
         return sorted({self.examples[i].label for i in group})
 
-    def _torn(self, group: Iterable[int]) -> bool:
-        return len({self.examples[i].part for i in group} - {None}) > 1
+    def _parts(self) -> dict[int, str | None]:
+        """The part given to each usable picture by position, by itself or by what it is tied to,
+        as the split will have it.
+        """
+        if not any(example.part for example in self.examples):
+            return {}
+        out = self.two_labels()
+        every = range(len(self.examples)) if self.positions is None else self.positions
+        rows = [i for i in every if i not in out]
+        place = {i: n for n, i in enumerate(rows)}
+        first = {i: group[0] for group in self.equal for i in group}
+        examples = [self.examples[i] for i in rows]
+        near = [[place[i] for i in group if i in place] for group in self.together()]
+        tied = units(examples, [b"%d" % first.get(i, i) for i in rows], near)
+        return dict(zip(rows, given_parts(examples, tied), strict=True))
 
     def _issue(self, kind: str, severity: str, groups: Groups, message: str) -> Issue:
         sets = tuple(tuple(self.examples[i].path for i in group) for group in groups)
         return Issue(kind, severity, tuple(path for one in sets for path in one), message, sets)
+
+
+def _torn(group: Iterable[int], parts: Mapping[int, str | None]) -> bool:
+    return len({parts.get(i) for i in group} - {None}) > 1
 
 
 def equal_groups(digests: Iterable[tuple[int, bytes]]) -> Groups:

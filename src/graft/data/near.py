@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # Raise when other pairs would be found.
-NEAR_FORMAT = 2
+NEAR_FORMAT = 3
 BLUR = 8  # pixels a side of a blurred thumbnail
 CROP = 0.85
 # Correlation of blurred thumbnails above which a pair is looked at, and how many a picture.
@@ -96,7 +96,9 @@ def candidates(grey: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
     blurred = _blurred(grey, among)  # (N, windows, windows, BLUR, BLUR)
     whole = _unit(blurred[:, 0, 0])
     centres = _centres(whole)
-    home = (whole @ centres.T).argmax(1)
+    # Of centres that are equal, as those of equal thumbnails, all but the first are empty.
+    used, home = np.unique((whole @ centres.T).argmax(1), return_inverse=True)
+    centres = centres[used]
     cells = [np.flatnonzero(home == cell) for cell in range(len(centres))]
     found = []
     for start in range(0, len(among), BLOCK):
@@ -175,10 +177,12 @@ def _unit(blocks: Floats) -> Floats:
 
 
 def _centres(rows: Floats) -> Floats:
-    """Middles of the cells: k-means of a sample (Lloyd 1982), started from evenly spaced rows."""
+    """Middles of the cells, at most one per CELL rows: k-means of a sample (Lloyd 1982), started
+    from evenly spaced rows (N, BLUR²), which stay as they are.
+    """
     count = max(1, -(-len(rows) // CELL))
     sample = rows[:: max(1, len(rows) // (32 * count))]
-    centres = sample[:: max(1, len(sample) // count)][:count]
+    centres = sample[:: max(1, len(sample) // count)][:count].copy()
     for _ in range(5 if count > 1 else 0):
         home = (sample @ centres.T).argmax(1)
         for cell in range(count):

@@ -2,16 +2,19 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import PARTS, Example
+from graft.data.dataset import PARTS, Example, class_numbers
 
 TEST_SHARE, VAL_SHARE = 0.15, 0.15
 # Fewer different pictures than this cannot fill three parts with anything to learn or to test.
 FEWEST_PER_CLASS = 5
+# A unit is large that has so many pictures of a class, and this share of the class or more:
+# chance alone would put half of ten patients' pictures into train as readily as nine tenths.
+LARGE, LARGE_SHARE = 5, 0.02
 
 
 def split(
@@ -31,48 +34,69 @@ def split(
     is split by the same shares, up to the chance of the hash. (Groups that share a byte-equal
     picture are one group.)
 
-    Parts that the source gives are kept. If it gives some parts only, the missing ones are taken
-    from train by the same hash.
+    Parts that the source gives are kept. An example without one goes where the source puts those
+    that it must stay together with (`given_parts`). If the source gives some parts only, the
+    missing ones are taken from train and from what has none by the same hash; a given val or test
+    part grows by nothing else.
 
-    The one exception: a class of which the hash leaves a part empty gives it the picture (or
-    group) whose hash is nearest to that part, and a note says so. That picture may move back to
-    train once the class has grown.
+    Two exceptions, which notes tell. A group or cluster with at least LARGE pictures and
+    LARGE_SHARE of a class moves to where it brings the shares of its classes nearest to those
+    wanted. A class that still has an empty part gives it the picture (or group) whose hash
+    is nearest to that part. Both may move back once the class has grown.
     """
     given = {example.part for example in examples} - {None}
-    pairs = list(zip(examples, digests, strict=True))
-    units = _units(pairs, near)
-    numbers = np.array([_uniform(seed, unit) for unit in units])
+    missing = [part for part in PARTS if part not in given]
+    unit_of = _units(list(zip(examples, digests, strict=True)), near)
+    numbers = np.array([_uniform(seed, unit) for unit in unit_of])
+    members = _members(unit_of)
+    kept = given_parts(examples, members.values())
+    # A val or test part that the source gives is as it was meant: others do not join it.
+    rest = tuple(part for part in PARTS if part == "train" or part in missing)
+    open_to = {None: rest, "train": ("train", *missing), "val": ("val",), "test": ("test",)}
+    choices = [open_to[part] for part in kept]
+    wanted = [_part(number, val_share) for number in numbers]
     parts = np.array(
-        [e.part or _part(n, val_share) for e, n in zip(examples, numbers, strict=True)], dtype="<U5"
+        [part if part in c else c[0] for part, c in zip(wanted, choices, strict=True)], dtype="<U5"
     )
     notes: list[str] = []
-    if given:
-        for index, example in enumerate(examples):
-            if example.part == "train":
-                wanted = _part(numbers[index], val_share)
-                if wanted not in given:
-                    parts[index] = wanted
-        missing = [part for part in PARTS if part not in given]
-        if missing and "train" in given:
-            notes.append(
-                f"the source gives {' and '.join(p for p in PARTS if p in given)}; "
-                f"{' and '.join(missing)} taken from train by content hash"
-            )
-    fixed = given if given else set()
+    if missing and "train" in given:
+        notes.append(
+            f"the source gives {' and '.join(p for p in PARTS if p in given)}; "
+            f"{' and '.join(missing)} taken from train by content hash"
+        )
+    followed = sum(
+        e.part is None and part is not None for e, part in zip(examples, kept, strict=True)
+    )
+    if followed:
+        notes.append(
+            f"{followed:,} without a part went where the source puts their copies or group"
+        )
+    notes += _balance_large(examples, members, numbers, parts, choices, val_share)
     middle = 1 - TEST_SHARE - val_share / 2
-    notes += _fill_empty_parts(examples, units, numbers, parts, fixed, middle)
+    notes += _fill_empty_parts(examples, unit_of, numbers, parts, given, middle)
     return parts, notes
+
+
+def given_parts(examples: Sequence[Example], units: Iterable[Sequence[int]]) -> list[str | None]:
+    """The part that the source gives to each example (N,), by itself or by its unit.
+
+    An example without a part takes that of the others in its unit: of several test, then val, so
+    that it is never learned from where another is tested. None where the unit has no part.
+    """
+    parts = [example.part for example in examples]
+    for unit in units:
+        found = {examples[i].part for i in unit}
+        first = next((part for part in ("test", "val", "train") if part in found), None)
+        for i in unit:
+            parts[i] = parts[i] or first
+    return parts
 
 
 def units(
     examples: Sequence[Example], digests: Sequence[bytes], near: Sequence[Sequence[int]]
 ) -> list[list[int]]:
     """Positions by what must stay together: groups, equal files and near duplicates."""
-    members: dict[bytes, list[int]] = defaultdict(list)
-    named = _units(list(zip(examples, digests, strict=True)), near)
-    for position, unit in enumerate(named):
-        members[unit].append(position)
-    return list(members.values())
+    return list(_members(_units(list(zip(examples, digests, strict=True)), near)).values())
 
 
 def own_part(seed: int, example: Example, digest: bytes, val_share: float = VAL_SHARE) -> str:
@@ -109,6 +133,13 @@ def _units(pairs: Sequence[tuple[Example, bytes]], near: Sequence[Sequence[int]]
     return [root(_unit(*pair)) for pair in pairs]
 
 
+def _members(unit_of: Sequence[bytes]) -> dict[bytes, list[int]]:
+    members: dict[bytes, list[int]] = defaultdict(list)
+    for position, unit in enumerate(unit_of):
+        members[unit].append(position)
+    return members
+
+
 def _uniform(seed: int, unit: bytes) -> float:
     return _fraction(hashlib.sha256(b"graft split %d:" % seed + unit).digest())
 
@@ -121,6 +152,74 @@ def _part(number: float, val_share: float) -> str:
     if number >= 1 - TEST_SHARE:
         return "test"
     return "val" if number >= 1 - TEST_SHARE - val_share else "train"
+
+
+def _balance_large(
+    examples: Sequence[Example],
+    members: Mapping[bytes, Sequence[int]],
+    numbers: NDArray[np.float64],
+    parts: NDArray[np.str_],
+    choices: Sequence[tuple[str, ...]],
+    val_share: float,
+) -> list[str]:
+    """Move large units, in the order of their hashes, each to the part of its `choices` where it
+    brings its classes' shares nearest to those wanted, by chi-squared distance, until all stay.
+    Changes `parts`. A unit that the source itself tears is left alone.
+    """
+    labels = class_numbers(examples, sorted({example.label for example in examples}))
+    held, target = _tables(labels, parts, choices, val_share)
+    total = held.sum(1)
+    large = []
+    for unit, positions in members.items():
+        free = {choices[i] for i in positions}
+        if len(positions) < LARGE or len(free) > 1 or len(next(iter(free))) == 1:
+            continue
+        of, sizes = np.unique(labels[list(positions)], return_counts=True)
+        if np.any(sizes >= np.maximum(LARGE, LARGE_SHARE * total[of])):
+            large.append((numbers[positions[0]], unit, positions, of, sizes))
+    large.sort(key=lambda one: one[:2])
+    before = parts.copy()
+    settled = False
+    while not settled:  # Comes to an end: every move lessens the distance.
+        settled = True
+        for _, _, positions, of, sizes in large:
+            now = PARTS.index(parts[positions[0]])
+            held[of, now] -= sizes
+            added = sizes[:, np.newaxis]
+            further = added * (added + 2 * (held[of] - target[of]))  # (classes, parts)
+            cost = (further / np.maximum(target[of], 1) / total[of, np.newaxis]).sum(0)
+            best = min(map(PARTS.index, choices[positions[0]]), key=cost.__getitem__)
+            if cost[best] < cost[now] - 1e-9:
+                now, settled = best, False
+                parts[positions] = PARTS[best]
+            held[of, now] += sizes
+    moved = sum(parts[one[2][0]] != before[one[2][0]] for one in large)
+    if not moved:
+        return []
+    return [
+        f"{moved:,} of {len(large):,} large groups or clusters moved from where their hash puts "
+        "them, to bring the classes' shares nearer to those wanted"
+    ]
+
+
+def _tables(
+    labels: NDArray[np.int64],
+    parts: NDArray[np.str_],
+    choices: Sequence[tuple[str, ...]],
+    val_share: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pictures that have a choice, by class and part: how many there are, and how many wanted."""
+    held = np.zeros((labels.max(initial=-1) + 1, len(PARTS)))
+    target = np.zeros_like(held)
+    shares = {}
+    for among in set(choices):
+        others = [val_share * ("val" in among), TEST_SHARE * ("test" in among)]
+        shares[among] = np.array([1 - sum(others), *others])
+    for label, part, among in zip(labels, parts, choices, strict=True):
+        if len(among) > 1:
+            held[label, PARTS.index(part)] += 1
+            target[label] += shares[among]
+    return held, target
 
 
 def _fill_empty_parts(

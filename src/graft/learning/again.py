@@ -3,7 +3,6 @@ fewer pictures would have made of the result. Features are computed already, so 
 """
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.config import TrainConfig
+from graft.data.dataset import PARTS
 from graft.data.split import split, units
+from graft.errors import UsageError
 from graft.evaluation.calibration import fit_temperature
-from graft.evaluation.curve import fit_curve
-from graft.evaluation.metrics import confusion_matrix, evaluate
-from graft.evaluation.per_class import precision_recall_f1
+from graft.evaluation.curve import fit_curve, next_classes, points_of, resampled
+from graft.evaluation.intervals import percentile
+from graft.evaluation.metrics import evaluate
 from graft.learning.learn import probe
-from graft.learning.prepare import complete
+from graft.learning.prepare import Prepared, complete
 from graft.learning.stage import Job
 from graft.models.classifier import Classifier
 from graft.progress import Progress
 
 Parts = NDArray[np.str_]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 # Below this share of test pictures with a copy in train a leak cannot show.
 LEAKS = 0.01
@@ -32,9 +36,7 @@ SHARES, TRIES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), (4, 4, 3, 2, 1)
 FEWEST = 3
 
 
-def refit(
-    job: Job, parts: Parts, seed: int, views: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def refit(job: Job, parts: Parts, seed: int, views: int) -> tuple[Ints, Floats]:
     """A head fitted and calibrated on these parts (N,); its test rows (n,) and their calibrated
     probabilities (n, K).
     """
@@ -53,7 +55,7 @@ def refit(
     return prepared.rows("test"), classifier.probabilities(test)
 
 
-def _score(job: Job, rows: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+def _score(job: Job, rows: Ints, probabilities: Floats) -> dict[str, Any]:
     prepared = job.prepared
     found = evaluate(
         probabilities, prepared.labels[rows], prepared.classes, groups=prepared.groups(rows)
@@ -80,6 +82,8 @@ def leaky(job: Job) -> dict[str, Any] | None:
     parts, _ = split(
         prepared.examples, prepared.digests, job.config.seed, val_share=job.config.val_share
     )
+    if set(parts) != set(PARTS):
+        return None
     seen = sum(
         parts[i] == "test"
         for cluster in prepared.near
@@ -98,49 +102,155 @@ def leaky(job: Job) -> dict[str, Any] | None:
     return found | _score(job, rows, probabilities)
 
 
-def folds(job: Job, count: int) -> dict[str, Any]:
-    """k-fold cross-validation: every usable picture is in test once.
-
-    Pictures that belong together stay in one fold, and classes are as even as that allows. Each
-    fold leaves a half of another for val and the rest, 70 % for five folds, for train.
+def check_feasible(prepared: Prepared, config: TrainConfig) -> None:
+    """Raise UsageError where these pictures allow no `config.folds` or `config.repeats`: known
+    before anything is trained.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
+    if config.folds:
+        _fold_parts(prepared, config, config.folds)
+    if config.repeats:
+        _repeat_parts(prepared, config, config.repeats)
 
+
+def folds(job: Job, count: int) -> dict[str, Any]:
+    """k-fold cross-validation: every usable picture is in test once, but for those of a given test
+    part, which are left out (`left_out` says how many), for they must not be trained on.
+
+    Pictures that belong together stay in one fold, and classes are as even as that allows. Raises
+    UsageError as `check_feasible`.
+    """
     prepared, config = job.prepared, job.config
+    probabilities = np.zeros((len(prepared.labels), len(prepared.classes)))
+    tested, each = np.zeros(len(prepared.labels), bool), []
+    for number, parts in enumerate(_fold_parts(prepared, config, count), 1):
+        rows, found = refit(job, parts, config.seed, prepared.frozen.views)
+        probabilities[rows], tested[rows] = found, True
+        each.append(float((found.argmax(1) == prepared.labels[rows]).mean()))
+        job.progress.say(f"fold {number} of {count}: {each[-1]:.1%}")
+    rows = np.flatnonzero(tested)
+    left_out = len(tested) - len(rows)
+    return _score(job, rows, probabilities[rows]) | {
+        "folds": count,
+        "each": each,
+        "left_out": left_out,
+    }
+
+
+def _fold_parts(prepared: Prepared, config: TrainConfig, count: int) -> list[Parts]:
+    """The parts (N,) of each fold: one of `count` piles of units is test, a half as many of the
+    others val, or one unit where they are few, and the rest, 70 % for five folds, train.
+    """
+    if config.time_by is not None:
+        raise UsageError(
+            "--folds trains on pictures newer than those it tests, against --time-by; leave one out"
+        )
+    given = prepared.parts == "test"
+    if not any(example.part == "test" for example in prepared.examples):
+        given[:] = False
+    unit = np.where(given, -1, _units(prepared))
+    test, there = _dealt(unit, prepared.labels, count, config.seed)
+    found = []
+    for number in range(count):
+        rest = np.where(test == number, -1, unit)
+        pile, others = _dealt(rest, prepared.labels, 2 * count - 2, config.seed)
+        if there < count or others < 2:
+            raise UsageError(
+                f"--folds {count} needs more groups or different pictures than the {there} that "
+                "are there; ask for fewer folds, or add some"
+            )
+
+        # The pile that leaves the most classes to train on.
+        def left(val: int, pile: Ints = pile) -> int:
+            return len(np.unique(prepared.labels[(pile >= 0) & (pile != val)]))
+
+        val = max(np.unique(pile[pile >= 0]).tolist(), key=left)
+        parts = np.full(len(unit), "train", "<U5")
+        parts[given] = "out"
+        parts[test == number] = "test"
+        parts[pile == val] = "val"
+        found.append(parts)
+    return found
+
+
+def _units(prepared: Prepared) -> Ints:
+    """The number (N,) of what each picture belongs to: groups, equal files, near duplicates."""
     unit = np.empty(len(prepared.labels), np.int64)
     for number, members in enumerate(units(prepared.examples, prepared.digests, prepared.near)):
         unit[members] = number
-    dealt = StratifiedGroupKFold(2 * count, shuffle=True, random_state=config.seed)
-    half = np.empty(len(unit), np.int64)
-    for number, (_, rows) in enumerate(dealt.split(unit, prepared.labels, unit)):
-        half[rows] = number
-    probabilities = np.zeros((len(unit), len(prepared.classes)))
-    each = []
-    for number in range(count):
-        parts = np.full(len(unit), "train", "<U5")
-        parts[half // 2 == number] = "test"
-        parts[half == (2 * number + 2) % (2 * count)] = "val"
-        rows, found = refit(job, parts, config.seed, prepared.frozen.views)
-        probabilities[rows] = found
-        each.append(float((found.argmax(1) == prepared.labels[rows]).mean()))
-        job.progress.say(f"fold {number + 1} of {count}: {each[-1]:.1%}")
-    return _score(job, np.arange(len(unit)), probabilities) | {"folds": count, "each": each}
+    return unit
+
+
+def _dealt(unit: Ints, labels: Ints, piles: int, seed: int) -> tuple[Ints, int]:
+    """Units dealt into piles, the large ones first, each where its classes are rarest: the pile
+    (N,) of each picture, -1 for a picture of unit -1, and the number of units. No pile is empty
+    if there are as many units.
+
+    scikit-learn's StratifiedGroupKFold refuses classes of fewer pictures than piles.
+    """
+    order = np.argsort(unit, kind="stable")
+    names, starts = np.unique(unit[order], return_index=True)
+    members = np.split(order, starts[1:])
+    members = members[1:] if names[0] < 0 else members
+    total = np.bincount(labels, minlength=int(labels.max()) + 1)
+    held, pile = np.zeros((piles, len(total))), np.full(len(unit), -1)
+    shuffled = np.random.default_rng(seed).permutation(len(members))
+    for i in sorted(shuffled, key=lambda i: -len(members[i])):
+        own, counts = np.unique(labels[members[i]], return_counts=True)
+        crowd = (held[:, own] * (counts / total[own] ** 2)).sum(1)
+        chosen = np.lexsort((held.sum(1), crowd))[0]
+        held[chosen, own] += counts
+        pile[members[i]] = chosen
+    return pile, len(members)
 
 
 def repeats(job: Job, count: int) -> dict[str, Any]:
-    """The accuracy on the test parts of `count` other splits, with the seeds that follow."""
+    """The accuracy with the `count` seeds that follow, on the test parts of the splits that they
+    make; or, `what` being "seeds" and not "splits", on the same test part, where the source gives
+    it or time makes it.
+
+    `mean` is that of `each`, `low` and `high` its 95 % interval by a Bayesian bootstrap over the
+    units that were tested; `n` the number of pictures tested by each. Raises UsageError as
+    `check_feasible`.
+    """
     prepared = job.prepared
+    every = _repeat_parts(prepared, job.config, count)
+    right = np.full((count, len(prepared.labels)), np.nan)
     each = []
-    for number in range(1, count + 1):
-        seed = job.config.seed + number
-        parts, _ = split(
-            prepared.examples, prepared.digests, seed, prepared.near, job.config.val_share
-        )
+    for number, parts in enumerate(every):
+        seed = job.config.seed + number + 1
         rows, found = refit(job, parts, seed, prepared.frozen.views)
-        each.append(float((found.argmax(1) == prepared.labels[rows]).mean()))
-        job.progress.say(f"repeat {number} of {count}, seed {seed}: {each[-1]:.1%}")
-    spread = float(np.std(each, ddof=1)) if count > 1 else None
-    return {"each": each, "mean": float(np.mean(each)), "standard_deviation": spread}
+        right[number, rows] = found.argmax(1) == prepared.labels[rows]
+        each.append(float(right[number, rows].mean()))
+        job.progress.say(f"repeat {number + 1} of {count}, seed {seed}: {each[-1]:.1%}")
+    mean = float(np.mean(each))
+    low, high = percentile(resampled(right, _units(prepared)).mean(1))
+    same = all(np.array_equal(parts == "test", prepared.parts == "test") for parts in every)
+    return {
+        "what": "seeds" if same else "splits",
+        "each": each,
+        "n": [int((parts == "test").sum()) for parts in every],
+        "mean": mean,
+        "low": min(low, mean),
+        "high": max(high, mean),
+        "method": "Bayesian bootstrap over the pictures tested, or their groups, 95 %",
+        "standard_deviation": float(np.std(each, ddof=1)) if count > 1 else None,
+    }
+
+
+def _repeat_parts(prepared: Prepared, config: TrainConfig, count: int) -> list[Parts]:
+    """The parts (N,) of each repeat; those of the run where time made them."""
+    if config.time_by is not None:
+        return [prepared.parts] * count
+    found = []
+    for seed in range(config.seed + 1, config.seed + count + 1):
+        parts, _ = split(prepared.examples, prepared.digests, seed, prepared.near, config.val_share)
+        if lacking := [part for part in PARTS if part not in parts]:
+            raise UsageError(
+                f"--repeats {count}: the split of seed {seed} leaves {' and '.join(lacking)} "
+                "empty; there are too few groups or different pictures, try --folds"
+            )
+        found.append(parts)
+    return found
 
 
 def learning_curve(job: Job) -> dict[str, Any]:
@@ -149,51 +259,33 @@ def learning_curve(job: Job) -> dict[str, Any]:
     Nested random subsets of each class, each fitted anew on one view.
     """
     prepared, config = job.prepared, job.config
-    train = prepared.rows("train")
-    points = []
+    train, test = prepared.rows("train"), prepared.rows("test")
+    labels = prepared.labels[test]
+    unit = np.unique(_units(prepared)[test], return_inverse=True)[1]
+    sizes, right = [], []
     for share, tries in zip(SHARES, TRIES, strict=True):
         for number in range(tries):
             kept = _subset(prepared.labels[train], share, config.seed + number)
             parts = prepared.parts.copy()
             parts[train] = "out"
             parts[train[kept]] = "train"
-            rows, found = refit(job, parts, config.seed + number, 1)
-            # Intervals, a thousand resamples each, are not asked for here.
-            classes = prepared.classes
-            confusion = confusion_matrix(prepared.labels[rows], found.argmax(1), len(classes))
-            recall = precision_recall_f1(confusion)[1].tolist()
-            points.append(
-                {
-                    "pictures": len(kept),
-                    "accuracy": float(np.trace(confusion) / len(rows)),
-                    "per_class": dict(zip(classes, recall, strict=True)),
-                }
-            )
-        job.progress.say(f"{len(kept):,} training pictures: {points[-1]['accuracy']:.1%}")
-    sizes = np.array([point["pictures"] for point in points], np.float64)
-    errors = 1 - np.array([point["accuracy"] for point in points])
-    tested = int((prepared.parts == "test").sum())
-    return {"points": points, **fit_curve(sizes, errors, tested), "next": _next_class(points)}
+            found = refit(job, parts, config.seed + number, 1)[1]
+            sizes.append(len(kept))
+            right.append((found.argmax(1) == labels).astype(np.float64))
+        job.progress.say(f"{len(kept):,} training pictures: {right[-1].mean():.1%}")
+    fits = np.array(right)
+    return {
+        "points": points_of(sizes, fits, labels, unit, prepared.classes),
+        "n": len(test),
+        **fit_curve(np.array(sizes, np.float64), fits, unit),
+        "next": next_classes(np.array(sizes), fits, labels, unit, prepared.classes),
+    }
 
 
-def _subset(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+def _subset(labels: Ints, share: float, seed: int) -> Ints:
     random = np.random.default_rng(seed)
     kept = []
     for label in np.unique(labels):
         mine = random.permutation(np.flatnonzero(labels == label))
         kept.append(mine[: max(FEWEST, round(share * len(mine)))])
     return np.sort(np.concatenate(kept))
-
-
-def _next_class(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The classes, by how much recall the last doublings of pictures brought each and is still to
-    be had: where further pictures are likely to help most.
-    """
-    sizes = sorted({point["pictures"] for point in points})
-    before = [p["per_class"] for p in points if p["pictures"] in sizes[-3:-1]]
-    now = points[-1]["per_class"]
-    found = []
-    for name, recall in now.items():
-        earlier = float(np.mean([p[name] for p in before])) if before else recall
-        found.append({"class": name, "recall": recall, "gained": recall - earlier})
-    return sorted(found, key=lambda row: row["recall"] - max(row["gained"], 0.0))

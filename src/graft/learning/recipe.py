@@ -19,7 +19,7 @@ from graft.data.scan import scan
 from graft.data.stream import cores
 from graft.evaluation.calibration import fit_temperature, softmax
 from graft.files import write_json
-from graft.learning.again import folds, leaky, learning_curve, repeats
+from graft.learning.again import check_feasible, folds, leaky, learning_curve, repeats
 from graft.learning.cache import cache_folder, cache_limit, trim
 from graft.learning.events import tensorboard_events
 from graft.learning.learn import learn
@@ -80,6 +80,7 @@ def train_run(
     plan, frozen = make_plan(config, backbone, dataset, cache, progress, run)
     clock = time.perf_counter()
     prepared = prepare(dataset, frozen, config, progress)
+    check_feasible(prepared, config)
     seconds = {"decode_and_backbone": time.perf_counter() - clock}
     _write_data(run, prepared)
 

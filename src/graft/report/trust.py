@@ -11,6 +11,9 @@ from graft.report.inputs import Record
 from graft.report.numbers import counted, percent, points, quoted, span, whole
 from graft.report.plots import ACCENT, MUTED, PERCENT, SECOND, STYLE, svg
 
+# A gain in accuracy that is worth twice as many pictures.
+WORTH = 0.005
+
 
 def again(metrics: Record) -> list[str]:
     """What other splits of the same pictures showed."""
@@ -26,13 +29,12 @@ def again(metrics: Record) -> list[str]:
                 f": {percent(leak['test_seen'] / leak['n'])} of its test part, too few to show."
             )
         else:
-            apart = leak["accuracy"]["value"] - metrics["accuracy"]["value"]
-            chance = _overlap(leak["accuracy"], metrics["accuracy"])
+            one, other = leak["accuracy"], metrics["accuracy"]
+            _, low, high = _difference(one, other)
             sentence += (
-                ", and the same model would have scored "
-                f"{percent(leak['accuracy']['value'])} instead of "
-                f"{percent(metrics['accuracy']['value'])} (a difference of {points(abs(apart))}"
-                f"{', within chance' if chance else ''})."
+                f", and the same model would have scored {_interval(one)} instead of "
+                f"{_interval(other)}: a difference of {_apart(one, other)}"
+                f"{', which chance may have made' if low <= 0 <= high else ''}."
             )
         sentences.append(sentence)
     if fold := metrics.get("folds"):
@@ -42,36 +44,76 @@ def again(metrics: Record) -> list[str]:
             f"{counted(fold['n'], 'picture')} is tested once, it named "
             f"{percent(accuracy['value'])} correctly, with a 95\u00a0% interval of "
             f"{span(accuracy['low'], accuracy['high'])}."
+            + (
+                f" The {counted(fold['left_out'], 'picture')} of the test part that the source "
+                "gives stayed out of it."
+                if fold["left_out"]
+                else ""
+            )
         )
     if repeat := metrics.get("repeats"):
-        spread = repeat["standard_deviation"]
+        each, n, spread = repeat["each"], repeat["n"], repeat["standard_deviation"]
+        others = (
+            f"{counted(len(each), 'other split')} and seeds"
+            if repeat["what"] == "splits"
+            else f"{counted(len(each), 'other seed')} on the same test pictures"
+        )
+        tested = whole(min(n)) if min(n) == max(n) else f"{whole(min(n))} to {whole(max(n))}"
         sentences.append(
-            f"With {counted(len(repeat['each']), 'other split')} and seeds it scored "
-            f"{percent(repeat['mean'])} on average"
-            + (f", with a standard deviation of {points(spread)}" if spread is not None else "")
-            + "."
+            f"With {others} it scored {percent(repeat['mean'])} on average (95\u00a0% interval "
+            f"{span(repeat['low'], repeat['high'])}, {repeat['method'].removesuffix(', 95 %')})"
+            + (
+                f": {span(min(each), max(each))}, a standard deviation of {points(spread)}"
+                if spread is not None
+                else ""
+            )
+            + f", on {tested} test pictures{' each' * (len(each) > 1)}."
         )
     return sentences
 
 
-def _overlap(one: Record, other: Record) -> bool:
-    return bool(one["low"] <= other["high"] and other["low"] <= one["high"])
+def _interval(share: Record) -> str:
+    return (
+        f"{percent(share['value'])} (95\u00a0% interval {span(share['low'], share['high'])}, "
+        f"{share['method'].removesuffix(', 95 %')})"
+    )
+
+
+def _difference(one: Record, other: Record) -> tuple[float, float, float]:
+    """One share less another, and its 95 % interval from theirs (Zou and Donner 2008, Statistics
+    in Medicine 27, 1693-1702), as of different pictures: too wide where they have some in common.
+    """
+    value = one["value"] - other["value"]
+    down = np.hypot(one["value"] - one["low"], other["high"] - other["value"])
+    up = np.hypot(one["high"] - one["value"], other["value"] - other["low"])
+    return value, max(-1.0, value - float(down)), min(1.0, value + float(up))
+
+
+def _apart(one: Record, other: Record) -> str:
+    """`+2.1 percentage points (95 % interval −0.4 to +4.6)`."""
+    return _signed(*_difference(one, other))
+
+
+def _signed(*ends: float) -> str:
+    value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in ends)
+    return f"{value} percentage points (95\u00a0% interval {low} to {high})"
 
 
 def more_data(found: Record) -> list[str]:
     """Whether more pictures would help, and of which class."""
     twice = found["ahead"][0]
     now = found["points"][-1]
-    gain = twice["accuracy"] - now["accuracy"]
+    gain = twice["gain"]
     sentences = [
-        f"With {whole(now['pictures'])} training pictures it scored {percent(now['accuracy'])}; by "
-        f"the curve through the points, {whole(twice['pictures'])} would give "
+        f"With {whole(now['pictures'])} training pictures it scored {percent(now['accuracy'])} "
+        f"(95\u00a0% interval {span(now['low'], now['high'])}, on {whole(found['n'])} test "
+        f"pictures); by the curve through the points, {whole(twice['pictures'])} would give "
         f"{percent(twice['accuracy'])} (95\u00a0% band {span(twice['low'], twice['high'])}"
-        f", {found['method']})."
+        f", {found['method']}): a gain of {_signed(gain['value'], gain['low'], gain['high'])}."
     ]
-    if twice["low"] > now["accuracy"]:
+    if gain["low"] > WORTH:
         sentences.append("More pictures like these would help.")
-    elif gain < 0.005:
+    elif gain["high"] < WORTH:
         sentences.append(
             "More pictures like these would hardly help: look at wrong labels, at other backbones, "
             "or train deeper (--unfreeze)."
@@ -81,8 +123,10 @@ def more_data(found: Record) -> list[str]:
     if first := found["next"][:1]:
         row = first[0]
         sentences.append(
-            f"Photograph {quoted(row['class'])} next: {percent(row['recall'])} of it is found, and "
-            f"more pictures have brought it {points(max(row['gained'], 0.0))} lately."
+            f"Photograph {quoted(row['class'])} next: {percent(row['recall'])} of it is found (95"
+            f"\u00a0% interval {span(row['low'], row['high'])}, on "
+            f"{counted(row['n'], 'test picture')}), and the last doublings of pictures changed "
+            f"that by {_apart(row | {'value': row['recall']}, row['before'])}."
         )
     return sentences
 
@@ -129,6 +173,15 @@ def curve_plot(found: dict[str, Any]) -> str:
         1 - curve["floor"] - curve["scale"] * reach ** -curve["exponent"],
         color=MUTED,
         linewidth=1.2,
+    )
+    band = found["fitted"] + found["ahead"]
+    axes.fill_between(
+        [row["pictures"] for row in band],
+        [row["low"] for row in band],
+        [row["high"] for row in band],
+        color=MUTED,
+        alpha=0.15,
+        linewidth=0,
     )
     for point in found["ahead"]:
         value = point["accuracy"]
