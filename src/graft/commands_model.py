@@ -125,12 +125,12 @@ def predict(
         else:
             ranked = sorted(result.prediction.probabilities.items(), key=lambda x: -x[1])[:top]
             shares = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
-            if result.prediction.reason:
-                shares = (
-                    f"{result.prediction.answer} ({result.prediction.reason}; nearest: {shares})"
-                )
-            elif result.prediction.labels:
-                shares = f"{' or '.join(result.prediction.labels)}  ({shares})"
+            named = " or ".join(result.prediction.labels or ())
+            if reason := result.prediction.reason:
+                kept = f"; the set: {named}" if named else ""
+                shares = f"{result.prediction.answer} ({reason}{kept}; nearest: {shares})"
+            elif named:
+                shares = f"{named}  ({shares})"
             click.echo(f"{result.path}  {shares}")
             for like in result.prediction.nearest or ():
                 click.echo(f"    {like.similarity:.2f}  {like.label}  {like.path}")

@@ -8,6 +8,7 @@ model.safetensors  weights
 model.json         all that is needed to predict
 predictions.csv    the test part: path, label, one probability a class
 val_predictions.csv                 the validation part likewise
+val_groups.json    what each validation picture belongs to, where pictures belong together
 nearest.json       the training pictures most like each test picture that was named wrongly
 neighbours.safetensors              where the training pictures' features lie
 metrics.json       derived from predictions.csv; its presence means that the run is done
@@ -32,6 +33,8 @@ from graft.files import write_text
 
 # The validation part as it is predicted: what the rules of graft predict are made from.
 VAL_PREDICTIONS = "val_predictions.csv"
+# What each validation picture belongs to, where pictures belong together.
+VAL_GROUPS = "val_groups.json"
 # The training pictures most like each test picture that was named wrongly.
 NEAREST = "nearest.json"
 FILES = (
@@ -50,7 +53,7 @@ FILES = (
 )
 UNITS = {"s": 1, "m": 60, "h": 3600}
 # What a run may hold besides.
-OTHERS = ("speed.json", "tensorboard")
+OTHERS = (VAL_GROUPS, "speed.json", "tensorboard")
 
 
 def new_run(out: Path, resume: bool = False) -> Path:
@@ -74,7 +77,7 @@ def new_run(out: Path, resume: bool = False) -> Path:
             raise UsageError(
                 f"{out} holds something else than a run ({strange[0]}); choose another --out"
             )
-        for name in FILES:
+        for name in (*FILES, VAL_GROUPS):
             (out / name).unlink(missing_ok=True)
         if not resume:
             remove_unfinished(out)

@@ -7,6 +7,7 @@ from scipy.stats import binom
 from graft.errors import UsageError
 from graft.evaluation.answers import (
     fewest_pictures,
+    grouped_bound,
     least_probability,
     promises,
     set_probability,
@@ -112,3 +113,78 @@ def test_a_share_may_be_given_in_percent(text, value):
 def test_what_is_no_share_is_refused_by_name(text):
     with pytest.raises(UsageError, match="--coverage"):
         share_of(text, "--coverage")
+
+
+def in_groups(p, labels, size):
+    """The same pictures `size` times over, and what they belong to."""
+    groups = np.repeat(np.arange(len(p)), size)
+    return np.repeat(p, size, 0), np.repeat(labels, size), [str(g) for g in groups]
+
+
+def test_a_promise_counts_groups_and_not_their_pictures():
+    p, labels = np.tile([0.9, 0.1], (40, 1)), np.zeros(40, int)
+    many, truth, groups = in_groups(p, labels, 20)
+    assert least_probability(many, truth, 0.05) == 0.9
+    assert least_probability(many, truth, 0.05, groups=groups) is None
+    alone = [str(i) for i in range(800)]
+    assert least_probability(many, truth, 0.05, groups=alone) == 0.9
+    assert least_probability(many, truth, 0.05, groups=["one"] * 800) is None
+
+
+def test_enough_groups_of_several_pictures_can_promise():
+    p, labels, groups = in_groups(np.tile([0.9, 0.1], (120, 1)), np.zeros(120, int), 3)
+    assert least_probability(p, labels, 0.05, groups=groups) == 0.9
+
+
+def test_an_error_budget_is_kept_for_pictures_of_other_groups():
+    # Copies: without their groups the budget breaks far more often.
+    broken = tried = 0
+    fresh, truth = drawn(200_000, 10_000)
+    for seed in range(60):
+        p, labels, groups = in_groups(*drawn(300, seed), 5)
+        least = least_probability(p, labels, 0.1, groups=groups)
+        if least is not None:
+            tried += 1
+            answered = fresh.max(1) >= least
+            broken += (fresh.argmax(1) != truth)[answered].mean() > 0.1
+    assert tried > 30
+    assert broken <= binom.ppf(0.999, tried, 0.05)
+
+
+def test_the_bound_for_groups_is_that_of_pictures_where_each_stands_alone():
+    missed = np.arange(200) < 6
+    alone = grouped_bound(missed, np.arange(200), 0.95)
+    assert alone == pytest.approx(upper_bound(6, 200, 0.95), abs=0.004)
+    assert grouped_bound(missed, np.zeros(200, int), 0.95) == 1
+    assert grouped_bound(missed, np.arange(200) // 2, 0.95) > alone
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_sets_hold_the_true_label_of_other_groups_as_often_as_promised(size):
+    held = []
+    for seed in range(300):
+        p, labels = drawn(61, seed)
+        known, truth, groups = in_groups(p[:60], labels[:60], size)
+        least = set_probability(known, truth, 0.9)
+        grouped = set_probability(known, truth, 0.9, groups)
+        assert grouped <= least
+        if size == 1:
+            assert grouped == least
+        held.append(p[60, labels[60]] >= grouped)
+    error = (0.9 * 0.1 / len(held)) ** 0.5
+    assert 0.9 - 3 * error <= np.mean(held) <= 0.92 + 3 * error
+
+
+def test_fewer_groups_than_a_coverage_needs_give_all_labels():
+    p, labels, groups = in_groups(*drawn(9, 0), 50)
+    assert set_probability(p, labels, 0.95) > 0
+    assert set_probability(p, labels, 0.95, groups) == 0
+
+
+def test_promises_over_groups_are_fewer_and_their_intervals_wider():
+    p, labels, groups = in_groups(*drawn(60, 3), 10)
+    plain = promises((p, labels), (p, labels), np.full(600, 0.5))
+    grouped = promises((p, labels), (p, labels), np.full(600, 0.5), groups, groups)
+    for one, other in zip(plain["coverage"], grouped["coverage"], strict=True):
+        assert other["least_probability"] <= one["least_probability"]
+    assert grouped["refused_interval"][1] > 2 * plain["refused_interval"][1]

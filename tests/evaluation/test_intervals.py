@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.metrics import f1_score
 
-from graft.evaluation.intervals import ece_interval, percentile, resample_confusion, wilson
+from graft.evaluation.intervals import (
+    ece_interval,
+    percentile,
+    resample_confusion,
+    wilson,
+)
 
 
 def trials():

@@ -131,7 +131,7 @@ def test_intervals_are_over_groups_where_the_source_has_some(finished, tmp_path,
     table = tmp_path / "table.csv"
     table.write_text("\n".join(["image,label,group", *lines]))
     # Groups 0 to 5, and two pictures that stand alone.
-    assert "over 8 groups" in package.evaluate(finished, table)["accuracy"]["method"]
+    assert "in 8 groups" in package.evaluate(finished, table)["accuracy"]["method"]
     assert "Wilson" in package.evaluate(finished, source)["accuracy"]["method"]
 
 

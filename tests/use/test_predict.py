@@ -252,3 +252,34 @@ def test_a_run_without_validation_predictions_cannot_promise(finished, digits, t
     (copy / "val_predictions.csv").unlink()
     with pytest.raises(ModelError, match="val_predictions"):
         rules_of(copy, max_error="5%")
+
+
+def test_a_promise_says_how_many_are_refused_besides_unless_all_are_answered(finished):
+    _, promise = rules_of(finished, coverage="80%")
+    assert "of pictures like these are refused as unlike the training pictures" in promise
+    _, promise = rules_of(finished, coverage="80%", refuse_novel=False)
+    assert "refused" not in promise
+
+
+def test_validation_pictures_of_one_group_promise_nothing(finished, copy):
+    rules, _ = rules_of(finished, max_error="60%", coverage="60%")
+    assert rules.set_least > 0
+    with (finished / "val_predictions.csv").open(newline="") as stream:
+        count = len(list(csv.DictReader(stream)))
+    (copy / "val_groups.json").write_text(json.dumps(["video"] * count))
+    rules, _ = rules_of(copy, coverage="60%")
+    assert rules.set_least == 0
+    with pytest.raises(UsageError, match="groups, which count as wholes: 1"):
+        rules_of(copy, max_error="60%")
+
+
+def test_the_page_of_answers_shows_the_set_of_a_refused_picture_beside_the_reason(
+    frozen_run, tmp_path, graft_here
+):
+    page = tmp_path / "a.html"
+    asked = ["--coverage", "80%", "--html", page]
+    ended = graft_here("predict", frozen_run, noise_file(tmp_path), *asked, "--json")
+    answer = json.loads(ended.out)
+    assert answer["reason"]
+    text = page.read_text()
+    assert f"{answer['reason']}; the set: <b>{' or '.join(answer['labels'])}</b>" in text

@@ -1,19 +1,23 @@
 """When to answer, and with how many labels: rules that keep a promise, made on validation pictures.
 
-Both hold for pictures like those of validation, drawn as they were, whatever the model.
+Both hold for pictures like those of validation, drawn as they were, whatever the model. Pictures of
+a group (patient, video, burst) were drawn together: with `groups` (N,), what each belongs to, the
+promises are for pictures of other groups.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graft.errors import UsageError
-from graft.evaluation.intervals import wilson
+from graft.evaluation.intervals import design_effects, grouped_share, wilson
 from graft.evaluation.metrics import check_labels
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 # How sure the error budget is to be kept.
 CONFIDENCE = 0.95
@@ -24,21 +28,27 @@ BUDGETS, COVERAGES = (0.01, 0.02, 0.05), (0.9, 0.95, 0.99)
 
 
 def least_probability(
-    probabilities: ArrayLike, labels: ArrayLike, max_error: float, confidence: float = CONFIDENCE
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    max_error: float,
+    confidence: float = CONFIDENCE,
+    groups: Sequence[str] | None = None,
 ) -> float | None:
     """The top probability from which on to answer, so that with `confidence` at most `max_error`
     of the answers are wrong; None if no threshold can promise that.
 
     Thresholds are tested from strict to lax with the exact upper bound of a proportion (Clopper &
     Pearson 1934) until one fails: tested in an order fixed beforehand, they need no correction
-    (Bauer 1991; Angelopoulos et al. 2021, arXiv:2110.01052). Takes validation probabilities
-    (N, K) and labels (N,).
+    (Bauer 1991; Angelopoulos et al. 2021, arXiv:2110.01052). With groups the bound is
+    `grouped_bound`. Takes validation probabilities (N, K) and labels (N,).
     """
     p = np.asarray(probabilities, np.float64)
     targets = check_labels(labels, len(p), p.shape[1])
     order = np.argsort(-p.max(1), kind="stable")
     top = p.max(1)[order]
-    wrong = np.cumsum((p.argmax(1) != targets)[order])
+    missed = (p.argmax(1) != targets)[order]
+    wrong = np.cumsum(missed)
+    units = None if groups is None else _numbers(groups)[order]
     # With fewer answers than this not even a flawless record is enough.
     fewest = fewest_pictures(max_error, confidence)
     found = None
@@ -47,7 +57,14 @@ def least_probability(
     for n in sorted({int(n) for n in np.linspace(fewest, len(p), STEPS)}):
         # Equal probabilities are answered together.
         n = int((top >= top[n - 1]).sum())
-        if upper_bound(int(wrong[n - 1]), n, confidence) > max_error:
+        bound = upper_bound(int(wrong[n - 1]), n, confidence)
+        if units is not None:
+            # Where not even a flawless record is enough, there is nothing to test.
+            flawless = np.zeros(n, bool)
+            if found is None and grouped_bound(flawless, units[:n], confidence) > max_error:
+                continue
+            bound = max(bound, grouped_bound(missed[:n], units[:n], confidence))
+        if bound > max_error:
             break
         found = float(top[n - 1])
     return found
@@ -65,20 +82,49 @@ def upper_bound(wrong: int, n: int, confidence: float) -> float:
     return 1.0 if wrong >= n else float(betaincinv(wrong + 1, n - wrong, confidence))
 
 
-def set_probability(probabilities: ArrayLike, labels: ArrayLike, coverage: float) -> float:
+def grouped_bound(missed: NDArray[np.bool_], groups: Ints, confidence: float) -> float:
+    """As `upper_bound`, of outcomes (n,) that go together within groups (n,): with every count
+    divided by the design effect; 1 for one group.
+    """
+    design = design_effects(missed, np.unique(groups, return_inverse=True)[1])
+    if np.isinf(design).any():
+        return 1.0
+    wrong, right = int(missed.sum()), int((~missed).sum())
+    if right == 0:
+        return 1.0
+    draws = np.random.default_rng(0).beta(wrong / design + 1, right / design)
+    return float(np.quantile(draws, confidence))
+
+
+def set_probability(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    coverage: float,
+    groups: Sequence[str] | None = None,
+) -> float:
     """The probability from which on a label belongs to the set, so that sets hold the true label
     with probability `coverage` at least.
 
     Split conformal prediction with the true label's probability as score (Vovk et al. 2005; Sadinle
-    et al. 2019, "Least ambiguous set-valued classifiers"). Takes validation probabilities (N, K)
-    and labels (N,); 0, every label, where they are too few for the promise.
+    et al. 2019, "Least ambiguous set-valued classifiers"); with groups hierarchical conformal
+    prediction, where each group counts as one (Lee et al. 2023, arXiv:2306.06342). Takes validation
+    probabilities (N, K) and labels (N,); 0, every label, where they are too few for the promise.
     """
     p = np.asarray(probabilities, np.float64)
     targets = check_labels(labels, len(p), p.shape[1])
-    scores = np.sort(p[np.arange(len(p)), targets])
-    # Of n + 1 equally likely ranks, at most (1 - coverage)(n + 1) may lie below.
-    below = math.floor((1 - coverage) * (len(p) + 1) + 1e-9)
-    return float(scores[below - 1]) if below >= 1 else 0.0
+    units = np.arange(len(p)) if groups is None else _numbers(groups)
+    scores = p[np.arange(len(p)), targets]
+    order = np.argsort(scores, kind="stable")
+    sizes = np.bincount(units)
+    # Of as many equally likely groups and a new one, so many may lie below.
+    below = (1 - coverage) * (len(sizes) + 1) - 1 + 1e-9
+    mass = np.cumsum(1 / sizes[units[order]]) - 1 / sizes[units[order]]  # before each picture
+    allowed = np.flatnonzero(mass <= below)
+    return float(scores[order[allowed[-1]]]) if len(allowed) else 0.0
+
+
+def _numbers(groups: Sequence[str]) -> Ints:
+    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
 
 
 def sets(probabilities: ArrayLike, least: float) -> NDArray[np.bool_]:
@@ -90,44 +136,65 @@ def sets(probabilities: ArrayLike, least: float) -> NDArray[np.bool_]:
 
 
 def promises(
-    val: tuple[ArrayLike, ArrayLike], test: tuple[ArrayLike, ArrayLike], novelty: Floats | None
+    val: tuple[ArrayLike, ArrayLike],
+    test: tuple[ArrayLike, ArrayLike],
+    novelty: Floats | None,
+    val_groups: Sequence[str] | None = None,
+    test_groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What the rules, made on validation pictures, did on the test part: two pairs of
-    probabilities (., K) and labels (.,), and the test pictures' novelty (N,) if known.
+    probabilities (., K) and labels (.,), the test pictures' novelty (N,) if known, and the groups
+    of both (.,), which widen the promises and the intervals.
     """
     p, targets = np.asarray(test[0], np.float64), np.asarray(test[1])
     right = p.argmax(1) == targets
+    units = None if test_groups is None else _numbers(test_groups)
     budgets = []
     for budget in BUDGETS:
-        least = least_probability(*val, budget)
+        least = least_probability(*val, budget, groups=val_groups)
         row: dict[str, Any] = {"max_error": budget, "least_probability": least}
         if least is not None:
             answered = p.max(1) >= least
-            n, wrong = int(answered.sum()), int((answered & ~right).sum())
-            row |= {"answered": n, "wrong": wrong, "error_interval": list(wilson(wrong, n))}
+            row |= {
+                "answered": int(answered.sum()),
+                "wrong": int((answered & ~right).sum()),
+                "error_interval": _interval(~right, units, answered),
+            }
         budgets.append(row)
     coverages = []
     for coverage in COVERAGES:
-        least = set_probability(*val, coverage)
+        least = set_probability(*val, coverage, val_groups)
         inside = sets(p, least)
-        held = int(inside[np.arange(len(p)), targets].sum())
+        held = inside[np.arange(len(p)), targets]
         coverages.append(
             {
                 "coverage": coverage,
                 "least_probability": least,
-                "held": held,
-                "held_interval": list(wilson(held, len(p))),
+                "held": int(held.sum()),
+                "held_interval": _interval(held, units),
                 "mean_labels": float(inside.sum(1).mean()),
             }
         )
-    refused = None if novelty is None else int((novelty > 1).sum())
+    refused = None if novelty is None else novelty > 1
     return {
         "n": len(p),
         "max_error": budgets,
         "coverage": coverages,
-        "refused_as_novel": refused,
-        "refused_interval": None if refused is None else list(wilson(refused, len(p))),
+        "refused_as_novel": None if refused is None else int(refused.sum()),
+        "refused_interval": None if refused is None else _interval(refused, units),
     }
+
+
+def _interval(
+    hits: NDArray[np.bool_], groups: Ints | None, among: NDArray[np.bool_] | None = None
+) -> list[float]:
+    """Of the share of hits (N,), among these (N,) if not all; by groups (N,) if there are any."""
+    chosen = slice(None) if among is None else among
+    hits = hits[chosen]
+    if groups is None or not len(hits):
+        return list(wilson(int(hits.sum()), len(hits)))
+    own = np.unique(groups[chosen], return_inverse=True)[1]
+    return list(grouped_share(int(hits.sum()), len(hits), design_effects(hits, own)))
 
 
 def share_of(text: str | float, name: str) -> float:

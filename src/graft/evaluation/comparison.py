@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
 
 from graft.evaluation.intervals import wilson
 
@@ -112,6 +111,8 @@ def ratio_interval(gains: ArrayLike, sizes: ArrayLike) -> tuple[float, float]:
     for a ratio of means (Cochran 1977, Sampling Techniques, section 6.3); of one group nothing is
     known.
     """
+    from scipy.stats import t as student  # half a second to import
+
     gain, size = np.asarray(gains, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     count = len(gain)
     if count < 2:

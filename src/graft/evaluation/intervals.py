@@ -7,6 +7,12 @@ added, half of it right and half wrong, each half with a Gamma(1/2) weight. With
 images that are all classified right would get the interval [1, 1]; with it the resampled accuracy
 has exactly Jeffreys' distribution, Beta(right + 1/2, wrong + 1/2), whose interval is close to
 Wilson's.
+
+Pictures of a group (patient, video, burst) are right or wrong together and say less than as many
+single ones: `n` of them are worth `n` over the design effect 1 + (size - 1) correlation (Kish 1965,
+"Survey Sampling"). The correlation is itself little known from few groups, so each resample draws
+one that fits the groups seen, and takes every count for that much less. Resampling whole groups
+instead fails where they are few: three groups without a mistake never show one.
 """
 
 from statistics import NormalDist
@@ -48,7 +54,7 @@ def percentile(draws: Floats, confidence: float = 0.95) -> tuple[float, float]:
 
 
 def resample_confusion(
-    confusion: Ints, *, repeats: int = 1000, seed: int = 0
+    confusion: Ints, *, repeats: int = 1000, seed: int = 0, design: Floats | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """Resampled counts from which every per-class score can be computed.
 
@@ -62,7 +68,8 @@ def resample_confusion(
     fell to 39 with a classifier that is nearly always right, as it cannot draw a mistake that the
     sample does not hold.
 
-    `confusion` is (K, K) with rows = true class. Returns hits, actual and predicted, the diagonal,
+    `confusion` is (K, K) with rows = true class; `design` (R,) the design effect in each resample,
+    none for single images. Returns hits, actual and predicted, the diagonal,
     the row sums and the column sums of R = `repeats` resampled matrices: three (R, K) arrays; the
     same seed gives the same resamples. Raises ValueError for fewer than two classes or no image.
     """
@@ -75,30 +82,102 @@ def resample_confusion(
 
     hits, actual, predicted = np.empty((3, repeats, k))
     for r in range(repeats):
-        weight = rng.standard_gamma(counts)
+        weight = rng.standard_gamma(counts if design is None else counts / design[r])
         hits[r] = np.bincount(true, weight * (true == answer), minlength=k)
         actual[r] = np.bincount(true, weight, minlength=k)
         predicted[r] = np.bincount(answer, weight, minlength=k)
     return with_made_up((hits, actual, predicted), np.unique(true), seed)
 
 
+def design_effects(
+    right: NDArray[np.bool_], groups: Ints, *, repeats: int = 1000, seed: int = 0
+) -> Floats:
+    """By what to divide the number of pictures to get that of single ones that say as much: (R,)
+    draws of at least 1, infinite for one group, of which nothing can be told about others.
+
+    `right` (N,) are the outcomes and `groups` (N,) numbers from 0 on, none left out. In simulations
+    of accuracies of 0.7 to 0.98 (3, 5, 10 and 30 groups of equal and unequal sizes, correlated
+    hardly to wholly) the 95 % interval covered the truth 92 to 100 times in 100, the more often the
+    fewer the groups and the less correlated.
+    """
+    return _design(correlations(right, groups, repeats=repeats, seed=seed), groups)
+
+
+def grouped_share(
+    successes: int, n: int, design: Floats, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Jeffreys' interval of a proportion of pictures that count for 1 / `design` (R,) each, as
+    drawn by `design_effects`; 0 to 1 where that is infinite. It holds successes / n.
+    """
+    if np.isinf(design).any():
+        return 0.0, 1.0
+    rng = np.random.default_rng(0)
+    draws = rng.beta(successes / design + 0.5, (n - successes) / design + 0.5)
+    low, high = percentile(draws, confidence)
+    return min(low, successes / n), max(high, successes / n)
+
+
 def resample_groups(
     labels: Ints, answers: Ints, groups: Ints, k: int, *, repeats: int = 1000, seed: int = 0
 ) -> tuple[Floats, Floats, Floats]:
-    """As `resample_confusion`, but of whole groups, whose pictures are right or wrong together,
-    each with one Exponential(1) weight; and without the made-up image.
+    """As `resample_confusion`, but without the made-up image, and each class by itself: its counts
+    divided by a design effect from the groups of the pictures that belong to it or are taken for
+    it. All zero if there is one group.
 
     `labels`, `answers` and `groups` are (N,) numbers from 0 on. Returns hits, actual and predicted
-    (R, k).
+    (R, k), which agree within a class only.
     """
-    rng = np.random.default_rng(seed)
-    hits, actual, predicted = np.empty((3, repeats, k))
-    for r in range(repeats):
-        weight = rng.standard_exponential(int(groups.max()) + 1)[groups]
-        hits[r] = np.bincount(labels, weight * (labels == answers), minlength=k)
-        actual[r] = np.bincount(labels, weight, minlength=k)
-        predicted[r] = np.bincount(answers, weight, minlength=k)
-    return hits, actual, predicted
+    rho = correlations(labels == answers, groups, repeats=repeats, seed=seed)
+    wrong = labels != answers
+    owner, group = np.r_[labels, answers[wrong]], np.r_[groups, groups[wrong]]
+    count = int(groups.max()) + 1
+    pairs, sizes = np.unique(owner * count + group, return_counts=True)
+    # The size of the group that a picture is in, on average over the pictures of a class.
+    pictures = np.bincount(owner, minlength=k)
+    size = np.bincount(pairs // count, sizes**2, minlength=k) / np.maximum(pictures, 1)
+    design = _inflated(1 + rho[:, None] * np.maximum(size - 1, 0), count)  # (R, k)
+
+    rng = np.random.default_rng([seed, 2])
+    hit, missed, taken = (
+        rng.standard_gamma(np.bincount(of, minlength=k) / design)
+        for of in (labels[~wrong], labels[wrong], answers[wrong])
+    )
+    return hit, hit + missed, hit + taken
+
+
+def correlations(
+    right: NDArray[np.bool_], groups: Ints, *, repeats: int = 1000, seed: int = 0
+) -> Floats:
+    """Draws (R,), in [0, 1], of how alike the outcomes (N,) of a group are: the posterior of the
+    intraclass correlation in a beta-binomial model (Skellam 1948), uniform beforehand.
+    """
+    from scipy.special import gammaln  # a quarter of a second to import
+
+    steps = (np.arange(40) + 0.5) / 40
+    mean, strength = ((np.arange(60) + 0.5) / 60)[:, None], (1 - steps) / steps
+    sizes, hits = np.bincount(groups), np.bincount(groups, right).astype(np.int64)
+    log = -0.5 * np.log(mean * (1 - mean)) + np.zeros(len(steps))
+    for counts, shape, sign in (
+        (hits, mean * strength, 1),
+        (sizes - hits, (1 - mean) * strength, 1),
+        (sizes, strength, -1),
+    ):
+        for count, times in zip(*np.unique(counts, return_counts=True), strict=True):
+            log = log + sign * times * (gammaln(shape + count) - gammaln(shape))
+    chance = np.exp(log - log.max()).sum(0)
+    rng = np.random.default_rng([seed, 3])
+    drawn = rng.choice(steps, repeats, p=chance / chance.sum())
+    return np.asarray(drawn + (rng.random(repeats) - 0.5) / len(steps))
+
+
+def _design(rho: Floats, groups: Ints) -> Floats:
+    sizes = np.bincount(groups)
+    return _inflated(1 + rho * ((sizes**2).sum() / len(groups) - 1), len(sizes))
+
+
+def _inflated(design: Floats, groups: int) -> Floats:
+    # As the variance between groups has one degree of freedom less than there are groups.
+    return design * (groups / (groups - 1) if groups > 1 else np.inf)
 
 
 def with_made_up(
@@ -129,6 +208,7 @@ def ece_interval(
     repeats: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
+    design: Floats | None = None,
 ) -> tuple[float, float]:
     """An interval for the expected calibration error with these bins.
 
@@ -142,9 +222,12 @@ def ece_interval(
 
     `bin_of` (N,) is the bin, from 0, that each image's top probability falls in, `confidence_of`
     (N,) that probability, `correct` (N,) 1.0 where the top class is the true one and else 0.0;
-    N >= 1. Returns low and high with 0 <= low <= observed ECE <= high <= 1.
+    N >= 1; `design` (R,) the design effect in each resample, none for single images, infinite where
+    nothing is known. Returns low and high with 0 <= low <= observed ECE <= high <= 1.
     """
     tails = _tails(confidence)
+    if design is not None and np.isinf(design).any():
+        return 0.0, 1.0
     rng = np.random.default_rng(seed)
     n, bins = len(bin_of), int(bin_of.max()) + 1
     gap = correct - confidence_of
@@ -152,8 +235,9 @@ def ece_interval(
     estimate = float(np.abs(observed).sum())
 
     draws = np.empty((repeats, bins))
-    for draw in draws:
-        weight = rng.standard_exponential(n)
+    shapes = np.ones(repeats) if design is None else 1 / design
+    for draw, shape in zip(draws, shapes, strict=True):
+        weight = rng.standard_gamma(shape, n)
         draw[:] = np.bincount(bin_of, weight * gap, minlength=bins)
         extra = rng.integers(n)
         right, wrong = rng.standard_gamma(0.5, size=2)

@@ -8,12 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from graft.errors import DataError
 from graft.evaluation.intervals import (
+    design_effects,
     ece_interval,
+    grouped_share,
     percentile,
     resample_confusion,
     resample_groups,
     wilson,
-    with_made_up,
 )
 from graft.evaluation.per_class import class_errors, class_rows, precision_recall_f1, scores
 
@@ -131,7 +132,7 @@ def evaluate(
     most frequent one here, and `chosen_on` says so.
 
     `groups` (N,) names what each picture belongs to, itself if nothing else: pictures of a group
-    are right or wrong together, so intervals come from resampling groups.
+    are right or wrong together, so intervals widen by the design effect, to 0 to 1 for one group.
 
     Takes probabilities (N, K), with rows summing to 1 within 0.001, labels (N,) from 0 to K - 1,
     and the K >= 2 class names; returns Python numbers, strings, lists and dictionaries. Intervals
@@ -151,25 +152,18 @@ def evaluate(
     per_class = precision_recall_f1(confusion)
     of_class = confusion.sum(axis=1)
     measured = of_class > 0
-    own = None
-    if groups is None:
-        draws = resample_confusion(confusion, repeats=REPEATS)
-        accuracy, unit = _rate(int(np.trace(confusion)), n), "images"
-    else:
+    right = p.argmax(axis=1) == targets
+    numbers = own = design = None
+    method = "Bayesian bootstrap over images"
+    if groups is not None:
         numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
         own = resample_groups(targets, p.argmax(axis=1), numbers, k, repeats=REPEATS)
-        draws = with_made_up(own, np.unique(targets))
-        unit = f"{int(numbers.max()) + 1:,} groups"
-        value = float(np.trace(confusion)) / n
-        low, high = percentile(draws[0].sum(1) / draws[1].sum(1))
-        method = f"Bayesian bootstrap over {unit}, 95 %"
-        accuracy = {
-            "value": value,
-            "low": min(low, value),
-            "high": max(high, value),
-            "method": method,
-        }
+        design = design_effects(right, numbers, repeats=REPEATS)
+        method += f", {_of_groups(design, numbers)}"
+    draws = resample_confusion(confusion, repeats=REPEATS, design=design)
     macro, macro_intervals = _macro(draws, per_class, measured)
+    if design is not None and np.isinf(design).any():
+        macro_intervals = {name: [0.0, 1.0] for name in macro_intervals}
     common = classes.index(majority) if majority is not None else int(of_class.argmax())
 
     return {
@@ -179,13 +173,12 @@ def evaluate(
         "classes_without_images": [
             name for name, present in zip(classes, measured, strict=True) if not present
         ],
-        "accuracy": accuracy,
+        "accuracy": _rate(right, numbers),
         **macro,
         "intervals": {
             **macro_intervals,
-            "ece": list(ece_interval(*_top(p, targets, BINS), repeats=REPEATS)),
-            "method": f"Bayesian bootstrap over {unit} (ECE: {'over images, ' * bool(groups)}"
-            f"inverted), {REPEATS:,} resamples, 95 %",
+            "ece": list(ece_interval(*_top(p, targets, BINS), repeats=REPEATS, design=design)),
+            "method": f"{method} (ECE: inverted), {REPEATS:,} resamples, 95 %",
         },
         "per_class": class_rows(confusion, classes, own),
         "confusion": confusion.tolist(),
@@ -193,11 +186,11 @@ def evaluate(
         "nll": negative_log_likelihood(p, targets),
         "brier": brier(p, targets),
         "reliability": _bins(p, targets),
-        "class_ece": class_errors(p, targets, classes, repeats=REPEATS),
+        "class_ece": class_errors(p, targets, classes, repeats=REPEATS, design=design),
         "baseline": {
             "majority_class": classes[common],
             "chosen_on": "this part" if majority is None else "train",
-            "accuracy": _rate(int(of_class[common]), n),
+            "accuracy": _rate(targets == common, numbers),
         },
     }
 
@@ -248,9 +241,22 @@ def _macro(
     return means, intervals
 
 
-def _rate(successes: int, n: int) -> dict[str, Any]:
-    low, high = wilson(successes, n)
-    return {"value": successes / n, "low": low, "high": high, "method": "Wilson, 95 %"}
+def _rate(hits: NDArray[np.bool_], groups: Ints | None) -> dict[str, Any]:
+    if groups is None:
+        (low, high), method = wilson(int(hits.sum()), len(hits)), "Wilson, 95 %"
+    else:
+        design = design_effects(hits, groups, repeats=REPEATS)
+        low, high = grouped_share(int(hits.sum()), len(hits), design)
+        method = f"Jeffreys, {_of_groups(design, groups)}, 95 %"
+    return {"value": float(hits.mean()), "low": low, "high": high, "method": method}
+
+
+def _of_groups(design: Floats, groups: Ints) -> str:
+    """What was done with the groups (N,), in words."""
+    count = int(groups.max()) + 1
+    if count == 1:
+        return "1 group, which says nothing of others"
+    return f"{len(groups):,} images in {count:,} groups, design effect {np.median(design):,.1f}"
 
 
 def _bins(p: Floats, targets: Ints) -> list[dict[str, Any]]:

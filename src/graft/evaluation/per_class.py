@@ -3,8 +3,8 @@
 Each of the three comes from a proportion of pictures: recall of those that belong to the class,
 precision of those taken for it, and F1 of those that are either, as F1 = 2 J / (1 + J) with J the
 share of them that are both. Given how many those are, hits are binomial, so Wilson's interval
-serves all three; with groups, whose pictures are right or wrong together, it is a Bayesian
-bootstrap over groups.
+serves all three; with groups, whose pictures are right or wrong together, it is Jeffreys' over
+what they are worth (graft.evaluation.intervals).
 """
 
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ def class_rows(
     """Each class's scores with their 95 % intervals, and its number of images n.
 
     `draws` are resampled hits, actual and predicted (R, K), without a made-up picture: those of
-    groups. Of a class that has no image, or is never predicted, nothing is known, and the interval
-    is 0 to 1.
+    `resample_groups`. Of a class that has no image, or is never predicted, nothing is known, and
+    the interval is 0 to 1.
     """
     values = precision_recall_f1(confusion)
     ends = _of_groups(draws) if draws else [_of_images(confusion, i) for i in range(len(classes))]
@@ -86,6 +86,8 @@ def _of_groups(draws: tuple[Floats, Floats, Floats]) -> list[list[Ends]]:
         for total in (predicted, actual, actual + predicted - hits)
     ]
     shares[2] = _f1(shares[2])
+    if not actual.any():  # one group
+        return [[(0.0, 1.0)] * 3] * hits.shape[1]
     return [[(float(s[0, i]), float(s[1, i])) for s in shares] for i in range(hits.shape[1])]
 
 
@@ -103,10 +105,15 @@ def class_calibration_error(probability: Floats, is_class: NDArray[np.bool_]) ->
 
 
 def class_errors(
-    p: Floats, targets: Ints, classes: Sequence[str], *, repeats: int
+    p: Floats,
+    targets: Ints,
+    classes: Sequence[str],
+    *,
+    repeats: int,
+    design: Floats | None = None,
 ) -> list[dict[str, Any]]:
     """The largest calibration errors of a class with their 95 % intervals, worst first: at most
-    WORST, of classes with at least ENOUGH images.
+    WORST, of classes with at least ENOUGH images. `design` as in `ece_interval`.
     """
     counts = np.bincount(targets, minlength=len(classes))
     errors = {
@@ -116,7 +123,8 @@ def class_errors(
     }
     rows = []
     for i in sorted(errors, key=lambda i: -errors[i])[:WORST]:
-        ends = ece_interval(_bins(p[:, i]), p[:, i], targets == i, repeats=repeats)
+        is_class = targets == i
+        ends = ece_interval(_bins(p[:, i]), p[:, i], is_class, repeats=repeats, design=design)
         rows.append({"class": classes[i], "value": errors[i], "low": ends[0], "high": ends[1]})
     return rows
 

@@ -22,7 +22,7 @@ from graft.models.encode import encode
 from graft.models.neighbours import Neighbours
 from graft.models.novelty import PICTURES
 from graft.progress import Progress
-from graft.runs import NEAREST, VAL_PREDICTIONS, read_predictions, write_predictions
+from graft.runs import NEAREST, VAL_GROUPS, VAL_PREDICTIONS, read_predictions, write_predictions
 
 # Nearest training pictures of a mistake.
 SHOWN = 3
@@ -118,12 +118,13 @@ def evaluate_test(
     _, labels, probabilities, classes = read_predictions(job.run / "predictions.csv")
     counts = np.bincount(job.labels("train"), minlength=len(classes))
     tested = [job.prepared.examples[i] for i in job.prepared.rows("test")]
+    groups, val_groups = (job.prepared.groups(job.prepared.rows(part)) for part in ("test", "val"))
     metrics = evaluate(
         probabilities,
         labels,
         classes,
         majority=classes[int(counts.argmax())],
-        groups=job.prepared.groups(job.prepared.rows("test")),
+        groups=groups,
     )
     novelty = classifier.novelty.score(features) if classifier.novelty else None
     right = probabilities.argmax(1) == labels
@@ -139,7 +140,7 @@ def evaluate_test(
             job.run / NEAREST,
             {path: [n.path for n in found] for path, found in zip(paths, nearest, strict=True)},
         )
-    kept = promises((val, job.labels("val")), (probabilities, labels), novelty)
+    kept = promises((val, job.labels("val")), (probabilities, labels), novelty, val_groups, groups)
     slices = worst_slices(right, [e.path for e in tested], *traits_of(job, "test"))
     return metrics | {"promises": kept, "slices": slices}
 
@@ -147,7 +148,9 @@ def evaluate_test(
 def write_answers(
     job: Job, part: str, classes: Sequence[str], answers: NDArray[np.float64]
 ) -> None:
-    """Write probabilities (n, K): predictions.csv of test, val_predictions.csv of val."""
+    """Write probabilities (n, K): predictions.csv of test, val_predictions.csv of val, and beside
+    that the groups, where pictures belong together.
+    """
     examples = [job.prepared.examples[i] for i in job.prepared.rows(part)]
     write_predictions(
         job.run / ("predictions.csv" if part == "test" else VAL_PREDICTIONS),
@@ -157,3 +160,8 @@ def write_answers(
             for example, values in zip(examples, answers, strict=True)
         ),
     )
+    if part == "val":
+        groups = job.prepared.groups(job.prepared.rows("val"))
+        (job.run / VAL_GROUPS).unlink(missing_ok=True)  # of an earlier run in this folder
+        if groups is not None:
+            write_json(job.run / VAL_GROUPS, groups)

@@ -18,6 +18,10 @@ from graft.learning.cache import Activations
 from graft.learning.frozen import Frozen
 from graft.progress import Progress
 
+# The share of pictures with a near duplicate up to which they count as single ones: they move an
+# interval by less than its own uncertainty.
+CLUSTERED = 0.05
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -48,11 +52,18 @@ class Prepared:
         return found.columns(self.frozen.cut_size) if self.frozen.cut else found
 
     def groups(self, rows: NDArray[np.int64]) -> list[str] | None:
-        """What each of these pictures belongs to, itself if nothing else; None without groups."""
-        examples = [self.examples[i] for i in rows]
-        if not any(example.group for example in examples):
+        """What each of these pictures belongs to, with its copies and near duplicates; itself if
+        nothing else. None if none has a group and at most CLUSTERED of them have such a like.
+        """
+        unit = np.empty(len(self.examples), np.int64)
+        for number, members in enumerate(units(self.examples, self.digests, self.near)):
+            unit[members] = number
+        own = unit[rows]
+        _, place, sizes = np.unique(own, return_inverse=True, return_counts=True)
+        grouped = any(self.examples[i].group for i in rows)
+        if not grouped and (sizes[place] > 1).sum() <= CLUSTERED * len(rows):
             return None
-        return [example.group or f"alone:{example.path}" for example in examples]
+        return [str(number) for number in own]
 
     def files(self, part: str) -> list[Path]:
         """The files of a part."""

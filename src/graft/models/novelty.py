@@ -1,5 +1,6 @@
 """How unlike the training pictures a picture is: "none of these" for what was never taught."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,8 @@ class Novelty:
 
 
 def fit_novelty(train: NDArray[np.float16], val: NDArray[np.float16], seed: int) -> Novelty:
-    """From features of training pictures (N, D) and of validation pictures (M, D), which set the
-    limit so that REFUSED of pictures like them lie beyond it.
+    """From features of training pictures (N, D) and of validation pictures (M, D), M > 0, which set
+    the limit so that a picture like them lies beyond it with a chance of `expected_refusals`.
     """
     x = torch.from_numpy(train).float()
     mean, std = x.mean(0), x.std(0, correction=0) + 1e-3
@@ -58,5 +59,18 @@ def fit_novelty(train: NDArray[np.float16], val: NDArray[np.float16], seed: int)
         torch.manual_seed(seed)
         _, _, directions = torch.pca_lowrank((x - mean) / std, q=wanted, center=False, niter=1)
     novelty = Novelty(mean, std, directions.half().float())
-    novelty.limit = max(float(np.quantile(novelty.score(val), 1 - REFUSED)), 1e-6)
+    scores = np.sort(novelty.score(val))
+    novelty.limit = max(float(scores[_rank(len(scores)) - 1]), 1e-6)
     return novelty
+
+
+def expected_refusals(n: int) -> float:
+    """The chance that a picture like `n` > 0 validation pictures lies beyond the limit: at most
+    REFUSED from 39 on; with fewer the largest of their scores is the limit, and it is 1 / (n + 1).
+    """
+    return 1 - _rank(n) / (n + 1)
+
+
+def _rank(n: int) -> int:
+    # A new score has any of n + 1 ranks with the same chance (Vovk et al. 2005).
+    return min(n, math.ceil((n + 1) * (1 - REFUSED) - 1e-9))

@@ -14,7 +14,8 @@ from graft.evaluation.answers import (
 )
 from graft.learning.cache import cache_folder
 from graft.models.classifier import Prediction, Rules, load
-from graft.runs import VAL_PREDICTIONS, read_json, read_predictions
+from graft.models.novelty import expected_refusals
+from graft.runs import VAL_GROUPS, VAL_PREDICTIONS, read_json, read_predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,17 @@ def rules_of(
     if not file.is_file():
         raise ModelError(f"{run}: {VAL_PREDICTIONS} is not there; train the run again")
     _, labels, probabilities, _ = read_predictions(file)
+    together = Path(run) / VAL_GROUPS
+    groups = read_json(together) if together.is_file() else None
+    of = f" (groups, which count as wholes: {len(set(groups)):,})" if groups else ""
     said, least, set_least = [], 0.0, None
     if max_error is not None:
         budget = share_of(max_error, "--max-error")
-        found = least_probability(probabilities, labels, budget)
+        found = least_probability(probabilities, labels, budget, groups=groups)
         if found is None:
             raise UsageError(
                 f"--max-error {max_error} cannot be kept: no threshold shows it on "
-                f"{len(labels):,} validation pictures (without a mistake at least "
+                f"{len(labels):,} validation pictures{of} (without a mistake at least "
                 f"{fewest_pictures(budget):,} are needed); allow more, or add pictures"
             )
         least = found
@@ -98,9 +102,15 @@ def rules_of(
         )
     if coverage is not None:
         asked = share_of(coverage, "--coverage")
-        set_least = set_probability(probabilities, labels, asked)
+        set_least = set_probability(probabilities, labels, asked, groups)
         said.append(
             f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
             f"for at least {asked:.0%} of pictures like these"
+        )
+    if refuse_novel and read_json(Path(run) / "model.json").get("novelty_limit") is not None:
+        refused = expected_refusals(len(labels))
+        said.append(
+            f"besides, about {refused:.1%} of pictures like these are refused as unlike the "
+            "training pictures, which the promise counts with the others"
         )
     return Rules(refuse_novel, least, set_least, nearest), "; ".join(said)
