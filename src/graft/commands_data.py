@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from graft.errors import DataError
+from graft.errors import DataError, UsageError
 from graft.options import ENGINE, JSON, on_stderr_progress
 
 RANKED = "mobilenetv2_100,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch16_224"
@@ -41,6 +41,8 @@ def check(
 
     if fix:
         check_target(Path(fix))
+    if html and Path(html).suffix not in (".html", ".htm"):
+        raise UsageError(f"--html takes a page to write, such as audit.html, not {html!r}")
     result = check_source(source, model, engine, on_stderr_progress())
     if not model:
         click.echo("labels and outliers: not checked without --model (see graft models)", err=True)

@@ -55,7 +55,7 @@ def metrics_table(metrics: dict[str, Any]) -> None:
     lines = [
         table,
         f"accuracy {accuracy['value']:.1%} (95 % interval {accuracy['low']:.1%} to "
-        f"{accuracy['high']:.1%}, {accuracy['method'].split(',')[0]}) on {metrics['n']:,} "
+        f"{accuracy['high']:.1%}, {accuracy['method'].removesuffix(', 95 %')}) on {metrics['n']:,} "
         f"pictures of the part {metrics['part']!r}",
         f"always answering {baseline['majority_class']!r} would get "
         f"{baseline['accuracy']['value']:.1%}; calibration error (ECE) "

@@ -188,3 +188,24 @@ def test_promises_over_groups_are_fewer_and_their_intervals_wider():
     for one, other in zip(plain["coverage"], grouped["coverage"], strict=True):
         assert other["least_probability"] <= one["least_probability"]
     assert grouped["refused_interval"][1] > 2 * plain["refused_interval"][1]
+
+
+def test_every_share_of_a_promise_lies_in_its_interval_and_so_does_the_mean_size_of_a_set():
+    random = np.random.default_rng(5)
+    p = random.dirichlet([0.6] * 4, (2, 300))
+    labels = [np.array([random.choice(4, p=row) for row in part]) for part in p]
+    groups = [str(i // 30) for i in range(300)]
+    widths = []
+    for own in (None, groups):
+        kept = promises((p[0], labels[0]), (p[1], labels[1]), None, None, own)
+        for row in kept["coverage"]:
+            low, high = row["mean_labels_interval"]
+            assert low < row["mean_labels"] < high
+        widths.append(high - low)
+        for row in kept["max_error"]:
+            if row["least_probability"] is not None:
+                low, high = row["answered_interval"]
+                assert low <= row["answered"] / 300 <= high
+    # The mean size of sets at 99 % by the normal interval.
+    sizes = sets(p[1], kept["coverage"][-1]["least_probability"]).sum(1)
+    assert widths[0] == pytest.approx(2 * 1.96 * sizes.std() / 300**0.5, rel=0.15)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graft.errors import UsageError
-from graft.evaluation.intervals import design_effects, grouped_share, wilson
+from graft.evaluation.intervals import design_effects, grouped_share, percentile, wilson
 from graft.evaluation.metrics import check_labels
 
 Floats = NDArray[np.float64]
@@ -23,6 +23,7 @@ Ints = NDArray[np.int64]
 CONFIDENCE = 0.95
 # Shares of the validation pictures that are tried as answered ones, from few to all.
 STEPS = 50
+REPEATS = 1000
 # What the report shows.
 BUDGETS, COVERAGES = (0.01, 0.02, 0.05), (0.9, 0.95, 0.99)
 
@@ -157,6 +158,7 @@ def promises(
             answered = p.max(1) >= least
             row |= {
                 "answered": int(answered.sum()),
+                "answered_interval": _interval(answered, units),
                 "wrong": int((answered & ~right).sum()),
                 "error_interval": _interval(~right, units, answered),
             }
@@ -173,6 +175,7 @@ def promises(
                 "held": int(held.sum()),
                 "held_interval": _interval(held, units),
                 "mean_labels": float(inside.sum(1).mean()),
+                "mean_labels_interval": _mean_interval(inside.sum(1), units),
             }
         )
     refused = None if novelty is None else novelty > 1
@@ -195,6 +198,16 @@ def _interval(
         return list(wilson(int(hits.sum()), len(hits)))
     own = np.unique(groups[chosen], return_inverse=True)[1]
     return list(grouped_share(int(hits.sum()), len(hits), design_effects(hits, own)))
+
+
+def _mean_interval(values: NDArray[np.int64], groups: Ints | None) -> list[float]:
+    """Of the mean of values (N,): a Bayesian bootstrap over pictures, or over groups (N,)."""
+    own = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    rng, count = np.random.default_rng(0), int(own.max()) + 1
+    sums, sizes = np.bincount(own, values, count), np.bincount(own, minlength=count)
+    weights = (rng.standard_exponential(count) for _ in range(REPEATS))
+    draws = np.array([weight @ sums / (weight @ sizes) for weight in weights])
+    return list(percentile(draws))
 
 
 def share_of(text: str | float, name: str) -> float:

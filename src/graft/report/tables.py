@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from graft.data.dataset import PARTS, SEVERITIES
+from graft.evaluation.intervals import wilson
 from graft.report.inputs import Record, RunFiles
 from graft.report.numbers import measured
 
@@ -37,12 +38,16 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """How often pictures of one class were called another: `count` of the class's `n`."""
+    """How often pictures of one class were called another: `count` of the class's `n`; `low` and
+    `high` of that share by Wilson.
+    """
 
     label: str
     called: str
     count: int
     n: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ def mistakes(run: RunFiles) -> list[Mistake]:
 def confused_pairs(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[Pair]:
     """The confusions that happened, the most frequent first."""
     found = [
-        Pair(classes[i], classes[j], row[j], sum(row))
+        Pair(classes[i], classes[j], row[j], sum(row), *wilson(row[j], sum(row)))
         for i, row in enumerate(confusion)
         for j in range(len(row))
         if i != j and row[j]

@@ -165,7 +165,7 @@ def the_reliability(metrics: Record) -> str:
             "of the time. "
         )
     ends = (metrics.get("intervals") or {}).get("ece")
-    interval = f"; 95\u00a0% interval {decimal(100 * ends[0])} to {points(ends[1])}" if ends else ""
+    interval = f"; 95\u00a0% interval {span(*ends)}" if ends else ""
     sentence += (
         f"On average, claim and truth lie {points(metrics['ece'])} apart (the expected calibration "
         f"error, ECE{interval})."
@@ -175,8 +175,7 @@ def the_reliability(metrics: Record) -> str:
         worst = errors[0]
         sentence += (
             f" Of single classes, the probabilities of {quoted(worst['class'])} lie furthest from "
-            f"its frequency, by {points(worst['value'])} ({decimal(100 * worst['low'])} to "
-            f"{points(worst['high'])})."
+            f"its frequency, by {points(worst['value'])} ({span(worst['low'], worst['high'])})."
         )
     return sentence
 
