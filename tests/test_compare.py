@@ -74,7 +74,11 @@ def test_a_second_time_nothing_is_trained_again(compared, graft_here):
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(["--seed", "43"], "with seed 42, not 43"), (["--no-flip"], "with flip True, not False")],
+    [
+        (["--seed", "43"], "with seed 42, not 43"),
+        (["--no-flip"], "with flip True, not False"),
+        (["--image-size", "20"], "with image_size 16, not 20"),
+    ],
 )
 def test_runs_of_other_settings_are_not_taken_for_those_asked_for(
     compared, graft_here, change, said

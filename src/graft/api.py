@@ -56,8 +56,8 @@ def train(
     early.start()
     config = TrainConfig.from_dict({"model": model, **settings})
     if resume and lacks_report(Path(out)):
+        run = finished(Path(out), source, config)
         progress.say(f"{out} is trained; its report was missing")
-        run = finished(Path(out))
     else:
         run = train_run(source, config, Path(out), progress, resume, tensorboard)
     early.join()

@@ -22,19 +22,10 @@ from graft.report.comparison import (
     write_comparison,
 )
 from graft.report.inputs import RunFiles, read_run
-from graft.runs import seconds_of
+from graft.runs import lacks_report, seconds_of
 
 # Pictures that prediction is timed on, after a first batch that also pays for compiling.
 WARM, TIMED = 32, 512
-# Settings whose defaults depend on what is trained, and are filled in.
-FILLED = {name for name, value in TrainConfig().to_json().items() if value is None} - {
-    "image_size",
-    "resize",
-    "group_by",
-    "time_by",
-    "folds",
-    "repeats",
-}
 
 
 def compare_runs(folders: Sequence[Path], out: Path, progress: Progress) -> Comparison:
@@ -76,7 +67,8 @@ def compare_source(
     from graft.api import train
     from graft.data.scan import scan
     from graft.learning.cache import cache_folder
-    from graft.models.backbone import find_backbone
+    from graft.learning.recipe import resolved
+    from graft.models.backbone import find_backbone, scratch
 
     limit = seconds_of(time_budget)
     names = [name.strip() for name in models if name.strip()]
@@ -97,7 +89,13 @@ def compare_source(
     if trained:
         now = _listed(scan(source, cache_folder() / "sources").examples)
         for place, config in zip(places, configs, strict=True):
-            if place in trained and (reason := _another(read_run(place), config, now)):
+            if place not in trained:
+                continue
+            if config.model in FROM_SCRATCH:
+                backbone = scratch(config.model, config.image_size, config.flip)
+            else:
+                backbone = find_backbone(config.model, cache_folder())
+            if reason := _another(read_run(place), resolved(config, backbone), now):
                 raise UsageError(f"{place} holds a run {reason}; choose another --out")
     began = time.monotonic()
     folders: list[Path] = []
@@ -107,7 +105,7 @@ def compare_source(
             progress.say(f"{name} is left out: the time budget of {time_budget} is spent")
             continue
         progress.say(f"{len(folders) + 1} of {len(names)}: {name}")
-        if not (folder / "metrics.json").is_file():
+        if not (folder / "metrics.json").is_file() or lacks_report(folder):
             given = {k: v for k, v in config.to_json().items() if k != "model"}
             run = train(
                 source, out=folder, model=config.model, progress=progress, resume=True, **given
@@ -144,8 +142,8 @@ def _another(run: RunFiles, config: TrainConfig, now: set[tuple[str, str, str]])
     """What makes a finished run another than the one asked for, if anything does."""
     stored = run.config["settings"]
     for name, value in config.to_json().items():
-        if stored.get(name) != value and not (value is None and name in FILLED):
-            return f"with {name} {stored.get(name)}, not {value}"
+        if stored.get(name, value) != value:
+            return f"with {name} {stored[name]}, not {value}"
     used = {(row["path"], row["label"], row["sha256"]) for row in run.pictures}
     left_out = {path for issue in run.issues for path in issue["paths"]}
     if used - now or {path for path, _, _ in now - used} - left_out:

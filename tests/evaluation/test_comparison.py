@@ -121,3 +121,15 @@ def test_the_interval_over_groups_holds_the_truth_checked_by_simulation():
         held += low <= 0.1 <= high
     assert 0.92 <= held / 1000 <= 0.98
     assert ratio_interval([5], [9]) == (-1.0, 1.0)
+
+
+def test_groups_that_all_agree_are_few_all_the_same():
+    right = np.ones(600, bool)
+    right[:60] = False
+    groups = [str(i % 3) for i in range(600)]
+    (pair,) = compare([right, right.copy()], groups)
+    assert pair.low < -0.1 < 0.1 < pair.high
+    (alone,) = compare([right, right.copy()])
+    assert pair.high - pair.low > 5 * (alone.high - alone.low)
+    (one,) = compare([right, ~right], ["one"] * 600)
+    assert (one.low, one.high) == (-1.0, 1.0)

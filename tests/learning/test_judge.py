@@ -48,13 +48,14 @@ def test_each_score_is_that_of_a_regression_without_the_picture(tmp_path):
     assert (scores.argmax(1) == labels).mean() > 0.95
 
 
-def test_scores_of_a_fold_are_those_of_a_regression_without_it(tmp_path):
+@pytest.mark.parametrize("folds", [2, 4, 15])  # of more pictures than features, and of fewer
+def test_scores_of_a_fold_are_those_of_a_regression_without_it(tmp_path, folds):
     features, labels = blobs(90)
-    fold = np.random.default_rng(3).integers(0, 4, 90)
+    fold = np.random.default_rng(3).permutation(90) % folds
     scores = leave_fold_out(stored(tmp_path, features), labels, 3, fold)
     x = features.astype(np.float64)
     x = (x - x.mean(0)) / (x.std(0) + 1e-3)
-    for number in range(4):
+    for number in range(folds):
         rest = fold != number
         model = Ridge(alpha=PENALTY * 90).fit(x[rest], np.eye(3)[labels[rest]])
         assert np.allclose(scores[~rest], model.predict(x[~rest]), atol=1e-4)

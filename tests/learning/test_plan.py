@@ -1,5 +1,7 @@
 """What a run will train, decided before it begins."""
 
+import shutil
+
 import pytest
 
 from graft.config import TrainConfig
@@ -53,6 +55,7 @@ def test_the_disk_that_pixels_take_is_said_or_refused_before_it_is_taken(
     monkeypatch.setattr("graft.learning.plan.WORTH_SAYING", 1000)
     make_plan(config, backbone, dataset, tmp_path, told, tmp_path)
     assert "in 5 views: about 0.0" in told.lines[0]
-    monkeypatch.setenv("GRAFT_CACHE_LIMIT", "0.001")
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(10**6, 10**6, 10**6))
     with pytest.raises(UsageError, match="fewer --views"):
         make_plan(config, backbone, dataset, tmp_path, told, tmp_path)

@@ -101,6 +101,10 @@ def test_a_run_killed_before_its_report_is_finished_by_resuming_it(
     for name in (".fit.safetensors", "..fit.safetensors.123-abc.part"):
         (out / name).write_bytes(b"what a kill leaves")
     before = (out / "model.safetensors").stat().st_mtime_ns
+    other = graft_here(*train, "--resume", "--seed", "7")
+    assert other.code == 2
+    assert "another seed" in other.err
+    assert not (out / "report.html").exists()
     ended = graft_here(*train, "--resume", "--json")
     assert ended.code == 0, ended.err
     assert (out / "report.html").is_file()

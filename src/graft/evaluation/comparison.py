@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graft.evaluation.intervals import wilson
+from graft.evaluation.intervals import design_effects, wilson
 
 LEVEL = 0.05
 
@@ -64,7 +64,7 @@ def compare(right: Sequence[NDArray[np.bool_]], groups: Sequence[str] | None = N
             ends = difference_interval(both, only_j, only_i, len(right[i]))
         else:
             gains, sizes = _by_group(right[i], right[j], groups)
-            p, ends = sign_flip(gains), ratio_interval(gains, sizes)
+            p, ends = sign_flip(gains), _grouped_interval(right[i], right[j], groups, gains, sizes)
         found.append((i, j, only_i, only_j, ends, p))
     n, count = len(right[0]), len(set(groups)) if groups is not None else None
     pairs = []
@@ -88,6 +88,28 @@ def _by_group(
     unit = np.unique(np.asarray(groups), return_inverse=True)[1]
     gains = np.bincount(unit, second.astype(np.int64) - first.astype(np.int64))
     return gains.astype(np.int64), np.bincount(unit)
+
+
+def _grouped_interval(
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    groups: Sequence[str],
+    gains: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+) -> tuple[float, float]:
+    """Student's, or where it is wider Newcombe's with pictures counted by their design effect:
+    groups that all agree have no spread, and yet are few.
+    """
+    unit = np.unique(np.asarray(groups), return_inverse=True)[1]
+    design = float(np.median(design_effects(first != second, unit)))
+    if math.isinf(design):
+        return -1.0, 1.0
+    cells = (first & second, second & ~first, first & ~second)
+    counts = [round(float(cell.sum()) / design) for cell in cells]
+    n = max(sum(counts), round(len(first) / design))
+    low, high = ratio_interval(gains, sizes)
+    least, most = difference_interval(counts[0], counts[1], counts[2], n)
+    return min(low, least), max(high, most)
 
 
 def sign_flip(gains: ArrayLike) -> float:

@@ -15,6 +15,7 @@ Ints = NDArray[np.int64]
 EXPONENTS = np.linspace(0.05, 1.5, 30)
 FLOORS = np.linspace(0.0, 0.98, 30)
 DRAWS = 500
+WEIGHTS = 2**22  # drawn at once, to bound the memory
 
 
 def resampled(right: Floats, units: Ints, seed: int = 0, draws: int = DRAWS) -> Floats:
@@ -34,12 +35,12 @@ def resampled(right: Floats, units: Ints, seed: int = 0, draws: int = DRAWS) -> 
         known = ~np.isnan(row)
         hits[:, fit] = np.bincount(units[known], row[known], minlength=len(hits))
         tested[:, fit] = np.bincount(units[known], minlength=len(hits))
-    shares = np.empty((draws, len(right)))
-    for share in shares:
-        weight = random.standard_exponential(len(hits))
-        made = random.standard_gamma(0.5, 2)
-        share[:] = (weight @ hits + made[0]) / (weight @ tested + made.sum())
-    return shares
+    shares = []
+    for block in np.array_split(np.arange(draws), -(-draws * len(hits) // WEIGHTS)):
+        weight = random.standard_exponential((len(block), len(hits)))
+        made = random.standard_gamma(0.5, (2, len(block), 1))
+        shares.append((weight @ hits + made[0]) / (weight @ tested + made.sum(0)))
+    return np.concatenate(shares)
 
 
 def share_interval(right: Floats, units: Ints) -> dict[str, float]:

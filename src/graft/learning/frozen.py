@@ -41,7 +41,6 @@ class Frozen:
         self.backbone, self.views, self.engine = backbone, views, engine
         self.augmentation = augmentation
         self.cut, self.cut_size = cut, cut_size
-        self.computed = 0
         # A picture's sketch depends on the size that it is decoded at, if that is small.
         least = min(SIDE, resized_shorter_side(backbone.preprocess))
         key = key_of(sketch=SKETCH_FORMAT, side=least)
@@ -53,6 +52,8 @@ class Frozen:
             expected = engine.name
             if engine().name != expected:
                 self.stores = self._open(cache)
+        self._begun = any(map(len, self.stores))
+        self.from_cache = False
 
     def _open(self, cache: Path) -> list[Store]:
         preprocess = self.backbone.preprocess
@@ -76,7 +77,7 @@ class Frozen:
         progress: Progress,
     ) -> int:
         """Make sure that the stores hold each file's views and sketch; returns the number of views
-        computed, and adds it to `computed`.
+        computed. `from_cache` says whether others were there from an earlier run.
 
         `views_of` says, given a position and a digest, which views the file needs. Every file is
         read and hashed, and decoded only if a view of it is missing. Unusable files are left to
@@ -84,7 +85,10 @@ class Frozen:
         """
 
         def missing(index: int, digest: bytes) -> list[int]:
-            return [v for v in views_of(index, digest) if digest not in self.stores[v]]
+            wanted = views_of(index, digest)
+            lacking = [v for v in wanted if digest not in self.stores[v]]
+            self.from_cache |= self._begun and len(lacking) < len(wanted)
+            return lacking
 
         def loaded(item: Loaded) -> None:
             if item.sketch is not None and item.digest is not None:
@@ -111,7 +115,6 @@ class Frozen:
         finally:  # also when interrupted: what is done is done
             for store in (*self.stores, self.sketches):
                 store.flush()
-        self.computed += computed
         return computed
 
     def has_views(self, digest: bytes, views: int) -> bool:

@@ -86,15 +86,21 @@ def leave_fold_out(
     """Scores (N, K) as of `leave_one_out`, each picture's from those of other folds (N,).
 
     The same closed form, with the fold's part of the hat matrix H in place of the leverage:
-    y - (1 - H)^-1 (y - fit). Folds are two or more; memory grows with the square of the largest.
+    y - (1 - H)^-1 (y - fit). Folds are two or more.
     """
     ridge = _Ridge(features, labels, classes)
     scores = torch.empty_like(ridge.wanted)
     for number in np.unique(fold):
         rows = np.flatnonzero(fold == number)
         residual, half = ridge.judge(rows)
-        rest = torch.eye(len(rows)) - half.T @ half - 1 / ridge.count
-        scores[rows] = ridge.wanted[rows] - torch.linalg.solve(rest, residual)
+        # The fold's part of H is roots.T @ roots, the intercept's 1 / N included.
+        roots = torch.cat([half, torch.full((1, len(rows)), ridge.count**-0.5)])
+        if len(rows) <= len(roots):
+            left = torch.linalg.solve(torch.eye(len(rows)) - roots.T @ roots, residual)
+        else:  # by Woodbury's identity
+            inner = torch.eye(len(roots)) - roots @ roots.T
+            left = residual + roots.T @ torch.linalg.solve(inner, roots @ residual)
+        scores[rows] = ridge.wanted[rows] - left
     return scores.numpy()
 
 

@@ -44,9 +44,9 @@ from graft.models.head import Head
 
 # Where the weights of a trained network lie until model.safetensors is written.
 ENCODER_PART = ".encoder.safetensors"
-# The fine-tuned network replaces the probe if its mean loss on val is lower by this many
-# standard errors of the paired difference.
-NOISE = 2.0
+# The fine-tuned network replaces the probe if its mean loss on val, calibrated, is lower by this
+# many standard errors of the paired difference.
+NOISE = 1.0
 
 
 def learn(job: Job) -> Classifier:

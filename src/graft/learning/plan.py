@@ -165,7 +165,7 @@ def make_plan(
         shift, erased = _small_views(config, backbone)
         views = 1 if shift else views
         frozen = Frozen(cache, backbone, None, views, augmented)
-        _say_pixels(frozen.row_bytes(), len(dataset.examples), views, cache, progress)
+        _say_pixels(frozen, len(dataset.examples), cache, progress)
         return Plan(main, main, shift=shift, erased=erased), frozen
     engine = LazyEngine(backbone.build, config.engine)
     if config.unfreeze == "none":
@@ -217,14 +217,22 @@ def _cache_fits(row: int, pictures: int, views: int, cache: Path) -> tuple[int, 
     return wanted, ""
 
 
-def _say_pixels(row: int, pictures: int, views: int, cache: Path, progress: Progress) -> None:
-    """Say the disk that the pixels will take, if it is much; UsageError if it is too much."""
-    wanted, reason = _cache_fits(row, pictures, views, cache)
-    size = f"pixels of {pictures:,} pictures in {views} views: about {wanted / 1e9:.2f} GB"
-    if reason:
-        raise UsageError(f"{size}, {reason}; take fewer --views or a smaller --image-size")
+def _say_pixels(frozen: Frozen, pictures: int, cache: Path, progress: Progress) -> None:
+    """Say the disk that pixels which are not there yet will take, if it is much; UsageError if it
+    is more than there is.
+    """
+    rows = int(pictures * (0.7 * frozen.views + 0.3)) - sum(map(len, frozen.stores))
+    wanted = max(0, rows) * frozen.row_bytes()
+    free = shutil.disk_usage(_existing(cache)).free
+    size = f"pixels of {pictures:,} pictures in {frozen.views} views: about {wanted / 1e9:.2f} GB"
+    if wanted > free * DISK_SHARE:
+        raise UsageError(
+            f"{size}, too much for the {free / 1e9:.0f} GB that the disk has left; take fewer "
+            "--views or a smaller --image-size"
+        )
     if wanted > WORTH_SAYING:
-        progress.say(f"{size}, kept in the cache")
+        over = ", of which the cache's limit is kept after the run" * (wanted > cache_limit())
+        progress.say(f"{size} on disk{over}")
 
 
 def _slower_from_disk(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from graft.data.checks import check_listing
 from graft.data.dataset import Dataset, Example, class_numbers
 from graft.errors import DataError, GraftError
-from graft.evaluation.intervals import percentile, resample_groups, wilson, with_made_up
+from graft.evaluation.intervals import design_effects, grouped_share, wilson
 from graft.learning.audit import read_and_check
 from graft.learning.frozen import Frozen
 from graft.learning.judge import leave_fold_out, leave_one_out
@@ -82,7 +82,7 @@ def _row(
         scores = leave_fold_out(features, labels, len(classes), _folds(groups, labels))
     return {
         "backbone": name,
-        "accuracy": _accuracy(scores.argmax(1), labels, groups, len(classes)),
+        "accuracy": _accuracy(scores.argmax(1), labels, groups),
         "n": len(labels),
         "parameters": backbone.parameters,
         "features": backbone.features,
@@ -117,16 +117,14 @@ def _accuracy(
     answers: NDArray[np.int64],
     labels: NDArray[np.int64],
     groups: NDArray[np.int64] | None,
-    classes: int,
 ) -> dict[str, Any]:
     value = float((answers == labels).mean())
     if groups is None:
         low, high = wilson(int((answers == labels).sum()), len(labels))
         method = "leave-one-out; Wilson, 95 %"
     else:
-        drawn = resample_groups(labels, answers, groups, classes)
-        hits, actual, _ = with_made_up(drawn, np.arange(classes))
-        low, high = percentile(hits.sum(1) / actual.sum(1))
+        right = answers == labels
+        low, high = grouped_share(int(right.sum()), len(right), design_effects(right, groups))
         folds = min(FOLDS, int(groups.max()) + 1)
-        method = f"{folds}-fold over groups; Bayesian bootstrap over groups, 95 %"
+        method = f"{folds}-fold over groups; Jeffreys, groups by their design effect, 95 %"
     return {"value": value, "low": min(low, value), "high": max(high, value), "method": method}

@@ -17,6 +17,7 @@ from graft.data.checks import check_listing
 from graft.data.grouping import regrouped
 from graft.data.scan import scan
 from graft.data.stream import cores
+from graft.errors import UsageError
 from graft.evaluation.calibration import fit_temperature, softmax
 from graft.files import write_json
 from graft.learning.again import check_feasible, folds, leaky, learning_curve, repeats
@@ -113,7 +114,7 @@ def train_run(
         "epochs": len(job.history),
         "best_epoch": min(kept, key=lambda line: line["val_loss"])["epoch"],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "from_cache": frozen.computed < len(prepared.examples),
+        "from_cache": frozen.from_cache,
     }
     write_json(run / "metrics.json", metrics)
     trim(cache, limit)
@@ -121,10 +122,21 @@ def train_run(
     return Run(run, metrics, {example.path: example.file for example in prepared.examples})
 
 
-def finished(path: Path) -> Run:
-    """A run that was cut off after its last number: tidied up, and read."""
+def finished(path: Path, source: str | Path, config: TrainConfig) -> Run:
+    """A run that was cut off after its last number: tidied up, and read.
+
+    Raises UsageError for one of another source or other settings.
+    """
+    stored = read_json(path / "config.json")
+    asked = {name: value for name, value in config.to_json().items() if value is not None}
+    other = [name for name, value in asked.items() if stored["settings"].get(name) != value]
+    if other or stored["source"] != str(source):
+        raise UsageError(
+            f"{path} holds a finished run with another {other[0] if other else 'source'}; choose "
+            "another --out"
+        )
     remove_unfinished(path)
-    dataset = scan(read_json(path / "config.json")["source"], cache_folder() / "sources")
+    dataset = scan(source, cache_folder() / "sources")
     files = {example.path: example.file for example in dataset.examples}
     return Run(path, read_json(path / "metrics.json"), files)
 
