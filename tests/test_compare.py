@@ -11,7 +11,7 @@ from PIL import Image
 from graft.compare import _folder_names, seconds_of
 from graft.errors import UsageError
 from graft.report.comparison import read_comparison
-from graft.report.comparison_words import ends, shown
+from graft.report.comparison_words import below, shown
 from graft.report.slides import cells
 
 SMALL = ["--image-size", "16"]
@@ -59,9 +59,8 @@ def test_each_figure_of_the_slides_table_has_its_interval_below(compared):
     _, out, _ = compared
     (row, *_) = read_comparison(sorted(path.parent for path in out.glob("*/metrics.json"))).rows
     found = {name: text.split("\n") for name, text in cells(row).items()}
-    below = ends(row) | {"accuracy": shown(row)["interval"]}
     for name in ("accuracy", "precision", "recall", "F1", "ECE"):
-        for text, whole in zip(found[name], (shown(row)[name], below[name]), strict=True):
+        for text, whole in zip(found[name], (shown(row)[name], below(row)[name]), strict=True):
             assert f"{text}\u00a0%" == whole
 
 

@@ -115,14 +115,12 @@ def _plain(text: str) -> str:
 
 def comparison_table(comparison: Any) -> None:
     """A line a model, then what the pairs and the whole say."""
-    from graft.report.comparison_words import conclusion, ends, shown, verdict
+    from graft.report.comparison_words import below, conclusion, shown, verdict
 
     rows = []
     for row in comparison.rows:
-        between = ends(row)
-        cells = {k: f"{v} ({between[k]})" if k in between else v for k, v in shown(row).items()}
-        # The interval of accuracy stands beside it like the others'.
-        cells["accuracy"] += f" ({cells.pop('interval')})"
+        under = below(row)
+        cells = {k: f"{v} ({under[k]})" if k in under else v for k, v in shown(row).items()}
         short = {k: v.replace("\u00a0%", "").replace(" to ", "-") for k, v in cells.items()}
         rows.append(short | {"model": row.name})  # a name stays as it is
     columns = list(rows[0])

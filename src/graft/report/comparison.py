@@ -12,7 +12,7 @@ from graft.errors import DataError, UsageError
 from graft.evaluation.comparison import Pair, compare
 from graft.files import write_json, write_text
 from graft.report import comparison_plots as plots
-from graft.report.comparison_words import conclusion, ends, shown, tests, training, verdict
+from graft.report.comparison_words import below, conclusion, shown, tests, training, verdict
 from graft.report.html import environment
 from graft.report.inputs import Record, RunFiles, read_run
 from graft.report.pictures import thumbnail
@@ -205,7 +205,7 @@ def write_comparison(comparison: Comparison, out: Path, files: Mapping[str, Path
             first=first,
             folders=[row.folder for row in comparison.rows],
             shown=[shown(row) for row in comparison.rows],
-            ends=[ends(row) for row in comparison.rows],
+            below=[below(row) for row in comparison.rows],
             runs=[row.run for row in comparison.rows],
             verdicts=[verdict(pair, names) for pair in comparison.pairs],
             training=training(comparison),

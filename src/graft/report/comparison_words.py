@@ -96,26 +96,26 @@ def shown(row: "Row") -> dict[str, Any]:
     return {
         "model": row.name,
         "accuracy": percent(figures["accuracy"]["value"]),
-        "interval": span(figures["accuracy"]["low"], figures["accuracy"]["high"]),
         "precision": percent(figures["precision"]),
         "recall": percent(figures["recall"]),
         "F1": percent(figures["f1"]),
         "ECE": percent(figures["ece"]),
         "parameters": _millions(parameters.get("total")),
         "trained": _millions(parameters.get("trained")),
-        "features": _seconds(figures["seconds_features"])
-        + " (cached)" * (figures["features_from_cache"] is True),
+        "features": _seconds(figures["seconds_features"]),
         "fit": _seconds(figures["seconds_fit"]),
         "images/s": f"{row.speed:,.0f}" if row.speed else NOTHING,
         "size": f"{row.bytes / 1e6:.1f} MB",
     }
 
 
-def ends(row: "Row") -> dict[str, str]:
-    """The intervals of a row's figures as text."""
-    found = row.to_json()["intervals"]
+def below(row: "Row") -> dict[str, str]:
+    """What belongs to a row's figures: their intervals, and that features came from the cache."""
+    figures = row.to_json()
     names = {"precision": "precision", "recall": "recall", "F1": "f1", "ECE": "ece"}
-    return {shown: span(*found[name]) for shown, name in names.items()}
+    found = {shown: span(*figures["intervals"][name]) for shown, name in names.items()}
+    found["accuracy"] = span(figures["accuracy"]["low"], figures["accuracy"]["high"])
+    return found | ({"features": "cached"} if figures["features_from_cache"] else {})
 
 
 def _millions(value: float | None) -> str:

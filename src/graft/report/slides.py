@@ -153,17 +153,14 @@ def _tile(figure: Figure, file: Path | None, box: tuple[float, float, float, flo
 
 def cells(row: "Row") -> dict[str, str]:
     """A row of the slides' table, what belongs to a figure below it."""
-    from graft.report.comparison_words import ends, shown
+    from graft.report.comparison_words import below, shown
 
-    figures = shown(row)
-    below = ends(row) | {
-        "accuracy": figures["interval"],
-        "parameters": f"{figures['trained']} trained",
-        "training": f"{figures['fit']} fit",
-    }
-    figures["training"] = f"{figures['features']} features"
+    figures, under = shown(row), below(row)
+    under |= {"parameters": f"{figures['trained']} trained", "training": f"{figures['fit']} fit"}
+    cached = f" ({under['features']})" if "features" in under else ""
+    figures["training"] = f"{figures['features']} features{cached}"
     found = {name: figures[name] for name in COLUMNS}
-    cells = {name: f"{v}\n{below[name]}" if name in below else v for name, v in found.items()}
+    cells = {name: f"{v}\n{under[name]}" if name in under else v for name, v in found.items()}
     return {name: text.replace("\u00a0%", "") for name, text in cells.items()} | {"model": row.name}
 
 
