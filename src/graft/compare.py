@@ -67,8 +67,7 @@ def compare_source(
     from graft.api import train
     from graft.data.scan import scan
     from graft.learning.cache import cache_folder
-    from graft.learning.recipe import resolved
-    from graft.models.backbone import find_backbone, scratch
+    from graft.learning.recipe import backbone_of, resolved
 
     limit = seconds_of(time_budget)
     names = [name.strip() for name in models if name.strip()]
@@ -81,21 +80,15 @@ def compare_source(
         if model not in FROM_SCRATCH:
             chosen.pop("image_size", None)
         configs.append(TrainConfig.from_dict(chosen))  # all are checked before any is trained
-    for config in configs:  # so is whether their weights are there
-        if config.model not in FROM_SCRATCH:
-            find_backbone(config.model, cache_folder())
+    # So is whether their weights are there.
+    backbones = [backbone_of(config, cache_folder()) for config in configs]
     places = [out / name for name in _folder_names(names)]
     trained = [place for place in places if (place / "metrics.json").is_file()]
     if trained:
         now = _listed(scan(source, cache_folder() / "sources").examples)
-        for place, config in zip(places, configs, strict=True):
-            if place not in trained:
-                continue
-            if config.model in FROM_SCRATCH:
-                backbone = scratch(config.model, config.image_size, config.flip)
-            else:
-                backbone = find_backbone(config.model, cache_folder())
-            if reason := _another(read_run(place), resolved(config, backbone), now):
+        for place, config, backbone in zip(places, configs, backbones, strict=True):
+            asked = resolved(config, backbone)
+            if place in trained and (reason := _another(read_run(place), asked, now)):
                 raise UsageError(f"{place} holds a run {reason}; choose another --out")
     began = time.monotonic()
     folders: list[Path] = []

@@ -63,6 +63,16 @@ def class_numbers(examples: Iterable[Example], classes: Sequence[str]) -> NDArra
     return np.array([number[example.label] for example in examples], np.int64)
 
 
+def belonging(groups: Iterable[tuple[str, str | None]]) -> list[str] | None:
+    """What each picture belongs to, given its path and its group: itself if it has none. None
+    without groups.
+    """
+    pairs = list(groups)
+    if not any(group for _, group in pairs):
+        return None
+    return [group or f"alone:{path}" for path, group in pairs]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The pictures of a source, in path order, and what was noticed while listing them."""

@@ -99,6 +99,16 @@ def units(
     return list(_members(_units(list(zip(examples, digests, strict=True)), near)).values())
 
 
+def unit_numbers(
+    examples: Sequence[Example], digests: Sequence[bytes], near: Sequence[Sequence[int]]
+) -> NDArray[np.int64]:
+    """The number (N,) of what each example must stay together with: see `units`."""
+    found = np.empty(len(examples), np.int64)
+    for number, members in enumerate(units(examples, digests, near)):
+        found[members] = number
+    return found
+
+
 def own_part(seed: int, example: Example, digest: bytes, val_share: float = VAL_SHARE) -> str:
     """The part of one picture by itself: the one given, else by its content's hash."""
     return example.part or _part(_uniform(seed, _unit(example, digest)), val_share)

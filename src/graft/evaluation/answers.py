@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graft.errors import UsageError
-from graft.evaluation.intervals import design_effects, grouped_share, percentile, wilson
+from graft.evaluation.intervals import design_effects, percentile, share_interval
 from graft.evaluation.metrics import check_labels
 
 Floats = NDArray[np.float64]
@@ -194,10 +194,12 @@ def _interval(
     """Of the share of hits (N,), among these (N,) if not all; by groups (N,) if there are any."""
     chosen = slice(None) if among is None else among
     hits = hits[chosen]
-    if groups is None or not len(hits):
-        return list(wilson(int(hits.sum()), len(hits)))
-    own = np.unique(groups[chosen], return_inverse=True)[1]
-    return list(grouped_share(int(hits.sum()), len(hits), design_effects(hits, own)))
+    own = (
+        None
+        if groups is None or not len(hits)
+        else np.unique(groups[chosen], return_inverse=True)[1]
+    )
+    return list(share_interval(hits, own))
 
 
 def _mean_interval(values: NDArray[np.int64], groups: Ints | None) -> list[float]:

@@ -54,19 +54,20 @@ def compare(right: Sequence[NDArray[np.bool_]], groups: Sequence[str] | None = N
     """
     if len(right) < 2 or len({len(r) for r in right}) > 1 or not len(right[0]):
         raise ValueError("expected at least two classifiers on the same pictures")
+    unit = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     found = []
     for i, j in combinations(range(len(right)), 2):
         only_i = int((right[i] & ~right[j]).sum())
         only_j = int((right[j] & ~right[i]).sum())
-        if groups is None:
+        if unit is None:
             p = mcnemar(only_i, only_j)
             both = int((right[i] & right[j]).sum())
             ends = difference_interval(both, only_j, only_i, len(right[i]))
         else:
-            gains, sizes = _by_group(right[i], right[j], groups)
-            p, ends = sign_flip(gains), _grouped_interval(right[i], right[j], groups, gains, sizes)
+            gains = np.bincount(unit, right[j].astype(np.int64) - right[i]).astype(np.int64)
+            p, ends = sign_flip(gains), _grouped_interval(right[i], right[j], unit, gains)
         found.append((i, j, only_i, only_j, ends, p))
-    n, count = len(right[0]), len(set(groups)) if groups is not None else None
+    n, count = len(right[0]), None if unit is None else int(unit.max()) + 1
     pairs = []
     for (i, j, only_i, only_j, (low, high), p), corrected in zip(
         found, holm([entry[-1] for entry in found]), strict=True
@@ -81,33 +82,23 @@ def compare(right: Sequence[NDArray[np.bool_]], groups: Sequence[str] | None = N
     return pairs
 
 
-def _by_group(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], groups: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """In each group, how many more pictures the second names rightly, and how many there are."""
-    unit = np.unique(np.asarray(groups), return_inverse=True)[1]
-    gains = np.bincount(unit, second.astype(np.int64) - first.astype(np.int64))
-    return gains.astype(np.int64), np.bincount(unit)
-
-
 def _grouped_interval(
     first: NDArray[np.bool_],
     second: NDArray[np.bool_],
-    groups: Sequence[str],
+    unit: NDArray[np.int64],
     gains: NDArray[np.int64],
-    sizes: NDArray[np.int64],
 ) -> tuple[float, float]:
     """Student's, or where it is wider Newcombe's with pictures counted by their design effect:
-    groups that all agree have no spread, and yet are few.
+    groups that all agree have no spread, and yet are few. `unit` (N,) is each picture's group,
+    `gains` (G,) how many more the second names rightly.
     """
-    unit = np.unique(np.asarray(groups), return_inverse=True)[1]
     design = float(np.median(design_effects(first != second, unit)))
     if math.isinf(design):
         return -1.0, 1.0
     cells = (first & second, second & ~first, first & ~second)
     counts = [round(float(cell.sum()) / design) for cell in cells]
     n = max(sum(counts), round(len(first) / design))
-    low, high = ratio_interval(gains, sizes)
+    low, high = ratio_interval(gains, np.bincount(unit))
     least, most = difference_interval(counts[0], counts[1], counts[2], n)
     return min(low, least), max(high, most)
 

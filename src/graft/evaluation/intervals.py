@@ -117,6 +117,16 @@ def grouped_share(
     return min(low, successes / n), max(high, successes / n)
 
 
+def share_interval(hits: NDArray[np.bool_], groups: Ints | None) -> tuple[float, float]:
+    """The 95 % interval of the share of hits (N,): Wilson's, or where pictures come in groups (N,),
+    numbers from 0 on, `grouped_share` by the design effect.
+    """
+    count = int(hits.sum())
+    if groups is None:
+        return wilson(count, len(hits))
+    return grouped_share(count, len(hits), design_effects(hits, groups))
+
+
 def resample_groups(
     labels: Ints, answers: Ints, groups: Ints, k: int, *, repeats: int = 1000, seed: int = 0
 ) -> tuple[Floats, Floats, Floats]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from graft.config import TrainConfig
 from graft.data.dataset import PARTS
-from graft.data.split import split, units
+from graft.data.split import split, unit_numbers
 from graft.errors import UsageError
 from graft.evaluation.calibration import fit_temperature
 from graft.evaluation.curve import fit_curve, next_classes, points_of, resampled
@@ -174,10 +174,7 @@ def _fold_parts(prepared: Prepared, config: TrainConfig, count: int) -> list[Par
 
 def _units(prepared: Prepared) -> Ints:
     """The number (N,) of what each picture belongs to: groups, equal files, near duplicates."""
-    unit = np.empty(len(prepared.labels), np.int64)
-    for number, members in enumerate(units(prepared.examples, prepared.digests, prepared.near)):
-        unit[members] = number
-    return unit
+    return unit_numbers(prepared.examples, prepared.digests, prepared.near)
 
 
 def _dealt(unit: Ints, labels: Ints, piles: int, seed: int) -> tuple[Ints, int]:

@@ -205,10 +205,14 @@ def make_plan(
     return plan, kept
 
 
+def _rows(pictures: int, views: int) -> int:
+    """Training pictures in every view, about 70 % of all, the others in one."""
+    return int(pictures * (0.7 * views + 0.3))
+
+
 def _cache_fits(row: int, pictures: int, views: int, cache: Path) -> tuple[int, str]:
     """The bytes that rows of `row` bytes will take, and why that is too much, if it is."""
-    # Training pictures in every view, about 70 % of all, the others in one.
-    wanted = int(pictures * (0.7 * views + 0.3)) * row
+    wanted = _rows(pictures, views) * row
     if wanted > cache_limit():
         return wanted, f"more than the cache's {cache_limit() / 1e9:.0f} GB (GRAFT_CACHE_LIMIT)"
     free = shutil.disk_usage(_existing(cache)).free
@@ -221,7 +225,7 @@ def _say_pixels(frozen: Frozen, pictures: int, cache: Path, progress: Progress) 
     """Say the disk that pixels which are not there yet will take, if it is much; UsageError if it
     is more than there is.
     """
-    rows = int(pictures * (0.7 * frozen.views + 0.3)) - sum(map(len, frozen.stores))
+    rows = _rows(pictures, frozen.views) - sum(map(len, frozen.stores))
     wanted = max(0, rows) * frozen.row_bytes()
     free = shutil.disk_usage(_existing(cache)).free
     size = f"pixels of {pictures:,} pictures in {frozen.views} views: about {wanted / 1e9:.2f} GB"

@@ -11,7 +11,7 @@ from graft.config import TrainConfig
 from graft.data.checks import Audit
 from graft.data.dataset import PARTS, Dataset, Example, Issue, class_numbers
 from graft.data.grouping import split_by_time, times
-from graft.data.split import own_part, split, units
+from graft.data.split import own_part, split, unit_numbers, units
 from graft.errors import DataError, UsageError
 from graft.learning.audit import judge, read_and_check
 from graft.learning.cache import Activations
@@ -55,10 +55,7 @@ class Prepared:
         """What each of these pictures belongs to, with its copies and near duplicates; itself if
         nothing else. None if none has a group and at most CLUSTERED of them have such a like.
         """
-        unit = np.empty(len(self.examples), np.int64)
-        for number, members in enumerate(units(self.examples, self.digests, self.near)):
-            unit[members] = number
-        own = unit[rows]
+        own = unit_numbers(self.examples, self.digests, self.near)[rows]
         _, place, sizes = np.unique(own, return_inverse=True, return_counts=True)
         grouped = any(self.examples[i].group for i in rows)
         if not grouped and (sizes[place] > 1).sum() <= CLUSTERED * len(rows):

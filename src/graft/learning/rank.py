@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.checks import check_listing
-from graft.data.dataset import Dataset, Example, class_numbers
+from graft.data.dataset import Dataset, Example, belonging, class_numbers
 from graft.errors import DataError, GraftError
-from graft.evaluation.intervals import design_effects, grouped_share, wilson
+from graft.evaluation.intervals import share_interval
 from graft.learning.audit import read_and_check
 from graft.learning.frozen import Frozen
 from graft.learning.judge import leave_fold_out, leave_one_out
@@ -95,9 +95,9 @@ def _groups(examples: Sequence[Example]) -> NDArray[np.int64] | None:
 
     Raises DataError if all are of one group.
     """
-    if not any(example.group for example in examples):
+    names = belonging((example.path, example.group) for example in examples)
+    if names is None:
         return None
-    names = [example.group or f"alone:{example.path}" for example in examples]
     numbers = np.unique(names, return_inverse=True)[1].astype(np.int64)
     if not numbers.any():
         raise DataError("all pictures are of one group: none can be judged by the others")
@@ -118,13 +118,10 @@ def _accuracy(
     labels: NDArray[np.int64],
     groups: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
-    value = float((answers == labels).mean())
-    if groups is None:
-        low, high = wilson(int((answers == labels).sum()), len(labels))
-        method = "leave-one-out; Wilson, 95 %"
-    else:
-        right = answers == labels
-        low, high = grouped_share(int(right.sum()), len(right), design_effects(right, groups))
+    right = answers == labels
+    low, high = share_interval(right, groups)
+    method = "leave-one-out; Wilson, 95 %"
+    if groups is not None:
         folds = min(FOLDS, int(groups.max()) + 1)
         method = f"{folds}-fold over groups; Jeffreys, groups by their design effect, 95 %"
-    return {"value": value, "low": min(low, value), "high": max(high, value), "method": method}
+    return {"value": float(right.mean()), "low": low, "high": high, "method": method}

@@ -69,13 +69,7 @@ def train_run(
     if config.group_by is not None:
         dataset = regrouped(dataset, config.group_by)
     stop_if_blocked(check_listing(dataset), dataset.source)
-    backbone = resized(
-        scratch(config.model, config.image_size, config.flip)
-        if config.model in SCRATCH
-        else find_backbone(config.model, cache),
-        config.image_size,
-        config.resize,
-    )
+    backbone = backbone_of(config, cache)
     run = new_run(out, resume)
     config = resolved(config, backbone)
     plan, frozen = make_plan(config, backbone, dataset, cache, progress, run)
@@ -139,6 +133,17 @@ def finished(path: Path, source: str | Path, config: TrainConfig) -> Run:
     dataset = scan(source, cache_folder() / "sources")
     files = {example.path: example.file for example in dataset.examples}
     return Run(path, read_json(path / "metrics.json"), files)
+
+
+def backbone_of(config: TrainConfig, cache: Path) -> Backbone:
+    """The network that a config names, fed as it says; raises as find_backbone and resized."""
+    return resized(
+        scratch(config.model, config.image_size, config.flip)
+        if config.model in SCRATCH
+        else find_backbone(config.model, cache),
+        config.image_size,
+        config.resize,
+    )
 
 
 def resolved(config: TrainConfig, backbone: Backbone) -> TrainConfig:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.data.dataset import belonging
 from graft.errors import DataError, UsageError
 from graft.evaluation.comparison import Pair, compare
 from graft.files import write_json, write_text
@@ -147,9 +148,7 @@ def _learned(run: RunFiles) -> list[tuple[str, ...]]:
 def _groups(run: RunFiles) -> list[str] | None:
     """What each tested picture belongs to, itself if nothing else; None without groups."""
     group = {row["path"]: row["group"] for row in run.pictures}
-    if not any(group.get(path) for path in run.tested):
-        return None
-    return [group.get(path) or f"alone:{path}" for path in run.tested]
+    return belonging((path, group.get(path)) for path in run.tested)
 
 
 def _names(runs: Sequence[RunFiles]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graft.data.checks import Audit
-from graft.data.dataset import MATTERS, Issue
+from graft.data.dataset import MATTERS, Issue, belonging
 from graft.data.looks import pictures
 from graft.data.scan import scan
 from graft.errors import DataError, ModelError
@@ -73,14 +73,13 @@ def evaluate_run(
         )
     if not rows:
         raise DataError(f"{source} holds no usable picture below a class folder")
-    grouped = any(example.group for example in used)
     metrics = evaluate(
         np.stack(rows),
         np.array([number[example.label] for example in used], np.int64),
         classifier.classes,
         part="test" if tested else "all",
         majority=majority,
-        groups=[e.group or f"alone:{e.path}" for e in used] if grouped else None,
+        groups=belonging((example.path, example.group) for example in used),
     )
     return metrics | {"issues": [issue.to_json() for issue in issues]}
 
