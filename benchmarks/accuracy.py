@@ -7,7 +7,7 @@ import argparse
 import json
 import statistics
 
-from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
 
 SEEDS = (42, 43, 44)
 
@@ -22,7 +22,7 @@ def main() -> None:
         accuracies, seconds = [], []
         with workplace() as place:
             for seed in SEEDS[: chosen.seeds]:
-                command = [*GRAFT, "train", str(pictures(name)), "--model", WEIGHTS, "--json"]
+                command = [*GRAFT, "train", str(images(name)), "--model", WEIGHTS, "--json"]
                 command += ["--unfreeze", chosen.unfreeze]
                 command += ["--seed", str(seed), "--out", str(place / str(seed))]
                 took, printed = timed(command, place / "cache")

@@ -1,26 +1,27 @@
 """What the audit and the split add to a frozen `graft train` on flowers, cold and warm.
 
 [TIMES]: median of whole processes (default 3), with the audit and without, in turn. Without: no
-sketches, no near copies, no shortcuts, no judging of labels, no leaky split.
+fingerprints, no near copies, no shortcuts, no judging of labels, no leaky split.
 """
 
 import sys
 import time
 
-from benchmarks.common import WEIGHTS, median, module, pictures, show, timed, workplace
+from benchmarks.common import WEIGHTS, images, median, module, show, timed, workplace
 
 
 def without(source: str, out: str) -> None:
-    """Train with the audit's parts taken out."""
-    from graft.data.checks import Audit
+    """Train with the audit's splits taken out."""
     from graft.learning import audit, prepare, recipe
 
-    encode = audit.Frozen.compute.__globals__["encode"]
+    from graft.quality.audit import Audit
 
-    def plain(*arguments, sketched=None, **options):  # type: ignore[no-untyped-def]
+    encode = audit.FeatureTable.compute.__globals__["encode"]
+
+    def plain(*arguments, fingerprinted=None, **options):  # type: ignore[no-untyped-def]
         return encode(*arguments, **options)
 
-    audit.Frozen.compute.__globals__["encode"] = plain
+    audit.FeatureTable.compute.__globals__["encode"] = plain
     recipe.leaky = lambda job: None  # type: ignore[attr-defined]
     prepare.judge = lambda *arguments: []  # type: ignore[attr-defined]
 
@@ -31,9 +32,9 @@ def without(source: str, out: str) -> None:
         return found
 
     prepare.read_and_check = read
-    from graft.learning import measure
+    from graft.training import measure
 
-    measure.traits_of = lambda job, part: ({}, {})  # type: ignore[attr-defined]
+    measure.traits_of = lambda job, split: ({}, {})  # type: ignore[attr-defined]
     import graft
 
     graft.train(source, model=WEIGHTS, out=out)
@@ -51,7 +52,7 @@ def main() -> None:
         {"with": with_audit, "without": without}[sys.argv[1]](*sys.argv[2:])
         return
     times = int(sys.argv[1]) if sys.argv[1:] else 3
-    source = str(pictures("flowers"))
+    source = str(images("flowers"))
     seconds: dict[str, list[float]] = {}
     for number in range(times):
         for way in ("with", "without") if number % 2 else ("without", "with"):

@@ -1,4 +1,4 @@
-"""The least that any way has to do: decode every picture and run the engine over it, once.
+"""The least that any way has to do: decode every image and run the backend over it, once.
 
 `FOLDER`: prints the seconds of the pass alone as JSON; the process itself also pays for the
 imports and for compiling, as every cold start must.
@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 from benchmarks.common import WEIGHTS
-from graft.data.scan import find_images
-from graft.learning.cache import cache_folder
+from graft.data.sources import find_images
+from graft.features.backends import compile_encoder
+from graft.features.cache import cache_folder
+from graft.features.extraction import encode
 from graft.models.backbone import find_backbone
-from graft.models.encode import encode
-from graft.models.engine import compile_encoder
 
 backbone = find_backbone(WEIGHTS, cache_folder())
-engine = compile_encoder(backbone.build())
+backend = compile_encoder(backbone.build())
 start = time.perf_counter()
-count = sum(1 for _ in encode(find_images(Path(sys.argv[1])), backbone.preprocess, lambda: engine))
+count = sum(1 for _ in encode(find_images(Path(sys.argv[1])), backbone.preprocess, lambda: backend))
 print(json.dumps({"images": count, "pass_seconds": time.perf_counter() - start}))

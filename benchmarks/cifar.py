@@ -1,4 +1,4 @@
-"""CIFAR-10 on its own test part: accuracy and the time of the whole process, cold.
+"""CIFAR-10 on its own test split: accuracy and the time of the whole process, cold.
 
 [WAY…]: base_cnn, deep_cnn, frozen, last20, whole (MobileNetV2); one run each, seed 42.
 """
@@ -6,7 +6,7 @@
 import json
 import sys
 
-from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
 
 SIZE = "128"  # pixels a side that CIFAR's 32 are enlarged to for MobileNetV2
 LAST = ["--views", "2", "--batch-size", "128", "--epochs", "12"]
@@ -14,14 +14,14 @@ WAYS = {
     "base_cnn": ["--model", "base_cnn", "--image-size", "32", "--epochs", "6"],
     "deep_cnn": [
         *("--model", "deep_cnn", "--image-size", "32"),
-        *("--epochs", "22", "--augment", "strong", "--val-share", "0.05"),
+        *("--epochs", "22", "--augment", "strong", "--val-fraction", "0.05"),
     ],
     "frozen": ["--model", WEIGHTS, "--image-size", SIZE, "--views", "2"],
     "last20": ["--model", WEIGHTS, "--image-size", SIZE, "--unfreeze", "20%", *LAST],
     "whole": [
         *("--model", WEIGHTS, "--image-size", "72", "--unfreeze", "all", "--views", "2"),
         *("--batch-size", "64", "--epochs", "6", "--learning-rate", "1e-3"),
-        *("--batch-norm", "train", "--val-share", "0.05"),
+        *("--batch-norm", "train", "--val-fraction", "0.05"),
     ],
 }
 
@@ -29,7 +29,7 @@ WAYS = {
 def main() -> None:
     for way in sys.argv[1:] or WAYS:
         with workplace() as place:
-            train = [*GRAFT, "train", str(pictures("cifar10")), *WAYS[way], "--json", "--out"]
+            train = [*GRAFT, "train", str(images("cifar10")), *WAYS[way], "--json", "--out"]
             took, printed = timed([*train, str(place / "run")], place / "cache")
         metrics = json.loads(printed)
         accuracy = metrics["accuracy"]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: real pictures, fresh caches, timed processes."""
+"""What the benchmarks share: real images, fresh caches, timed processes."""
 
 import json
 import os
@@ -17,10 +17,10 @@ WEIGHTS = f"local-dir:{SHARED / 'weights' / 'mobilenetv2_100.imagenet'}"
 GRAFT = [str(Path(sys.executable).with_name("graft"))]
 
 
-def pictures(name: str) -> Path:
+def images(name: str) -> Path:
     """The folder of `flowers` or `cats_dogs`, unpacked once below the system's temporary folder."""
     if not SHARED.is_dir():
-        sys.exit(f"the benchmarks need real pictures and weights in {SHARED}")
+        sys.exit(f"the benchmarks need real images and weights in {SHARED}")
     root = Path(tempfile.gettempdir()) / "graft-benchmarks"
     script = SHARED / "data" / "unpack"
     subprocess.run([sys.executable, script, root, name], check=True, stdout=subprocess.DEVNULL)

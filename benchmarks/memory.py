@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.common import GRAFT, WEIGHTS, pictures, show, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, show, workplace
 
 FEW, TIMES = 320, 10
 
@@ -49,7 +49,7 @@ def peak(command: list[str], cache: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    folder = pictures("flowers")
+    folder = images("flowers")
     photos = sorted(folder.glob("*/*.jpg"))[:: len(list(folder.glob("*/*.jpg"))) // FEW][:FEW]
     figures = {}
     with workplace() as place:

@@ -1,7 +1,7 @@
 """The plain way, as the tutorials have it: Pillow, DataLoader, eager float32, timm.
 
 `train FOLDER EPOCHS`: a frozen backbone run again in every epoch, a linear head, Adam.
-`predict FOLDER`: one loop over all pictures. Prints seconds as JSON.
+`predict FOLDER`: one loop over all images. Prints seconds as JSON.
 """
 
 import json
@@ -35,12 +35,12 @@ def main(what: str, folder: str, epochs: int) -> None:
     head = torch.nn.Linear(body.num_features, len(data.classes))
     adam = torch.optim.Adam(head.parameters(), 1e-3)
 
-    def right(part: Subset) -> float:
+    def right(split: Subset) -> float:
         total = 0
         with torch.inference_mode():
-            for images, labels in DataLoader(part, 32, num_workers=2):
+            for images, labels in DataLoader(split, 32, num_workers=2):
                 total += int((head(body(images)).argmax(1) == labels).sum())
-        return total / len(part)
+        return total / len(split)
 
     for _ in range(epochs):
         for images, labels in DataLoader(train, 32, shuffle=True, num_workers=2):

@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import GRAFT, WEIGHTS, pictures, show, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, show, workplace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "data"))
 SEEDS = (1, 2, 3)
 PHOTOS = {"flowers": 1200, "cats_dogs": 600, "imagenet_samples": 200}
 COPIES, FLIPPED, DAMAGED = 200, 0.05, 10_000
-NEAR = ("near_duplicates", "near_two_labels", "near_two_parts")
+NEAR = ("near_duplicates", "near_two_labels", "near_two_splits")
 
 
 def checked(source: Path, cache: Path, *more: str) -> dict:
@@ -47,18 +47,18 @@ def near() -> None:
         generator = np.random.default_rng(seed)
         photos: list[Path] = []
         for name, count in PHOTOS.items():
-            found = sorted(pictures(name).rglob("*.jpg"))
+            found = sorted(images(name).rglob("*.jpg"))
             photos += [found[i] for i in generator.permutation(len(found))[:count]]
-        images, true = planted(photos, COPIES, seed)
+        made, true = planted(photos, COPIES, seed)
         with workplace() as place:
-            for number, image in enumerate(images):
+            for number, image in enumerate(made):
                 folder = place / "source" / "ab"[number % 2]
                 folder.mkdir(parents=True, exist_ok=True)
                 image.save(folder / f"{number}.png")
             start = time.perf_counter()
             found = checked(place / "source", place / "cache")
             took = time.perf_counter() - start
-        sets = [one for i in found["issues"] if i["kind"] in NEAR for one in i["sets"]]
+        sets = [one for i in found["findings"] if i["kind"] in NEAR for one in i["sets"]]
         pairs = {
             tuple(sorted((int(Path(a).stem), int(Path(b).stem))))
             for one in sets
@@ -82,7 +82,7 @@ def near() -> None:
 
 
 def labels() -> None:
-    files = sorted(pictures("flowers").rglob("*.jpg"))
+    files = sorted(images("flowers").rglob("*.jpg"))
     classes = sorted({file.parent.name for file in files})
     with workplace() as place:
         for seed in SEEDS:
@@ -98,9 +98,9 @@ def labels() -> None:
                     label = generator.choice(others) if number in flipped else own
                     writer.writerow([file, label])
             found = checked(table, place / "cache", "--model", WEIGHTS)
-            told = {p for i in found["issues"] if i["kind"] == "wrong_label" for p in i["paths"]}
+            told = {p for i in found["findings"] if i["kind"] == "wrong_label" for p in i["paths"]}
             # Bytes that stand under two labels are told, and kept out, before labels are judged.
-            told |= {p for i in found["issues"] if i["kind"] == "two_labels" for p in i["paths"]}
+            told |= {p for i in found["findings"] if i["kind"] == "two_labels" for p in i["paths"]}
             true = {str(files[number]) for number in flipped}
             show(
                 "labels",
@@ -114,7 +114,7 @@ def labels() -> None:
 
 
 def damaged(data: bytes, other: bytes, generator: random.Random) -> bytes:
-    """The bytes of a picture with flipped bits, a cut, or the head of another."""
+    """The bytes of an image with flipped bits, a cut, or the head of another."""
     kind = generator.randrange(4)
     if kind == 0:
         out = bytearray(data)
@@ -132,7 +132,7 @@ def damaged(data: bytes, other: bytes, generator: random.Random) -> bytes:
 
 def broken() -> None:
     generator = random.Random(0)
-    photos = sorted(pictures("flowers").rglob("*.jpg"))[::160]
+    photos = sorted(images("flowers").rglob("*.jpg"))[::160]
     whole: list[tuple[str, bytes]] = []
     for photo in photos:
         image = Image.open(photo).convert("RGB").resize((96, 80))
@@ -154,31 +154,31 @@ def broken() -> None:
         changed = sum(
             hashlib.sha256(file.read_bytes()).digest() != digest for file, digest in written.items()
         )
-    kinds = {i["kind"]: len(i["paths"]) for i in found["issues"]}
+    kinds = {i["kind"]: len(i["paths"]) for i in found["findings"]}
     show("broken", files=DAMAGED, usable=found["usable"], changed=changed, kinds=kinds, s=took)
 
 
 def grow() -> None:
-    from graft.data.near import near_pairs
-    from graft.data.sketch import SKETCH
+    from graft.data.fingerprint import FINGERPRINT
+    from graft.quality.near_duplicates import near_pairs
 
-    files = sorted((pictures("cifar10") / "train").rglob("*.jpg"))
+    files = sorted((images("cifar10") / "train").rglob("*.jpg"))
     np.random.default_rng(0).shuffle(files)
     for count in (10_000, 20_000, 40_000):
-        found = np.zeros(count, SKETCH)
+        found = np.zeros(count, FINGERPRINT)
         found["width"] = found["height"] = 64
         for row, file in zip(found, files, strict=False):
-            row["grey"] = np.asarray(Image.open(file).convert("L").resize((64, 64)))
+            row["gray"] = np.asarray(Image.open(file).convert("L").resize((64, 64)))
         start = time.perf_counter()
         pairs = near_pairs(found)
         show("grow", thumbnails=count, pairs=len(pairs), s=round(time.perf_counter() - start, 1))
 
 
 def check() -> None:
-    from graft.data.check import _SIZE
-    from graft.data.stream import stream
+    from graft.data.reader import stream
+    from graft.quality.check import _SIZE
 
-    photos = sorted(pictures("flowers").rglob("*.jpg"))
+    photos = sorted(images("flowers").rglob("*.jpg"))
     random.Random(0).shuffle(photos)
     with workplace() as place:
         # More photos than there are: the left half of one beside the right half of another.
@@ -207,7 +207,7 @@ def check() -> None:
                 s=round(took, 1),
                 decoding_s=round(time.perf_counter() - start, 1),
                 memory_mb=round(memory),
-                kinds=[issue["kind"] for issue in found["issues"]],
+                kinds=[finding["kind"] for finding in found["findings"]],
             )
             shutil.rmtree(source)
 

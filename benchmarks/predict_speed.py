@@ -9,23 +9,23 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.common import GRAFT, WEIGHTS, median, module, pictures, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, median, module, show, timed, workplace
 
 
 def rate(run: str, folder: str) -> None:
     """Print the images a second of the loop in this process."""
-    from graft.data.scan import find_images
-    from graft.models.classifier import load
+    from graft.data.sources import find_images
+    from graft.inference.predictor import load
 
     classifier = load(run)
-    classifier.engine()
+    classifier.backend()
     start = time.perf_counter()
     count = sum(1 for _ in classifier.predictions(find_images(Path(folder))))
     print(json.dumps({"rate": count / (time.perf_counter() - start), "images": count}))
 
 
 def main() -> None:
-    folder = pictures("flowers")
+    folder = images("flowers")
     ours, plain, whole, count = [], [], [], 0
     with workplace() as place:
         run, cache = place / "run", place / "cache"

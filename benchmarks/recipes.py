@@ -2,7 +2,7 @@
 
 [frozen | loop | last20 | balance | pixels]…: MobileNetV2 on flowers with its head alone (its views,
 its loop) and with its last 20 %; the same on flowers of which two classes lack nine of ten
-pictures; base_cnn on CIFAR-10.
+images; base_cnn on CIFAR-10.
 """
 
 import csv
@@ -12,7 +12,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
 
 SEEDS = (42, 43, 44)
 RARE, KEPT = ("rose", "tulip"), 0.1
@@ -27,14 +27,14 @@ LOOP: dict[str, list[str]] = {
     "as it is": [],
     "cosine": ["--schedule", "cosine"],
     "plateau": ["--schedule", "plateau"],
-    "no clipping": ["--clip-norm", "0"],
-    "clipped at 1": ["--clip-norm", "1"],
+    "no clipping": ["--max-grad-norm", "0"],
+    "clipped at 1": ["--max-grad-norm", "1"],
     "label smoothing 0": ["--label-smoothing", "0"],
-    "averaging 0.99": ["--averaging", "0.99"],
-    "SGD 0.05": ["--optimiser", "sgd", "--learning-rate", "0.05", "--weight-decay", "1e-4"],
+    "ema 0.99": ["--ema", "0.99"],
+    "SGD 0.05": ["--optimizer", "sgd", "--learning-rate", "0.05", "--weight-decay", "1e-4"],
 }
 LAST20: dict[str, list[str]] = HEAD | {
-    "averaging 0.99": ["--averaging", "0.99"],
+    "ema 0.99": ["--ema", "0.99"],
     "layer decay 0.7": ["--layer-decay", "0.7"],
     "batch norm train": ["--batch-norm", "train"],
 }
@@ -80,17 +80,17 @@ def uneven(place: Path) -> Path:
     table, generator = place / "uneven.csv", random.Random(0)
     with table.open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["image", "label", "part"])
-        # The test part keeps all it has, or two classes would be measured on a handful.
-        for file in sorted(pictures("flowers").rglob("*.jpg")):
-            label, part = file.parent.name, "test" if generator.random() < 0.3 else "train"
-            if part == "test" or label not in RARE or generator.random() < KEPT:
-                writer.writerow([file, label, part])
+        writer.writerow(["image", "label", "split"])
+        # The test split keeps all it has, or two classes would be measured on a handful.
+        for file in sorted(images("flowers").rglob("*.jpg")):
+            label, split = file.parent.name, "test" if generator.random() < 0.3 else "train"
+            if split == "test" or label not in RARE or generator.random() < KEPT:
+                writer.writerow([file, label, split])
     return table
 
 
 def main() -> None:
-    flowers = pictures("flowers")
+    flowers = images("flowers")
     for kind in sys.argv[1:] or ("frozen", "loop", "last20", "balance", "pixels"):
         if kind == "frozen":
             measured(kind, flowers, HEAD, ["--model", WEIGHTS], SEEDS)
@@ -103,7 +103,7 @@ def main() -> None:
                 measured(kind, uneven(place), BALANCE, ["--model", WEIGHTS], SEEDS)
         else:
             small = ["--model", "base_cnn", "--image-size", "32", "--epochs", "6"]
-            measured(kind, pictures("cifar10"), PIXELS, small, (42,))
+            measured(kind, images("cifar10"), PIXELS, small, (42,))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@
 import json
 import sys
 
-from benchmarks.common import GRAFT, WEIGHTS, median, module, pictures, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, median, module, show, timed, workplace
 
 EPOCHS = 5
 
 
 def main() -> None:
     numbers = [int(a) for a in sys.argv[1:] if a.isdigit()]
-    folder = pictures("flowers")
+    folder = images("flowers")
     bare, passes, cold, warm = [], [], [], []
     for _ in range(numbers[0] if numbers else 3):
         with workplace() as place:

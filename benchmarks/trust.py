@@ -1,6 +1,6 @@
 """Whether the numbers keep what they say.
 
-[novelty | intervals | sets | ece]…: strangers refused after training on flowers; intervals and
+[ood_score | intervals | sets | ece]…: strangers refused after training on flowers; intervals and
 prediction sets drawn from real predictions; calibration on flowers and CIFAR-10.
 """
 
@@ -12,53 +12,53 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
-from graft.evaluation.answers import least_probability, set_probability, sets
+from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
 from graft.evaluation.metrics import evaluate, expected_calibration_error
-from graft.runs import read_predictions
+from graft.evaluation.selective import least_probability, set_probability, sets
+from graft.runs.run import read_predictions
 
 DRAWS = 1000
 
 
 def trained(name: str, place: Path, *more: str) -> dict:
-    command = [*GRAFT, "train", str(pictures(name)), "--model", WEIGHTS, "--json"]
+    command = [*GRAFT, "train", str(images(name)), "--model", WEIGHTS, "--json"]
     _, printed = timed([*command, "--out", str(place / "run"), *more], place / "cache")
     return json.loads(printed)
 
 
-def novelties(run: Path, files: list[Path], cache: Path) -> tuple[np.ndarray, float]:
+def ood_scores(run: Path, files: list[Path], cache: Path) -> tuple[np.ndarray, float]:
     listed = [str(file) for file in files]
     command = [*GRAFT, "predict", str(run), *listed, "--json"]
     _, printed = timed(command, cache)
     answers = [json.loads(line) for line in printed.splitlines()]
     refused = sum(answer["answer"] == "none of these" for answer in answers) / len(answers)
-    return np.array([answer["novelty"] for answer in answers]), refused
+    return np.array([answer["ood_score"] for answer in answers]), refused
 
 
-def novelty() -> None:
+def ood_score() -> None:
     with workplace() as place:
         trained("flowers", place)
         with (place / "run" / "dataset.csv").open(newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["part"] == "test"]
-        known = [pictures("flowers") / row["path"] for row in rows]
-        own, refused = novelties(place / "run", known, place / "cache")
-        show("novelty", shown="flowers, test part", n=len(own), refused=refused)
+            rows = [row for row in csv.DictReader(stream) if row["split"] == "test"]
+        known = [images("flowers") / row["path"] for row in rows]
+        own, refused = ood_scores(place / "run", known, place / "cache")
+        show("ood_score", shown="flowers, test split", n=len(own), refused=refused)
         for name, step in (("cats_dogs", 1), ("imagenet_samples", 1), ("cifar10/test", 10)):
-            root = pictures(name.split("/")[0])
+            root = images(name.split("/")[0])
             root = root / name.split("/")[1] if "/" in name else root
             files = sorted(root.rglob("*.jpg"))[::step]
-            found, refused = novelties(place / "run", files, place / "cache")
+            found, refused = ood_scores(place / "run", files, place / "cache")
             truth = np.r_[np.zeros(len(own)), np.ones(len(found))]
             auroc = float(roc_auc_score(truth, np.r_[own, found]))
-            show("novelty", shown=name, n=len(found), refused=refused, auroc=auroc)
+            show("ood_score", shown=name, n=len(found), refused=refused, auroc=auroc)
 
 
 def population(place: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and labels of test and val pictures of a run: real predictions."""
-    parts = [
+    """Probabilities and labels of test and val images of a run: real predictions."""
+    splits = [
         read_predictions(place / "run" / f) for f in ("predictions.csv", "val_predictions.csv")
     ]
-    return np.concatenate([p[2] for p in parts]), np.concatenate([p[1] for p in parts])
+    return np.concatenate([p[2] for p in splits]), np.concatenate([p[1] for p in splits])
 
 
 def intervals() -> None:
@@ -155,7 +155,7 @@ def ece() -> None:
 
 
 def main() -> None:
-    ways = {"novelty": novelty, "intervals": intervals, "sets": prediction_sets, "ece": ece}
+    ways = {"ood_score": ood_score, "intervals": intervals, "sets": prediction_sets, "ece": ece}
     for name in sys.argv[1:] or ways:
         ways[name]()
 

@@ -1,4 +1,4 @@
-"""Does the fast path tell the same as the float32 eager model? On the test parts of flowers.
+"""Does the fast path tell the same as the float32 eager model? On the test splits of flowers.
 
 Each run's predictions.csv against the saved model run by PyTorch in float32, in a plain loop.
 """
@@ -6,16 +6,16 @@ Each run's predictions.csv against the saved model run by PyTorch in float32, in
 import numpy as np
 import torch
 
-from benchmarks.common import GRAFT, WEIGHTS, pictures, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
 from graft.data.decode import centre_view, decode
-from graft.models.classifier import load
-from graft.runs import read_predictions
+from graft.inference.predictor import load
+from graft.runs.run import read_predictions
 
 SEEDS = (42, 43, 44)
 
 
 def main() -> None:
-    folder = pictures("flowers")
+    folder = images("flowers")
     same, fast_right, eager_right, count = 0, 0, 0, 0
     with workplace() as place:
         for seed in SEEDS:

@@ -2,7 +2,7 @@
 the whole network, and against training all of it.
 
 [EPOCHS, 10]: MobileNetV2 on flowers at 224 px, batches of 64, bfloat16, channels last. "through":
-the usual way, pictures in memory, the whole network forwards in PyTorch, backwards as far as it is
+the usual way, images in memory, the whole network forwards in PyTorch, backwards as far as it is
 trained. "all": nothing frozen.
 """
 
@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.common import GRAFT, WEIGHTS, median, pictures, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, median, show, timed, workplace
 from graft.data.decode import centre_view, decode
-from graft.data.scan import find_images
-from graft.learning.cache import cache_folder
+from graft.data.sources import find_images
+from graft.features.cache import cache_folder
 from graft.models.backbone import find_backbone
-from graft.models.cut import chain, find_cut
+from graft.models.split_point import chain, find_cut
 
 BATCH, STEPS = 64, 5
 
 
 def through(folder: str, share: str) -> float:
-    """Pictures a second of training the last `share` through the whole network in PyTorch."""
+    """Images a second of training the last `share` through the whole network in PyTorch."""
     backbone = find_backbone(WEIGHTS, cache_folder())
     encoder = backbone.build()
     found = find_cut(encoder, share)
@@ -42,23 +42,23 @@ def through(folder: str, share: str) -> float:
     )
     labels = torch.randint(0, 5, (BATCH,))
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, 1e-4, fused=True)
+    optimizer = torch.optim.AdamW(parameters, 1e-4, fused=True)
     rates = []
     for _ in range(STEPS):
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(pixels)
         loss = nn.functional.cross_entropy(logits.float(), labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         rates.append(BATCH / (time.perf_counter() - start))
     return median(rates[1:])
 
 
 def main() -> None:
     epochs = sys.argv[1] if len(sys.argv) > 1 else "10"
-    folder = pictures("flowers")
+    folder = images("flowers")
     with workplace() as place:
         train = [*GRAFT, "train", str(folder), "--model", WEIGHTS, "--unfreeze", "20%"]
         timed([*train, "--epochs", epochs, "--out", str(place / "run")], place / "cache")
@@ -71,7 +71,7 @@ def main() -> None:
     whole = train_count / through(folder, "all")
     show(
         "tune_speed",
-        pictures=train_count,
+        images=train_count,
         cached_epoch_s=cached,
         through_epoch_s=same,
         all_epoch_s=whole,

@@ -47,7 +47,7 @@ def _graft(*arguments, **environment):
 
 
 def _graft_here(*arguments):
-    from graft.cli import run
+    from graft.cli.main import run
 
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = ["graft", *map(str, arguments)]
@@ -95,7 +95,7 @@ def write_digits(folder, classes="012", each=40, start=0):
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
-    """A folder of 3 classes with 40 pictures each."""
+    """A folder of 3 classes with 40 images each."""
     return write_digits(tmp_path_factory.mktemp("source") / "digits")
 
 

@@ -23,12 +23,12 @@ POSSIBLE = {
     "dropout_in": SHARE,
     "dropout_hidden": SHARE,
     "patience": st.integers(1, 10**6),
-    "engine": st.sampled_from(["auto", "openvino", "torch"]),
+    "backend": st.sampled_from(["auto", "openvino", "torch"]),
     "unfreeze": st.sampled_from(["none", "all", "20%", "2.5%", "3"]),
-    "optimiser": st.sampled_from(["adamw", "sgd"]),
+    "optimizer": st.sampled_from(["adamw", "sgd"]),
     "schedule": st.sampled_from(["one-cycle", "cosine", "plateau"]),
     "mixup": st.floats(0, 100),
-    "averaging": SHARE,
+    "ema": SHARE,
 }
 NOT_WHOLE = [1.5, "3", True, float("nan")]
 NO_SHARE = [-0.01, 1, 1.5, float("nan"), "half", None, True]
@@ -47,15 +47,15 @@ IMPOSSIBLE = {
     "dropout_in": [value for value in NO_SHARE if value is not None],
     "dropout_hidden": NO_SHARE,
     "patience": [0, None, *NOT_WHOLE],
-    "engine": ["tensorflow", "", None],
+    "backend": ["tensorflow", "", None],
     "unfreeze": ["some", "0%", "101%", "-5%", "0", "1.5", "%", None, 3],
     "backbone_rate": [-0.1, 101, float("nan"), "low", None],
-    "optimiser": ["adam", ""],
+    "optimizer": ["adam", ""],
     "schedule": ["linear", None],
-    "warm_up": NO_SHARE,
+    "warmup": NO_SHARE,
     "mixup": [-1, float("nan"), "yes", None],
     "cutmix": [-1, float("nan"), "yes", None],
-    "averaging": [value for value in NO_SHARE if value is not None],
+    "ema": [value for value in NO_SHARE if value is not None],
     "augment": ["heavy", None],
     "balance": ["classes", None],
     "group_by": ["", 3],
@@ -65,9 +65,9 @@ IMPOSSIBLE = {
     "learning_curve": [1, None],
     "batch_norm": ["still", None],
     "resize": ["stretch", ""],
-    "clip_norm": [-1, 101, float("nan"), "some", None],
+    "max_grad_norm": [-1, 101, float("nan"), "some", None],
     "layer_decay": [0, 1.1, float("nan"), "slow", None],
-    "val_share": [0, 0.51, float("nan"), "half", None],
+    "val_fraction": [0, 0.51, float("nan"), "half", None],
 }
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_python_of_the_readme_runs_on_a_folder_of_pictures(tmp_path, monkeypatch):
+def test_the_python_of_the_readme_runs_on_a_folder_of_images(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     for label, shade in (("wren", 60), ("robin", 190)):
         (tmp_path / "photos" / label).mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""graft: a folder of labelled pictures in, an image classifier you can trust and use out.
+"""graft: a folder of labeled images in, an image classifier you can trust and use out.
 
 import graft
-graft.check("photos/")                                  what is wrong with the pictures
+graft.check("photos/")                                  what is wrong with the images
 run = graft.train("photos/", out="runs/birds")          audit, split, train, test once, report
 graft.load("runs/birds").predict("a.jpg").label         use it
 """
@@ -9,35 +9,35 @@ graft.load("runs/birds").predict("a.jpg").label         use it
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graft.api import check, evaluate, rank, rules, train
+    from graft.api import check, evaluate, policy, rank, train
     from graft.config import TrainConfig
-    from graft.data.check import CheckResult
-    from graft.data.dataset import Dataset, Example, Issue
+    from graft.data.dataset import Dataset, Example, Finding
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
-    from graft.learning.recipe import Run
-    from graft.models.classifier import Classifier, Prediction, Rules, load
+    from graft.inference.predictor import Classifier, Policy, Prediction, load
+    from graft.quality.check import CheckResult
+    from graft.training.recipe import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
 _WHERE = {
-    "CheckResult": "graft.data.check",
-    "Classifier": "graft.models.classifier",
+    "CheckResult": "graft.quality.check",
+    "Classifier": "graft.inference.predictor",
     "DataError": "graft.errors",
     "Dataset": "graft.data.dataset",
     "DownloadError": "graft.errors",
     "Example": "graft.data.dataset",
     "GraftError": "graft.errors",
-    "Issue": "graft.data.dataset",
+    "Finding": "graft.data.dataset",
     "ModelError": "graft.errors",
-    "Prediction": "graft.models.classifier",
-    "Rules": "graft.models.classifier",
-    "Run": "graft.learning.recipe",
+    "Prediction": "graft.inference.predictor",
+    "Policy": "graft.inference.predictor",
+    "Run": "graft.training.recipe",
     "TrainConfig": "graft.config",
     "UsageError": "graft.errors",
     "check": "graft.api",
     "evaluate": "graft.api",
-    "load": "graft.models.classifier",
+    "load": "graft.inference.predictor",
     "rank": "graft.api",
-    "rules": "graft.api",
+    "policy": "graft.api",
     "train": "graft.api",
 }
 
@@ -48,19 +48,19 @@ __all__ = [
     "Dataset",
     "DownloadError",
     "Example",
+    "Finding",
     "GraftError",
-    "Issue",
     "ModelError",
+    "Policy",
     "Prediction",
-    "Rules",
     "Run",
     "TrainConfig",
     "UsageError",
     "check",
     "evaluate",
     "load",
+    "policy",
     "rank",
-    "rules",
     "train",
 ]
 

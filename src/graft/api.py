@@ -7,14 +7,14 @@ from threading import Thread
 from typing import Any
 
 from graft.config import DEFAULT_MODEL, TrainConfig
-from graft.data.check import CheckResult
-from graft.learning.recipe import Run, finished, train_run
-from graft.models.classifier import Rules
-from graft.progress import Progress
-from graft.runs import lacks_report
-from graft.use.check import check_source
-from graft.use.evaluate import evaluate_run
-from graft.use.predict import rules_of
+from graft.inference.evaluate_run import evaluate_run
+from graft.inference.predict import policy_for
+from graft.inference.predictor import Policy
+from graft.quality.check import CheckResult
+from graft.quality.check_source import check_source
+from graft.runs.run import lacks_report
+from graft.training.recipe import Run, finished, train_run
+from graft.utils.progress import Progress
 
 SILENT = Progress()
 
@@ -23,14 +23,14 @@ def check(
     source: str | Path,
     *,
     model: str | None = None,
-    engine: str = "auto",
+    backend: str = "auto",
     progress: Progress = SILENT,
 ) -> CheckResult:
     """What is wrong with a folder, table, archive or named data set; see CheckResult.
 
     With `model`, a pretrained network, also likely wrong labels and outliers.
     """
-    return check_source(source, model, engine, progress)
+    return check_source(source, model, backend, progress)
 
 
 def train(
@@ -43,16 +43,16 @@ def train(
     tensorboard: bool = False,
     **settings: Any,
 ) -> Run:
-    """Check, split, train, evaluate on the test part once, and write the run folder `out`.
+    """Check, split, train, evaluate on the test split once, and write the run folder `out`.
 
     With `resume` an interrupted run in `out` is gone on with, to the same weights; with
     `tensorboard` event files are written, too.
-    `settings` are the fields of TrainConfig. Raises DataError for pictures that cannot be
+    `settings` are the fields of TrainConfig. Raises DataError for images that cannot be
     trained on, ModelError for a missing model or weights, UsageError for impossible settings or
     an `out` that is in use.
     """
-    # Plotting takes half a second to import, which passes while the pictures are read.
-    early = Thread(target=import_module, args=("graft.report.html",))
+    # Plotting takes half a second to import, which passes while the images are read.
+    early = Thread(target=import_module, args=("graft.report.run_page",))
     early.start()
     config = TrainConfig.from_dict({"model": model, **settings})
     if resume and lacks_report(Path(out)):
@@ -61,7 +61,7 @@ def train(
     else:
         run = train_run(source, config, Path(out), progress, resume, tensorboard)
     early.join()
-    from graft.report.html import write_report
+    from graft.report.run_page import write_report
 
     write_report(run.path, run.files)
     return run
@@ -72,41 +72,41 @@ def rank(
     backbones: Sequence[str],
     *,
     time_budget: str | None = None,
-    engine: str = "auto",
+    backend: str = "auto",
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
-    """Backbones by what their frozen features know of these pictures; see graft.learning.rank."""
-    from graft.data.scan import scan
-    from graft.learning.cache import cache_folder
-    from graft.learning.rank import rank as rank_backbones
-    from graft.runs import seconds_of
+    """Backbones by what their frozen features know of these images; see graft.training.rank."""
+    from graft.data.sources import scan
+    from graft.features.cache import cache_folder
+    from graft.runs.run import seconds_of
+    from graft.training.rank import rank as rank_backbones
 
     cache = cache_folder()
     seconds = seconds_of(time_budget)
     return rank_backbones(
-        scan(source, cache / "sources"), backbones, cache, progress, seconds, engine
+        scan(source, cache / "sources"), backbones, cache, progress, seconds, backend
     )
 
 
-def rules(
+def policy(
     run: str | Path,
     *,
     max_error: str | float | None = None,
     coverage: str | float | None = None,
-    refuse_novel: bool = True,
+    reject_ood: bool = True,
     nearest: int = 0,
-) -> Rules:
-    """The rules for `Classifier.predict` that keep an error budget or a coverage, and how many of
-    the nearest training pictures to show.
+) -> Policy:
+    """The policy for `Classifier.predict` that keep an error budget or a coverage, and how many of
+    the nearest training images to show.
 
-    From the run's validation pictures. Raises UsageError for a budget that they cannot show,
+    From the run's validation images. Raises UsageError for a budget that they cannot show,
     ModelError for a run without them.
     """
-    return rules_of(run, max_error, coverage, refuse_novel, nearest)[0]
+    return policy_for(run, max_error, coverage, reject_ood, nearest)[0]
 
 
 def evaluate(
-    run: str | Path, source: str | Path, *, progress: Progress = SILENT, engine: str = "auto"
+    run: str | Path, source: str | Path, *, progress: Progress = SILENT, backend: str = "auto"
 ) -> dict[str, Any]:
-    """The metrics of a run on another labelled source, in the form of metrics.json."""
-    return evaluate_run(run, source, progress, engine)
+    """The metrics of a run on another labeled source, in the form of metrics.json."""
+    return evaluate_run(run, source, progress, backend)

@@ -9,13 +9,13 @@ from graft.errors import UsageError
 
 DEFAULT_MODEL = "mobilenetv2_100"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")
-OPTIMISERS = ("adamw", "sgd")
+OPTIMIZERS = ("adamw", "sgd")
 PRESETS = ("none", "light", "standard", "strong")
 BATCH_NORMS = ("frozen", "train")
 RESIZES = ("crop", "squash")
 BALANCES = ("none", "weights", "sampling")
 SCHEDULES = ("one-cycle", "cosine", "plateau")
-ENGINES = ("auto", "openvino", "torch", "float32")
+BACKENDS = ("auto", "openvino", "torch", "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +25,34 @@ class TrainConfig:
 
     model: base_cnn, deep_cnn, a timm name, local-dir:FOLDER, or an earlier run's folder.
     seed: of the split, the initial weights and the order of batches; ≥ 0.
-    epochs: passes over the training part at most; early stopping keeps the best one.
-    views: views of each training picture; 1 is the plain one, more are seeded crops.
+    epochs: passes over the training split at most; early stopping keeps the best one.
+    views: views of each training image; 1 is the plain one, more are seeded crops.
     flip: whether augmented views may be mirrored (not for digits, letters, hands).
-    batch_size: pictures a step. learning_rate: the peak of a one-cycle schedule.
+    batch_size: images a step. learning_rate: the peak of a one-cycle schedule.
     weight_decay: AdamW's. label_smoothing: in [0, 1). hidden: units of the head's hidden layer,
     0 for a linear head. dropout_in, dropout_hidden: in [0, 1).
     patience: epochs without a better validation loss before stopping.
     image_size: input pixels a side; by default 64 for base_cnn and deep_cnn, and what a backbone's
-    weights were trained with. resize: of a picture that is not square, crop shows the network the
+    weights were trained with. resize: of an image that is not square, crop shows the network the
     middle, squash all of it, out of shape; by default as its weights were trained, mostly crop.
-    engine: auto, openvino, torch or float32; what runs the frozen encoder.
+    backend: auto, openvino, torch or float32; what runs the frozen encoder.
     unfreeze: what is trained below the head: none, all, a share of the last layers ("20%") or a
     number of last stages ("2"). backbone_rate: their learning rate as a share of the head's.
-    optimiser: adamw or sgd. schedule: one-cycle, cosine or plateau. warm_up: the share of steps
-    in which the rate rises. mixup, cutmix: alphas, 0 for none. averaging: decay of the weights'
+    optimizer: adamw or sgd. schedule: one-cycle, cosine or plateau. warmup: the share of steps
+    in which the rate rises. mixup, cutmix: alphas, 0 for none. ema: decay of the weights'
     running mean, 0 for none. augment: what views are like, none, light, standard or strong
-    (Augmentation); pictures of at most 32 pixels are moved and mirrored anew in every epoch, and
-    strong lays a grey square on them, too. balance: none; weights: rare classes count more in the
-    loss; sampling: they are drawn more often. group_by: what stays in one part: folder, a column of
-    the table, or a regular expression on the file name. time_by: the newest pictures are the test
-    part, by exif or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats:
-    also as many other splits and seeds; learning_curve: also fewer training pictures. These three
-    fit the head again, so they are for frozen backbones. val_share: the share of the pictures that
+    (Augmentation); images of at most 32 pixels are moved and mirrored anew in every epoch, and
+    strong lays a gray square on them, too. balance: none; weights: rare classes count more in the
+    loss; sampling: they are drawn more often. group_by: what stays in one split: folder, a column of
+   
+    the table, or a regular expression on the file name. time_by: the newest images are the test
+    split, by exif or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats:
+    also as many other splits and seeds; learning_curve: also fewer training images. These three
+    fit the head again, so they are for frozen backbones. val_fraction: the share of the images that
     choose the epoch and calibrate, in (0, 0.5]; the rest but 15 % for test is train. batch_norm: of
     trained blocks, frozen: with the statistics it came with; train: with each batch's. layer_decay:
-    each trained block learns that many times as fast as the one after it, in (0, 1]. clip_norm: the
+    each trained block learns that many times as fast as the one after it, in (0, 1]. max_grad_norm:
+    the
     largest norm of all gradients together, 0 for any.
 
     Raises UsageError for a value outside its range.
@@ -71,15 +73,15 @@ class TrainConfig:
     patience: int = 10
     image_size: int | None = None
     resize: str | None = None
-    engine: str = "auto"
+    backend: str = "auto"
     unfreeze: str = "none"
     backbone_rate: float = 1.0
-    optimiser: str | None = None
+    optimizer: str | None = None
     schedule: str = "one-cycle"
-    warm_up: float = 0.1
+    warmup: float = 0.1
     mixup: float = 0.0
     cutmix: float = 0.0
-    averaging: float | None = None
+    ema: float | None = None
     augment: str = "standard"
     balance: str = "none"
     group_by: str | None = None
@@ -87,10 +89,10 @@ class TrainConfig:
     folds: int | None = None
     repeats: int | None = None
     learning_curve: bool = False
-    val_share: float = 0.15
+    val_fraction: float = 0.15
     batch_norm: str = "frozen"
     layer_decay: float = 1.0
-    clip_norm: float = 5.0
+    max_grad_norm: float = 5.0
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -115,37 +117,37 @@ class TrainConfig:
         for name in ("label_smoothing", "dropout_in", "dropout_hidden"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
-        if self.engine not in ENGINES:
-            raise UsageError(f"engine is one of {', '.join(ENGINES)}, not {self.engine!r}")
+        if self.backend not in BACKENDS:
+            raise UsageError(f"backend is one of {', '.join(BACKENDS)}, not {self.backend!r}")
         for name, known in (
-            ("optimiser", OPTIMISERS),
+            ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("augment", PRESETS),
             ("balance", BALANCES),
             ("batch_norm", BATCH_NORMS),
             ("resize", RESIZES),
         ):
-            unset = name in ("optimiser", "resize") and getattr(self, name) is None
+            unset = name in ("optimizer", "resize") and getattr(self, name) is None
             if not unset and getattr(self, name) not in known:
                 raise UsageError(
                     f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
-        for name in ("backbone_rate", "warm_up", "mixup", "cutmix", "val_share"):
+        for name in ("backbone_rate", "warmup", "mixup", "cutmix", "val_fraction"):
             _number(name, getattr(self, name))
-        for name in ("layer_decay", "clip_norm"):
+        for name in ("layer_decay", "max_grad_norm"):
             _number(name, getattr(self, name))
-        if self.averaging is not None:
-            _number("averaging", self.averaging)
-        for name in ("warm_up", "averaging"):
+        if self.ema is not None:
+            _number("ema", self.ema)
+        for name in ("warmup", "ema"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
-        for name in ("mixup", "cutmix", "backbone_rate", "clip_norm"):
+        for name in ("mixup", "cutmix", "backbone_rate", "max_grad_norm"):
             if not 0 <= getattr(self, name) <= 100:
                 raise UsageError(f"{name} lies in [0, 100], not {getattr(self, name)}")
         if not 0 < self.layer_decay <= 1:
             raise UsageError(f"layer_decay lies in (0, 1], not {self.layer_decay}")
-        if not 0 < self.val_share <= 0.5:
-            raise UsageError(f"val_share lies in (0, 0.5], not {self.val_share}")
+        if not 0 < self.val_fraction <= 0.5:
+            raise UsageError(f"val_fraction lies in (0, 0.5], not {self.val_fraction}")
         for name in ("group_by", "time_by"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value):

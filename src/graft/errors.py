@@ -2,7 +2,7 @@
 
 GraftError            1   (base; never raised itself)
 ├── UsageError        2   a setting or an argument is not possible
-├── DataError         3   the pictures, labels or tables cannot be used
+├── DataError         3   the images, labels or tables cannot be used
 ├── ModelError        4   a model or its weights are missing or do not fit
 └── DownloadError     5   a file could not be fetched whole
 
@@ -25,7 +25,7 @@ class UsageError(GraftError):
 
 
 class DataError(GraftError):
-    """The pictures, labels or tables cannot be used as they are."""
+    """The images, labels or tables cannot be used as they are."""
 
     exit_code = 3
 

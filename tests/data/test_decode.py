@@ -123,30 +123,30 @@ def test_a_transparent_palette_entry_becomes_white_and_the_others_stay() -> None
 
 
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (255, 0, 0)), ("L", 90), ("1", 0)])
-def test_a_transparent_colour_becomes_white(mode: str, key: object) -> None:
+def test_a_transparent_color_becomes_white(mode: str, key: object) -> None:
     image = Image.new(mode, (4, 2), key)
     assert (pixels(encoded(image, "PNG", transparency=key)) == 255).all()
     assert not (pixels(encoded(image, "PNG")) == 255).all()
 
 
-def test_grey_and_one_bit_pictures_have_three_equal_channels() -> None:
-    grey = noise(6, 5, 1)
-    assert np.array_equal(pixels(encoded(Image.fromarray(grey), "PNG")), np.dstack([grey] * 3))
-    bits = grey > 127
+def test_gray_and_one_bit_images_have_three_equal_channels() -> None:
+    gray = noise(6, 5, 1)
+    assert np.array_equal(pixels(encoded(Image.fromarray(gray), "PNG")), np.dstack([gray] * 3))
+    bits = gray > 127
     got = pixels(encoded(Image.fromarray(bits), "PNG"))
     assert np.array_equal(got, np.dstack([bits * np.uint8(255)] * 3))
 
 
 @pytest.mark.parametrize("format", ["TIFF", "JPEG"])
-def test_cmyk_inks_become_the_colours_they_print(format: str) -> None:
-    for ink, colour in [
+def test_cmyk_inks_become_the_colors_they_print(format: str) -> None:
+    for ink, color in [
         ((0, 0, 0, 0), (255, 255, 255)),
         ((0, 0, 0, 255), (0, 0, 0)),
         ((255, 0, 0, 0), (0, 255, 255)),
         ((0, 255, 255, 0), (255, 0, 0)),
     ]:
         got = pixels(encoded(Image.new("CMYK", (8, 8), ink), format))
-        assert np.abs(got.astype(int) - colour).max() <= 3
+        assert np.abs(got.astype(int) - color).max() <= 3
 
 
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=20))
@@ -171,7 +171,7 @@ def test_pixels_of_no_agreed_range_are_refused_with_the_way_out(mode: str) -> No
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
 def test_an_animation_gives_its_first_frame(format: str) -> None:
-    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (8, 6), color) for color in ("red", "lime", "blue")]
     options = {"lossless": True} if format == "WEBP" else {}
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
     assert Image.open(io.BytesIO(data)).n_frames == 3
@@ -206,7 +206,7 @@ def test_other_formats_cut_short_are_truncated(format: str) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([b"", JPEG[:3], b"\x89PNG\r\n\x1a\n", b"GIF89a"]))
-def test_bytes_that_are_no_picture_are_named_the_same_way_each_time(
+def test_bytes_that_are_no_image_are_named_the_same_way_each_time(
     tail: bytes, magic: bytes
 ) -> None:
     reasons = set()
@@ -221,7 +221,7 @@ def test_bytes_that_are_no_picture_are_named_the_same_way_each_time(
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 14_000), st.binary(min_size=1, max_size=8))
-def test_damage_gives_a_picture_or_a_named_problem_and_nothing_else(at: int, bad: bytes) -> None:
+def test_damage_gives_a_image_or_a_named_problem_and_nothing_else(at: int, bad: bytes) -> None:
     kinds = ("unreadable", "truncated", "oversized")
     try:
         mode = decode(JPEG[:at] + bad + JPEG[at + len(bad) :]).mode
@@ -257,7 +257,7 @@ def test_a_missing_an_empty_and_an_impossible_file_are_named(tmp_path: Path) -> 
     assert read_bytes(tmp_path / "good.jpg") == JPEG
 
 
-def test_broken_exif_neither_costs_the_picture_nor_prints_anything(tmp_path: Path) -> None:
+def test_broken_exif_neither_costs_the_image_nor_prints_anything(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     exif[0x010E] = "a description that is cut"

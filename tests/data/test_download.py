@@ -32,7 +32,7 @@ class Publisher(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.url = f"http://127.0.0.1:{self.server_port}/pictures.tar"
+        self.url = f"http://127.0.0.1:{self.server_port}/images.tar"
         self.start_over()
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -82,7 +82,7 @@ class Answer(BaseHTTPRequestHandler):
             self.end_headers()
             return
         start = start // 2 if mood == "other range" else start
-        self.send_response(206 if start or mood == "only a part" else 200)
+        self.send_response(206 if start or mood == "only a partial" else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         rest = body[start:]
@@ -134,8 +134,8 @@ def closed_port() -> int:
     return port
 
 
-def part_of(file: Path) -> Path:
-    return file.with_name(file.name + ".part")
+def split_of(file: Path) -> Path:
+    return file.with_name(file.name + ".partial")
 
 
 def note_of(file: Path) -> Path:
@@ -143,7 +143,7 @@ def note_of(file: Path) -> Path:
 
 
 def test_a_file_is_fetched_into_a_new_folder(publisher: Publisher, tmp_path: Path) -> None:
-    file = tmp_path / "new" / "pictures.tar"
+    file = tmp_path / "new" / "images.tar"
     assert fetch(publisher.url, file, sha256=SHA256) == file
     assert file.read_bytes() == BODY
     assert list(file.parent.iterdir()) == [file]
@@ -164,7 +164,7 @@ def test_a_redirection_is_followed(publisher: Publisher, tmp_path: Path) -> None
 
 
 def test_a_file_that_is_there_is_not_fetched_again(publisher: Publisher, tmp_path: Path) -> None:
-    file = tmp_path / "pictures.tar"
+    file = tmp_path / "images.tar"
     file.write_bytes(BODY)
     assert fetch(publisher.url, file, sha256=SHA256) == file
     assert publisher.ranges == []
@@ -173,7 +173,7 @@ def test_a_file_that_is_there_is_not_fetched_again(publisher: Publisher, tmp_pat
 def test_another_file_in_the_place_is_left_there_and_named(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    file = tmp_path / "pictures.tar"
+    file = tmp_path / "images.tar"
     file.write_bytes(b"something of my own")
     with pytest.raises(DownloadError, match=f"{file} is there but .* expected sha256 {SHA256}"):
         fetch(publisher.url, file, sha256=SHA256)
@@ -192,7 +192,7 @@ def test_progress_of_a_resumed_file_counts_what_was_there(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file, seen = tmp_path / "x", []
-    part_of(file).write_bytes(BODY[:200_000])
+    split_of(file).write_bytes(BODY[:200_000])
     fetch(publisher.url, file, sha256=SHA256, on_progress=lambda *it: seen.append(it))
     assert all(done > 200_000 and total == len(BODY) for done, total in seen)
 
@@ -209,17 +209,17 @@ def test_a_download_that_is_cut_off_is_tried_twice_more_from_where_it_stopped(
 def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    file = tmp_path / "pictures.tar"
+    file = tmp_path / "images.tar"
     publisher.moods = ["cut"]
     with pytest.raises(DownloadError, match=r"cut off after 224,000 bytes .* the same command"):
         fetch(publisher.url, file, sha256=SHA256)
     assert len(publisher.ranges) == 3
     assert not file.exists()
-    assert part_of(file).read_bytes() == BODY[:224_000]
+    assert split_of(file).read_bytes() == BODY[:224_000]
     publisher.moods = ["whole"]
     assert fetch(publisher.url, file, sha256=SHA256).read_bytes() == BODY
     assert publisher.ranges[3:] == ["bytes=224000-"]
-    assert not part_of(file).exists()
+    assert not split_of(file).exists()
 
 
 def test_a_server_that_goes_silent_is_cut_off(
@@ -252,17 +252,17 @@ def test_a_server_that_sends_another_range_than_asked_is_asked_for_everything(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "x"
-    part_of(file).write_bytes(BODY[:1000])
+    split_of(file).write_bytes(BODY[:1000])
     publisher.moods = ["other range", "whole"]
     assert fetch(publisher.url, file, sha256=SHA256).read_bytes() == BODY
     assert publisher.ranges == ["bytes=1000-", None]
 
 
-def test_a_whole_part_is_only_renamed(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_whole_split_is_only_renamed(publisher: Publisher, tmp_path: Path) -> None:
     for size, asked in ((None, [f"bytes={len(BODY)}-"]), (len(BODY), [])):
         publisher.ranges = []
         file = tmp_path / f"size {size}"
-        part_of(file).write_bytes(BODY)
+        split_of(file).write_bytes(BODY)
         assert fetch(publisher.url, file, sha256=SHA256, size=size).read_bytes() == BODY
         assert publisher.ranges == asked
 
@@ -276,11 +276,11 @@ def test_a_file_with_a_wrong_checksum_is_deleted_and_both_checksums_are_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_part_of_another_file_does_not_get_into_the_file(
+def test_the_split_of_another_file_does_not_get_into_the_file(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "x"
-    part_of(file).write_bytes(b"not the beginning of it")
+    split_of(file).write_bytes(b"not the beginning of it")
     with pytest.raises(DownloadError, match="expected sha256"):
         fetch(publisher.url, file, sha256=SHA256)
     assert fetch(publisher.url, file, sha256=SHA256).read_bytes() == BODY
@@ -290,7 +290,7 @@ def test_a_file_that_is_not_there_says_what_to_put_where_by_hand(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     publisher.moods = ["missing"]
-    file = tmp_path / "pictures.tar"
+    file = tmp_path / "images.tar"
     with pytest.raises(DownloadError) as caught:
         fetch(publisher.url, file, sha256=SHA256, way_out="or use the sample digits")
     assert str(caught.value) == (
@@ -307,8 +307,8 @@ def test_a_file_that_is_not_there_says_what_to_put_where_by_hand(
 def test_an_address_that_nobody_answers_says_what_to_put_where_by_hand(
     scheme: str, tmp_path: Path
 ) -> None:
-    url = f"{scheme}{closed_port()}/pictures.tar"
-    file = tmp_path / "pictures.tar"
+    url = f"{scheme}{closed_port()}/images.tar"
+    file = tmp_path / "images.tar"
     with pytest.raises(DownloadError) as caught:
         fetch(url, file, sha256=SHA256)
     message = str(caught.value)
@@ -319,18 +319,18 @@ def test_an_address_that_nobody_answers_says_what_to_put_where_by_hand(
 
 
 def test_what_was_fetched_is_kept_when_nobody_answers_any_more(tmp_path: Path) -> None:
-    file = tmp_path / "pictures.tar"
-    part_of(file).write_bytes(BODY[:1000])
+    file = tmp_path / "images.tar"
+    split_of(file).write_bytes(BODY[:1000])
     with pytest.raises(DownloadError, match=r"by hand .* the 1,000 bytes in .* are kept"):
-        fetch(f"http://127.0.0.1:{closed_port()}/pictures.tar", file, sha256=SHA256)
-    assert part_of(file).read_bytes() == BODY[:1000]
+        fetch(f"http://127.0.0.1:{closed_port()}/images.tar", file, sha256=SHA256)
+    assert split_of(file).read_bytes() == BODY[:1000]
 
 
 def test_a_server_that_never_sends_everything_is_given_up(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    publisher.moods = ["only a part"]
-    with pytest.raises(DownloadError, match="a part came, but all was asked for"):
+    publisher.moods = ["only a partial"]
+    with pytest.raises(DownloadError, match="only a range came, but all was asked for"):
         fetch(publisher.url, tmp_path / "x", sha256=SHA256)
     assert list(tmp_path.iterdir()) == []
 
@@ -350,14 +350,14 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DownloadError, match=r"could not be written .* another folder"):
-        fetch(publisher.url, tmp_path / "file" / "pictures.tar", sha256=SHA256)
+        fetch(publisher.url, tmp_path / "file" / "images.tar", sha256=SHA256)
 
 
 def test_without_a_checksum_the_digest_found_is_kept_as_sha256sum_reads_it(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    file = fetch(publisher.url, tmp_path / "pictures.tar", sha256=None, size=len(BODY))
-    assert note_of(file).read_text() == f"{SHA256}  pictures.tar\n"
+    file = fetch(publisher.url, tmp_path / "images.tar", sha256=None, size=len(BODY))
+    assert note_of(file).read_text() == f"{SHA256}  images.tar\n"
     assert sorted(tmp_path.iterdir()) == [file, note_of(file)]
 
 
@@ -370,13 +370,13 @@ def test_without_a_checksum_another_size_is_refused(publisher: Publisher, tmp_pa
 def test_without_a_checksum_a_file_put_there_by_hand_is_checked_by_its_size(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    file = tmp_path / "pictures.tar"
+    file = tmp_path / "images.tar"
     file.write_bytes(BODY[:-1])
     with pytest.raises(DownloadError, match="expected 256,000 bytes, got 255,999; delete it"):
         fetch(publisher.url, file, sha256=None, size=len(BODY))
     file.write_bytes(BODY)
     assert fetch(publisher.url, file, sha256=None, size=len(BODY)) == file
-    assert note_of(file).read_text().split() == [SHA256, "pictures.tar"]
+    assert note_of(file).read_text().split() == [SHA256, "images.tar"]
     assert publisher.ranges == []
 
 
@@ -405,7 +405,7 @@ def test_two_that_fetch_at_once_both_get_the_file(
     sha256: str | None, publisher: Publisher, tmp_path: Path
 ) -> None:
     publisher.moods = ["meet"]
-    file = tmp_path / "pictures.tar"
+    file = tmp_path / "images.tar"
     with ThreadPoolExecutor(2) as pool:
         tries = [pool.submit(fetch, publisher.url, file, sha256=sha256) for _ in range(2)]
         assert [each.result() for each in tries] == [file, file]
@@ -417,13 +417,13 @@ def test_two_that_fetch_at_once_both_get_the_file(
 def test_the_slower_of_two_takes_what_the_faster_one_finished(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    file = tmp_path / "pictures.tar"
-    part_of(file).write_bytes(BODY[:1000])
+    file = tmp_path / "images.tar"
+    split_of(file).write_bytes(BODY[:1000])
 
     def finish() -> None:
-        with part_of(file).open("ab") as part:
-            part.write(BODY[1000:])
-        part_of(file).rename(file)
+        with split_of(file).open("ab") as partial:
+            partial.write(BODY[1000:])
+        split_of(file).rename(file)
 
     publisher.before_answer = finish
     assert fetch(publisher.url, file, sha256=None, size=len(BODY)).read_bytes() == BODY
@@ -431,18 +431,18 @@ def test_the_slower_of_two_takes_what_the_faster_one_finished(
     assert sorted(tmp_path.iterdir()) == [file, note_of(file)]
 
 
-def test_a_part_that_somebody_deletes_is_a_clear_error(
+def test_a_split_that_somebody_deletes_is_a_clear_error(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    publisher.before_answer = lambda: part_of(tmp_path / "x").unlink()
-    with pytest.raises(DownloadError, match=r"x\.part vanished; run the same command again"):
+    publisher.before_answer = lambda: split_of(tmp_path / "x").unlink()
+    with pytest.raises(DownloadError, match=r"x\.partial vanished; run the same command again"):
         fetch(publisher.url, tmp_path / "x", sha256=SHA256)
 
 
-def test_a_killed_download_leaves_a_part_that_the_next_one_finishes(
+def test_a_killed_download_leaves_a_split_that_the_next_one_finishes(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    file = tmp_path / "pictures.tar"
+    file = tmp_path / "images.tar"
     dies_halfway = (
         "import os, signal, sys; from pathlib import Path; from graft.data.download import fetch\n"
         "def die(done, total): done >= total / 2 and os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -451,7 +451,7 @@ def test_a_killed_download_leaves_a_part_that_the_next_one_finishes(
     command = [sys.executable, "-c", dies_halfway, publisher.url, str(file)]
     assert subprocess.run(command, env=dict(os.environ), check=False).returncode == -9
     assert not file.exists()
-    assert 0 < part_of(file).stat().st_size < len(BODY)
+    assert 0 < split_of(file).stat().st_size < len(BODY)
     assert fetch(publisher.url, file, sha256=SHA256).read_bytes() == BODY
 
 
@@ -471,6 +471,6 @@ def test_whatever_was_there_before_the_file_comes_whole(
     running.body, running.moods = body, [*moods, "whole"]
     with TemporaryDirectory() as folder:
         file = Path(folder, "x")
-        part_of(file).write_bytes((body + bytes(600))[:there])
+        split_of(file).write_bytes((body + bytes(600))[:there])
         fetch(running.url, file, sha256=hashlib.sha256(body).hexdigest())
         assert file.read_bytes() == body

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from graft.data.parquet import rows_of_parquet
-from graft.data.scan import scan
+from graft.data.sources import scan
 from graft.errors import DataError
 
 
@@ -24,16 +24,16 @@ def write(file: Path, columns: dict[str, object], **options: object) -> Path:
     return file
 
 
-PICTURES = [png(n) for n in range(5)]
+IMAGES = [png(n) for n in range(5)]
 
 
 @pytest.mark.parametrize(
     "column",
     [
-        pyarrow.array(PICTURES, pyarrow.binary()),
-        pyarrow.array(PICTURES, pyarrow.large_binary()),
-        pyarrow.array([{"bytes": data, "path": f"{n}.png"} for n, data in enumerate(PICTURES)]),
-        pyarrow.array([{"bytes": data, "path": None} for data in PICTURES]),
+        pyarrow.array(IMAGES, pyarrow.binary()),
+        pyarrow.array(IMAGES, pyarrow.large_binary()),
+        pyarrow.array([{"bytes": data, "path": f"{n}.png"} for n, data in enumerate(IMAGES)]),
+        pyarrow.array([{"bytes": data, "path": None} for data in IMAGES]),
     ],
     ids=["binary", "large_binary", "hf", "hf_without_path"],
 )
@@ -44,7 +44,7 @@ def test_image_bytes_become_files_bit_by_bit_in_row_order(
     rows = list(rows_of_parquet(table, tmp_path / "unpacked"))
     assert [number for number, _ in rows] == [1, 2, 3, 4, 5]
     assert [row["label"] for _, row in rows] == list("abcab")
-    assert [Path(row["file"]).read_bytes() for _, row in rows] == PICTURES
+    assert [Path(row["file"]).read_bytes() for _, row in rows] == IMAGES
     assert len({row["image"] for _, row in rows}) == 5
     # The name shown to people does not depend on where the cache lies.
     assert not any(str(tmp_path) in row["image"] for _, row in rows)
@@ -79,7 +79,7 @@ def test_rows_are_numbered_through_row_groups_and_batches(tmp_path: Path) -> Non
 
 
 def test_what_is_unpacked_already_is_used_again(tmp_path: Path) -> None:
-    table = write(tmp_path / "t.parquet", {"image": PICTURES, "label": list("abcab")})
+    table = write(tmp_path / "t.parquet", {"image": IMAGES, "label": list("abcab")})
     first = list(rows_of_parquet(table, tmp_path / "unpacked"))
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "unpacked").iterdir()}
     assert list(rows_of_parquet(table, tmp_path / "unpacked")) == first
@@ -88,31 +88,31 @@ def test_what_is_unpacked_already_is_used_again(tmp_path: Path) -> None:
     assert len(after) == 5
 
 
-def test_part_group_and_other_plain_columns_come_along(tmp_path: Path) -> None:
+def test_split_group_and_other_plain_columns_come_along(tmp_path: Path) -> None:
     columns = {
         "image": ["1.png", "2.png"],
         "label": ["a", None],
-        "part": ["train", None],
+        "split": ["train", None],
         "group": [7, 8],
         "notes": ["x", "y"],
     }
     rows = list(rows_of_parquet(write(tmp_path / "t.parquet", columns), tmp_path / "unpacked"))
     assert rows == [
-        (1, {"image": "1.png", "label": "a", "part": "train", "group": "7", "notes": "x"}),
-        (2, {"image": "2.png", "label": "", "part": "", "group": "8", "notes": "y"}),
+        (1, {"image": "1.png", "label": "a", "split": "train", "group": "7", "notes": "x"}),
+        (2, {"image": "2.png", "label": "", "split": "", "group": "8", "notes": "y"}),
     ]
 
 
 @pytest.mark.parametrize(
     "column",
     [
-        pyarrow.array([PICTURES[0], None], pyarrow.binary()),
-        pyarrow.array([{"bytes": PICTURES[0], "path": "1"}, {"bytes": None, "path": "2"}]),
+        pyarrow.array([IMAGES[0], None], pyarrow.binary()),
+        pyarrow.array([{"bytes": IMAGES[0], "path": "1"}, {"bytes": None, "path": "2"}]),
         pyarrow.array([1, 2]),
     ],
     ids=["null", "hf_without_bytes", "numbers"],
 )
-def test_a_row_without_picture_is_named_and_nothing_is_left_behind(
+def test_a_row_without_image_is_named_and_nothing_is_left_behind(
     tmp_path: Path, column: pyarrow.Array
 ) -> None:
     table = write(tmp_path / "t.parquet", {"image": column, "label": ["a", "b"]})
@@ -129,7 +129,7 @@ def test_missing_columns_are_named_with_those_that_are_there(tmp_path: Path) -> 
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
-    whole = write(tmp_path / "t.parquet", {"image": PICTURES, "label": list("abcab")}).read_bytes()
+    whole = write(tmp_path / "t.parquet", {"image": IMAGES, "label": list("abcab")}).read_bytes()
     for number, data in enumerate([b"", b"image,label\n", whole[: len(whole) // 2]]):
         file = tmp_path / f"{number}.parquet"
         file.write_bytes(data)
@@ -149,21 +149,21 @@ def test_a_table_damaged_inside_is_refused_and_nothing_is_left_behind(tmp_path: 
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_source_holds_paths_relative_to_the_table_or_the_pictures_themselves(
+def test_a_source_holds_paths_relative_to_the_table_or_the_images_themselves(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "1.png").write_bytes(PICTURES[1])
+    (tmp_path / "sub" / "1.png").write_bytes(IMAGES[1])
     paths = write(tmp_path / "paths.parquet", {"image": ["sub/1.png"], "label": ["a"]})
     (example,) = scan(paths, tmp_path / "cache").examples
     assert (example.path, example.file) == ("sub/1.png", tmp_path / "sub" / "1.png")
 
-    column = [{"bytes": data, "path": "x"} for data in PICTURES]
-    columns = {"image": column, "label": list("abcab"), "part": ["train", "test", None, "", "val"]}
+    column = [{"bytes": data, "path": "x"} for data in IMAGES]
+    columns = {"image": column, "label": list("abcab"), "split": ["train", "test", None, "", "val"]}
     inside = write(tmp_path / "bytes.parquet", columns)
     dataset = scan(inside, tmp_path / "cache")
-    assert [e.file.read_bytes() for e in dataset.examples] == PICTURES
+    assert [e.file.read_bytes() for e in dataset.examples] == IMAGES
     assert [e.label for e in dataset.examples] == list("abcab")
-    assert [e.part for e in dataset.examples] == ["train", "test", None, None, "val"]
+    assert [e.split for e in dataset.examples] == ["train", "test", None, None, "val"]
     elsewhere = scan(inside, tmp_path / "other cache")
     assert [e.path for e in elsewhere.examples] == [e.path for e in dataset.examples]

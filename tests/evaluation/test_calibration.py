@@ -159,5 +159,5 @@ def test_logits_and_labels_that_do_not_fit_are_refused(logits, labels, message):
 
 
 def test_calibrating_on_nothing_is_a_data_error():
-    with pytest.raises(DataError, match="at least one labelled image"):
+    with pytest.raises(DataError, match="at least one labeled image"):
         fit_temperature(np.empty((0, 3)), np.empty(0, dtype=np.int64))

@@ -28,7 +28,7 @@ def test_mcnemar_is_the_exact_binomial_test(only_first, only_second):
     assert mcnemar(only_first, only_second) == mcnemar(only_second, only_first)
 
 
-def test_mcnemar_is_exact_for_many_pictures_too():
+def test_mcnemar_is_exact_for_many_images_too():
     assert mcnemar(5000, 5200) == pytest.approx(binomtest(5000, 10200, 0.5).pvalue, rel=1e-9)
     assert mcnemar(100, 9000) == pytest.approx(0, abs=1e-300)
 
@@ -96,12 +96,12 @@ def test_the_sign_flip_test_counts_every_assignment_of_signs(gains):
 
 
 @given(some.integers(0, 40), some.integers(0, 40))
-def test_of_single_pictures_the_sign_flip_test_is_mcnemars(worse, better):
+def test_of_single_images_the_sign_flip_test_is_mcnemars(worse, better):
     gains = [-1] * worse + [1] * better + [0] * 5
     assert sign_flip(gains) == pytest.approx(mcnemar(worse, better))
 
 
-def test_groups_of_one_picture_give_about_newcombes_interval():
+def test_groups_of_one_image_give_about_newcombes_interval():
     random = np.random.default_rng(0)
     first, second = random.random((2, 500)) < [[0.8], [0.85]]
     (alone,) = compare([first, second])

@@ -34,7 +34,7 @@ def test_intervals_of_groups_cover_the_truth_about_95_times_in_100(count, most, 
     assert 0.92 <= np.mean(held) <= most
 
 
-def test_three_flawless_groups_say_hardly_more_than_three_pictures():
+def test_three_flawless_groups_say_hardly_more_than_three_images():
     low, high = grouped_interval(np.ones(600, bool), [200] * 3)
     assert 0.3 < low < 0.6
     assert high == 1
@@ -48,7 +48,7 @@ def test_of_one_group_nothing_is_known():
 
 
 @pytest.mark.parametrize("wrong", [0, 4, 20])
-def test_groups_of_one_picture_give_the_interval_of_images(wrong):
+def test_groups_of_one_image_give_the_interval_of_images(wrong):
     found = grouped_interval(np.arange(60) >= wrong, [1] * 60, repeats=4000)
     assert found == pytest.approx(wilson(60 - wrong, 60), abs=0.02)
 
@@ -110,7 +110,7 @@ def test_of_one_group_every_interval_is_0_to_1():
     assert "1 group, which says nothing of others" in found["accuracy"]["method"]
 
 
-def test_groups_of_one_picture_give_about_the_intervals_of_images():
+def test_groups_of_one_image_give_about_the_intervals_of_images():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 150)
     p = rng.dirichlet(np.ones(3), 150) * 0.5 + np.eye(3)[labels] * 0.5
@@ -125,7 +125,7 @@ def test_groups_of_one_picture_give_about_the_intervals_of_images():
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_intervals_of_groups_cover_macro_and_class_scores_about_95_times_in_100(nested):
-    # 16 groups of 20 pictures, each of one class or of both.
+    # 16 groups of 20 images, each of one class or of both.
     rng = np.random.default_rng(2)
     macro, recall, truth = [], [], 0.85
     for _ in range(50):

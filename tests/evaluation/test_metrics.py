@@ -23,7 +23,7 @@ from graft.evaluation.per_class import NAMES, precision_recall_f1
 
 
 @st.composite
-def parts(draw, least_classes=2):
+def splits(draw, least_classes=2):
     """Probabilities (N, K), labels (N,): few images, so that classes are missing now and then."""
     k = draw(st.integers(least_classes, 6))
     n = draw(st.integers(1, 40))
@@ -40,9 +40,9 @@ def names(k):
     return [f"class {i}" for i in range(k)]
 
 
-@given(parts())
-def test_the_confusion_matrix_agrees_with_scikit_learn(part):
-    probabilities, labels = part
+@given(splits())
+def test_the_confusion_matrix_agrees_with_scikit_learn(split):
+    probabilities, labels = split
     k, predictions = probabilities.shape[1], probabilities.argmax(axis=1)
     ours = confusion_matrix(labels, predictions, k)
     assert ours.dtype == np.int64
@@ -51,9 +51,9 @@ def test_the_confusion_matrix_agrees_with_scikit_learn(part):
     )
 
 
-@given(parts())
-def test_per_class_scores_agree_with_scikit_learn(part):
-    probabilities, labels = part
+@given(splits())
+def test_per_class_scores_agree_with_scikit_learn(split):
+    probabilities, labels = split
     k, predictions = probabilities.shape[1], probabilities.argmax(axis=1)
     theirs = reference.precision_recall_fscore_support(
         labels, predictions, labels=range(k), zero_division=0
@@ -81,9 +81,9 @@ def loop(probabilities, labels, bins):
 
 
 @settings(deadline=None)
-@given(parts(), st.integers(1, 30))
-def test_the_calibration_error_agrees_with_a_loop(part, bins):
-    assert expected_calibration_error(*part, bins) == pytest.approx(loop(*part, bins), abs=1e-12)
+@given(splits(), st.integers(1, 30))
+def test_the_calibration_error_agrees_with_a_loop(split, bins):
+    assert expected_calibration_error(*split, bins) == pytest.approx(loop(*split, bins), abs=1e-12)
 
 
 def test_reliability_of_a_case_done_by_hand():
@@ -103,30 +103,30 @@ def test_without_a_bin_there_is_no_reliability():
         reliability([[0.5, 0.5]], [0], bins=0)
 
 
-@given(parts())
-def test_log_loss_agrees_with_scikit_learn(part):
-    probabilities, labels = part
+@given(splits())
+def test_log_loss_agrees_with_scikit_learn(split):
+    probabilities, labels = split
     theirs = reference.log_loss(labels, probabilities, labels=range(probabilities.shape[1]))
-    assert negative_log_likelihood(*part) == pytest.approx(theirs, abs=1e-12)
+    assert negative_log_likelihood(*split) == pytest.approx(theirs, abs=1e-12)
 
 
 def test_a_true_class_held_impossible_costs_much_but_not_everything():
     assert negative_log_likelihood([[1.0, 0.0]], [1]) == pytest.approx(36.0437, abs=1e-4)
 
 
-@given(parts())
-def test_the_brier_score_agrees_with_scikit_learn(part):
-    probabilities, labels = part
+@given(splits())
+def test_the_brier_score_agrees_with_scikit_learn(split):
+    probabilities, labels = split
     theirs = reference.brier_score_loss(
         labels, probabilities, labels=range(probabilities.shape[1]), scale_by_half=False
     )
-    assert brier(*part) == pytest.approx(theirs, abs=1e-12)
+    assert brier(*split) == pytest.approx(theirs, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=40)
-@given(parts())
-def test_evaluate_agrees_with_scikit_learn_on_the_classes_that_have_images(part):
-    probabilities, labels = part
+@given(splits())
+def test_evaluate_agrees_with_scikit_learn_on_the_classes_that_have_images(split):
+    probabilities, labels = split
     predictions = probabilities.argmax(axis=1)
     result = evaluate(probabilities, labels, names(probabilities.shape[1]))
     theirs = reference.precision_recall_fscore_support(
@@ -150,17 +150,17 @@ def plain(value):
 
 
 @settings(deadline=None, max_examples=20)
-@given(parts())
-def test_evaluate_returns_plain_json(part):
-    result = evaluate(*part, names(part[0].shape[1]))
+@given(splits())
+def test_evaluate_returns_plain_json(split):
+    result = evaluate(*split, names(split[0].shape[1]))
     assert plain(result)  # numpy's float64 is a float to json, but not here
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
 def test_evaluate_of_a_case_done_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.45, 0.55]])
-    result = evaluate(probabilities, [0, 0, 0, 1, 1], ["cat", "dog"], part="val")
-    assert (result["part"], result["n"], result["classes"]) == ("val", 5, ["cat", "dog"])
+    result = evaluate(probabilities, [0, 0, 0, 1, 1], ["cat", "dog"], split="val")
+    assert (result["split"], result["n"], result["classes"]) == ("val", 5, ["cat", "dog"])
     assert result["confusion"] == [[2, 1], [0, 2]]
     low, high = wilson(4, 5)
     assert result["accuracy"] == {"value": 0.8, "low": low, "high": high, "method": "Wilson, 95 %"}
@@ -195,7 +195,7 @@ def test_evaluate_of_a_case_done_by_hand():
     assert "1,000 resamples, 95 %" in result["intervals"]["method"]
 
 
-def test_the_baseline_is_the_majority_of_the_training_part():
+def test_the_baseline_is_the_majority_of_the_training_split():
     probabilities, labels = np.full((10, 3), 1 / 3), [0] * 5 + [1] * 3 + [2] * 2
     low, high = wilson(2, 10)
     assert evaluate(probabilities, labels, names(3), majority="class 2")["baseline"] == {
@@ -208,7 +208,7 @@ def test_the_baseline_is_the_majority_of_the_training_part():
 def test_without_a_training_majority_the_baseline_says_that_it_was_chosen_here():
     baseline = evaluate(np.full((4, 2), 0.5), [0, 1, 1, 1], names(2))["baseline"]
     assert baseline["majority_class"] == "class 1"
-    assert baseline["chosen_on"] == "this part"
+    assert baseline["chosen_on"] == "this split"
     assert baseline["accuracy"]["value"] == 0.75
 
 
@@ -322,7 +322,7 @@ def test_predictions_out_of_range_are_refused():
 
 
 def test_evaluating_nothing_is_a_data_error():
-    with pytest.raises(DataError, match="at least one labelled image"):
+    with pytest.raises(DataError, match="at least one labeled image"):
         evaluate(np.empty((0, 2)), [], names(2))
 
 

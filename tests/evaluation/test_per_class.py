@@ -18,7 +18,7 @@ CONFUSION = np.array([[50, 6, 4], [3, 60, 7], [0, 2, 28]])
 
 
 def test_the_interval_of_f1_is_that_of_a_proportion_checked_by_simulation():
-    # A classifier of known quality, many test parts: how often does the interval hold its F1?
+    # A classifier of known quality, many test splits: how often does the interval hold its F1?
     rng = np.random.default_rng(0)
     share = np.array([[0.40, 0.05], [0.10, 0.45]])
     truth = precision_recall_f1((share * 1e6).astype(np.int64))
@@ -43,7 +43,7 @@ def test_every_score_lies_in_its_interval_and_agrees_with_scikit_learn():
         assert all(row[f"{name}_low"] < row[name] < row[f"{name}_high"] for name in NAMES)
 
 
-def test_groups_of_one_picture_give_about_wilsons_intervals():
+def test_groups_of_one_image_give_about_wilsons_intervals():
     labels, answers = (
         np.repeat(axis, CONFUSION.ravel()) for axis in np.indices((3, 3)).reshape(2, -1)
     )
@@ -55,7 +55,7 @@ def test_groups_of_one_picture_give_about_wilsons_intervals():
             assert grouped[name][key] == pytest.approx(value, abs=0.03), (name, key)
 
 
-def test_pictures_in_pairs_give_wider_intervals_than_as_many_single_ones():
+def test_images_in_pairs_give_wider_intervals_than_as_many_single_ones():
     labels = np.repeat([0, 0, 1, 1], [40, 10, 35, 15])
     answers = np.repeat([0, 1, 1, 0], [40, 10, 35, 15])
     probabilities = np.eye(2)[answers] * 0.8 + 0.1

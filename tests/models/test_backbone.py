@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 
 def recropped(folder, place, mode):
-    """The same weights, trained with pictures cropped in that way."""
+    """The same weights, trained with images cropped in that way."""
     place.mkdir()
     stored = json.loads((folder / "config.json").read_text())
     stored["pretrained_cfg"]["crop_mode"] = mode
@@ -59,7 +59,7 @@ def test_weights_resized_in_a_way_that_graft_does_not_know_are_refused(folder, t
         find_backbone(f"local-dir:{place}", tmp_path / "cache")
 
 
-def test_a_backbone_that_is_to_squash_sees_whole_pictures_and_has_features_of_its_own(
+def test_a_backbone_that_is_to_squash_sees_whole_images_and_has_features_of_its_own(
     folder, tmp_path
 ):
     found = find_backbone(f"local-dir:{folder}", tmp_path)

@@ -1,4 +1,4 @@
-"""Encoders: every family is described rightly, engines agree, features do not depend on company."""
+"""Encoders: families are described rightly, backends agree, features depend on no company."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import timm
 import torch
 
 from graft.data.decode import Preprocess
+from graft.features.backends import BATCH, compile_encoder, infer
 from graft.models.backbone import new_body, scratch
 from graft.models.encoder import Encoder, pooled, stages
-from graft.models.engine import BATCH, compile_encoder, infer
-from graft.models.scratch import BaseCNN
+from graft.models.scratch_cnns import BaseCNN
 
 HALF = (0.5, 0.5, 0.5)
 FAMILIES = {
@@ -71,13 +71,13 @@ def test_base_cnn_has_the_parameters_that_its_convolutions_add_up_to():
     assert sum(p.numel() for p in BaseCNN().parameters()) == expected
 
 
-@pytest.mark.parametrize("engine", ["openvino", "torch", "float32"])
-def test_an_engine_agrees_with_float32_and_an_image_does_not_depend_on_its_company(engine):
+@pytest.mark.parametrize("backend", ["openvino", "torch", "float32"])
+def test_an_backend_agrees_with_float32_and_an_image_does_not_depend_on_its_company(backend):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = scratch(image_size=32).build()
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
-    compiled = compile_encoder(encoder, engine)
+    compiled = compile_encoder(encoder, backend)
     (_, together), (_, alone) = infer(lambda: compiled, [("all", pixels), ("one", pixels[3:4])])
     assert np.array_equal(together[3], alone[0])
     assert together.shape == (5, 128)
@@ -86,11 +86,11 @@ def test_an_engine_agrees_with_float32_and_an_image_does_not_depend_on_its_compa
     assert np.abs(together - expected).mean() < 0.02 * np.abs(expected).mean()
 
 
-def test_no_engine_is_made_when_there_is_nothing_to_infer():
-    def engine():
+def test_no_backend_is_made_when_there_is_nothing_to_infer():
+    def backend():
         raise AssertionError("compiled for nothing")
 
-    assert list(infer(engine, [])) == []
+    assert list(infer(backend, [])) == []
 
 
 def test_outputs_come_in_order_with_their_tags_and_without_the_padding():

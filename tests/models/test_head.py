@@ -36,10 +36,10 @@ def test_dropout_leaves_inference_alone_and_follows_the_seed():
     assert not torch.equal(first, layer(x))
 
 
-def test_a_linear_head_is_standardise_then_multiply():
+def test_a_linear_head_is_standardize_then_multiply():
     head = Head(5, 3, 0, 0.0, 0.0)
     mean, std = torch.randn(5), torch.rand(5) + 0.5
-    head.standardise(mean, std)
+    head.standardize(mean, std)
     x = torch.randn(4, 5)
     weight, bias = head.layers[-1].weight, head.layers[-1].bias
     spread = std + 1e-3 * std.mean() + 1e-12

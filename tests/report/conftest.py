@@ -9,13 +9,13 @@ FLOWERS = ["daisy", "rose", "tulip"]
 
 @pytest.fixture(scope="session")
 def make_run():
-    """The function that makes a finished run folder and its pictures below a folder."""
+    """The function that makes a finished run folder and its images below a folder."""
     return build
 
 
-def picture(file, colour):
+def image(file, color):
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (40, 30), colour).save(file)
+    Image.new("RGB", (40, 30), color).save(file)
     return file
 
 
@@ -24,7 +24,7 @@ def score(right, n):
 
 
 def build(folder, classes=FLOWERS, each=10, wrong=2, **changes):
-    """A finished run of `each` pictures a class, the first `wrong` test pictures mistaken."""
+    """A finished run of `each` images a class, the first `wrong` test images mistaken."""
     run, k = folder / "run", len(classes)
     run.mkdir()
     files, rows, predictions = {}, [], []
@@ -32,23 +32,23 @@ def build(folder, classes=FLOWERS, each=10, wrong=2, **changes):
     for c, label in enumerate(classes):
         for i in range(each):
             path = f"{label}/{i}.jpg"
-            part = "test" if i % 5 == 0 else "val" if i % 5 == 1 else "train"
-            files[path] = picture(folder / "pictures" / f"{c}_{i}.jpg", (40 * c % 256, 20 * i, 90))
-            rows.append([path, label, part, "", f"{c * each + i:064x}"])
-            if part == "test":
+            split = "test" if i % 5 == 0 else "val" if i % 5 == 1 else "train"
+            files[path] = image(folder / "images" / f"{c}_{i}.jpg", (40 * c % 256, 20 * i, 90))
+            rows.append([path, label, split, "", f"{c * each + i:064x}"])
+            if split == "test":
                 called = (c + 1) % k if len(predictions) < wrong else c
                 odds = [0.05 / (k - 1)] * k
                 odds[called] = 0.95
                 predictions.append([path, label, *odds])
                 confusion[c][called] += 1
-    table(run / "dataset.csv", ["path", "label", "part", "group", "sha256"], rows)
+    table(run / "dataset.csv", ["path", "label", "split", "group", "sha256"], rows)
     table(run / "predictions.csv", ["path", "label", *classes], predictions)
     n = len(predictions)
     row = {"precision": 0.75, "recall": 0.5, "f1": 0.6}
     row |= {f"{name}_low": row[name] - 0.2 for name in list(row)}
     row |= {f"{name}_high": row[name] + 0.2 for name in ("precision", "recall", "f1")}
     metrics = {
-        "part": "test",
+        "split": "test",
         "n": n,
         "classes": classes,
         "accuracy": score(n - wrong, n) | {"method": "Wilson"},
@@ -68,7 +68,7 @@ def build(folder, classes=FLOWERS, each=10, wrong=2, **changes):
     epoch = {"train_loss": 0.5, "train_accuracy": 0.9, "val_accuracy": 0.8, "seconds": 0.25}
     contents = {
         "metrics": metrics,
-        "issues": [],
+        "findings": [],
         "history": [epoch | {"epoch": i, "val_loss": 1 / i, "learning_rate": 0.1} for i in (1, 2)],
         "model": {
             "backbone": {"name": "resnet18"},

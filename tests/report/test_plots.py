@@ -55,7 +55,7 @@ def test_a_plot_is_the_same_each_time():
     assert curves([epoch(1, 0.9), epoch(2, 0.4), epoch(3, 0.5)]) == CURVES
 
 
-def test_the_plots_wear_the_colours_of_the_page():
+def test_the_plots_wear_the_colors_of_the_page():
     for drawing in (CURVES, RELIABILITY):
         assert "var(--accent" in drawing
         assert "#01020" not in drawing
@@ -85,13 +85,13 @@ def test_curves_leave_out_what_was_not_measured():
     assert "best:" not in drawing
 
 
-def test_the_reliability_diagram_says_how_many_pictures_each_bin_holds():
+def test_the_reliability_diagram_says_how_many_images_each_bin_holds():
     assert ">1,200</text>" in RELIABILITY
     assert ">4</text>" in RELIABILITY
     assert "5.0\u00a0%" in RELIABILITY
 
 
-def test_the_reliability_diagram_of_no_picture_is_empty():
+def test_the_reliability_diagram_of_no_image_is_empty():
     assert reliability_diagram(bins((0, None, None)), None).startswith("<svg ")
 
 
@@ -110,5 +110,5 @@ def test_a_large_matrix_names_some_of_its_classes_only():
     assert 40 <= drawing.count("<text") <= 60
 
 
-def test_a_class_without_pictures_is_an_empty_row():
+def test_a_class_without_images_is_an_empty_row():
     assert confusion_matrix([[0, 0], [1, 2]], ["a", "b"]).startswith("<svg ")

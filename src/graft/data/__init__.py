@@ -1,1 +1,1 @@
-"""From a source to checked, split, decoded pictures. Never imports torch."""
+"""From a source to checked, split, decoded images. Never imports torch."""

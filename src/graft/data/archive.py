@@ -181,7 +181,7 @@ def _wanted(archive: Path, name: str, is_folder: bool) -> bool:
             f"{archive} holds {name!r}, which leads out of the archive; nothing was unpacked, "
             "do not trust this file"
         )
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    hidden = any(name.startswith(".") or name == "__MACOSX" for name in path.parts)
     return not is_folder and not hidden
 
 
@@ -195,7 +195,7 @@ def _refuse_special(archive: Path, name: str) -> None:
 def _check_room(archive: Path, folder: Path, sizes: list[int]) -> None:
     """Raise DataError when there is nothing to unpack, or more than the disk has room for."""
     if not sizes:
-        raise DataError(f"{archive} holds no files; expected pictures in class folders")
+        raise DataError(f"{archive} holds no files; expected images in class folders")
     needed, free = sum(sizes), shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(

@@ -1,4 +1,4 @@
-"""The records that the data layer hands on: Example, Issue, Dataset."""
+"""The records that the data layer hands on: Example, Finding, Dataset."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,34 +10,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 BLOCKING, MATTERS, NOTE = SEVERITIES = ("blocking", "matters", "note")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled picture.
+    """One labeled image.
 
     `path` is the name shown to people (relative to the source, with `/`), `file` where its bytes
-    are. `part` is one of PARTS when the source gives one. `group` ties pictures that must stay in
-    one part (the same plant, patient, camera burst). `columns`: the other columns of a table.
+    are. `split` is one of SPLITS when the source gives one. `group` ties images that must stay in
+    one split (the same plant, patient, camera burst). `columns`: the other columns of a table.
     """
 
     path: str
     file: Path
     label: str
-    part: str | None = None
+    split: str | None = None
     group: str | None = None
     columns: Mapping[str, str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
+class Finding:
     """Something about the data that its owner should know.
 
     `severity`: "blocking", no classifier can be trained before it is mended; "matters", the result
-    is likely to suffer or to mislead; "note". `paths` are the pictures concerned, as in
-    Example.path; `message` is one sentence with the way out. `sets`: of these, the pictures that
+    is likely to suffer or to mislead; "note". `paths` are the images concerned, as in
+    Example.path; `message` is one sentence with the way out. `sets`: of these, the images that
     belong together, such as copies of one.
     """
 
@@ -53,7 +53,7 @@ class Issue:
         return self.severity == BLOCKING
 
     def to_json(self) -> dict[str, Any]:
-        """The issue as `graft check --json` prints it."""
+        """The finding as `graft check --json` prints it."""
         return asdict(self)
 
 
@@ -64,7 +64,7 @@ def class_numbers(examples: Iterable[Example], classes: Sequence[str]) -> NDArra
 
 
 def belonging(groups: Iterable[tuple[str, str | None]]) -> list[str] | None:
-    """What each picture belongs to, given its path and its group: itself if it has none. None
+    """What each image belongs to, given its path and its group: itself if it has none. None
     without groups.
     """
     pairs = list(groups)
@@ -75,11 +75,11 @@ def belonging(groups: Iterable[tuple[str, str | None]]) -> list[str] | None:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The pictures of a source, in path order, and what was noticed while listing them."""
+    """The images of a source, in path order, and what was noticed while listing them."""
 
     source: str
     examples: tuple[Example, ...]
-    issues: tuple[Issue, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -88,6 +88,6 @@ class Dataset:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Pictures a class, in the order of `classes`."""
+        """Images a class, in the order of `classes`."""
         counted = Counter(example.label for example in self.examples)
         return {name: counted[name] for name in self.classes}

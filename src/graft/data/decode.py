@@ -14,14 +14,14 @@ from graft.config import RESIZES
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 
-# Above this a picture is taken for a decompression bomb: 2**28 bytes once decoded.
+# Above this an image is taken for a decompression bomb: 2**28 bytes once decoded.
 MAX_PIXELS = 2**28 // 3
-# Pillow warns at the same size; graft names the file as an issue instead.
+# Pillow warns at the same size; graft names the file as a finding instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# Cameras write broken EXIF: the picture itself is whole, and is taken for upright.
+# Cameras write broken EXIF: the image itself is whole, and is taken for upright.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
-# Pictures only: Pillow would hand an EPS file, whatever its name, to Ghostscript to run.
+# Images only: Pillow would hand an EPS file, whatever its name, to Ghostscript to run.
 FORMATS = (
     *("JPEG", "PNG", "GIF", "BMP", "DIB"),  # JPEG reads MPO too
     *("WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA"),
@@ -31,7 +31,7 @@ FORMATS = (
 # follows still averages over several decoded pixels (measured in tests/data/test_views.py).
 OVERSAMPLING = 2
 
-# A picture this many times longer than wide is resampled only where the centre crop lies.
+# An image this many times longer than wide is resampled only where the center crop lies.
 ELONGATED = 32
 
 _RESAMPLE = {
@@ -43,7 +43,7 @@ _RESAMPLE = {
 
 
 class UnusableImageError(Exception):
-    """A picture that cannot be used; `kind` is the Issue.kind that names why."""
+    """An image that cannot be used; `kind` is the Finding.kind that names why."""
 
     def __init__(self, kind: str, reason: str):
         super().__init__(reason)
@@ -54,9 +54,9 @@ class UnusableImageError(Exception):
 class Preprocess:
     """What a network wants to see, taken from its weights' own config and saved with the model.
 
-    `height`, `width`: input size in pixels. `resize`: crop keeps a picture's shape, so what is
-    longer than wide loses its ends to the centre crop; squash brings all of it to the input's
-    shape. `crop`: the share of the resized picture that the centre crop keeps, in (0, 1].
+    `height`, `width`: input size in pixels. `resize`: crop keeps an image's shape, so what is
+    longer than wide loses its ends to the center crop; squash brings all of it to the input's
+    shape. `crop`: the share of the resized image that the center crop keeps, in (0, 1].
     `interpolation`: a key of Pillow's filters. `mean`, `std`: per channel, for pixels scaled to
     0..1.
     """
@@ -107,11 +107,11 @@ def read_bytes(file: Path) -> bytes:
 
 
 def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
-    """Decode an encoded picture to upright 8-bit RGB.
+    """Decode an encoded image to upright 8-bit RGB.
 
     `shorter_side`: the size that will be needed of the shorter side; JPEGs far larger than that
     are decoded at 1/2, 1/4 or 1/8 of their size, never below OVERSAMPLING times what is needed.
-    Animated pictures give their first frame. Transparency is laid over white.
+    Animated images give their first frame. Transparency is laid over white.
 
     Raises UnusableImageError with kind "oversized", "truncated" or "unreadable".
     """
@@ -130,7 +130,7 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
         rgb = _to_rgb(image)
         if scaled is not None and scaled[2:] != rgb.size:
             # 2,269 rows at a quarter are 567.25, and the decoder gives 568: without this the
-            # picture would be shrunk by a part of a pixel more than a whole decoding is.
+            # image would be shrunk by a split of a pixel more than a whole decoding is.
             size = (max(1, round(scaled[2])), max(1, round(scaled[3])))
             rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=scaled)
         # The tag is read off the file's own image: conversions drop it.
@@ -142,10 +142,10 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
         raise UnusableImageError("oversized", str(error)) from error
     except UnidentifiedImageError as error:  # its own words name an address in memory
         raise UnusableImageError(
-            "unreadable", "cannot be decoded: its bytes are of no picture format that Pillow knows"
+            "unreadable", "cannot be decoded: its bytes are of no image format that Pillow knows"
         ) from error
     # Pillow's readers raise many types on hostile bytes (SyntaxError, struct.error, KeyError…);
-    # whichever it is, the picture is named and kept out.
+    # whichever it is, the image is named and kept out.
     except Exception as error:
         reason = str(error) or type(error).__name__
         truncated = "truncated" in reason.lower() or "not processed" in reason.lower()
@@ -186,16 +186,16 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def resized_shorter_side(preprocess: Preprocess) -> int:
-    """The length that the shorter side is resized to before the centre crop."""
+    """The length that the shorter side is resized to before the center crop."""
     return int(max(preprocess.height, preprocess.width) / preprocess.crop)
 
 
 def centre_view(image: Image.Image, preprocess: Preprocess) -> Pixels:
-    """View 0: resize the shorter side (squash: both), then crop the centre; (height, width, 3)
+    """View 0: resize the shorter side (squash: both), then crop the center; (height, width, 3)
     uint8.
 
     The very pixels of torchvision's Resize + CenterCrop on a Pillow image (what timm evaluates
-    with). Resampling just the part that is kept would save a third of the time, but Pillow takes
+    with). Resampling just the split that is kept would save a third of the time, but Pillow takes
     rows or columns first by the sizes of the whole, and rounds in between, so pixels would differ.
     """
     width, height = image.size

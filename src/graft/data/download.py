@@ -44,7 +44,7 @@ def fetch(
             the file that is there is another one; the folder cannot be written.
 
     """
-    part = destination.with_name(destination.name + ".part")
+    partial = destination.with_name(destination.name + ".partial")
     note = destination.with_name(destination.name + ".sha256")
     promised = _noted(note) if sha256 is None else sha256.lower()
     by_hand = f"fetch it by hand and put it at {destination.absolute()}"
@@ -53,13 +53,13 @@ def fetch(
     try:
         if not destination.exists():
             destination.parent.mkdir(parents=True, exist_ok=True)
-            _download(url, part, size, on_progress, by_hand)
-            file = part
+            _download(url, partial, size, on_progress, by_hand)
+            file = partial
         digest, problem = _inspect(file, promised, size)
         if problem and sha256 is None and promised is not None:
             problem += f" (what was expected is what an earlier run kept in {note})"
-        if problem and file == part:
-            part.unlink()
+        if problem and file == partial:
+            partial.unlink()
             raise DownloadError(
                 f"{url} is not the file that was promised: {problem}; what came is deleted: "
                 f"run the same command again, or {by_hand}"
@@ -71,11 +71,11 @@ def fetch(
             )
         if promised is None:
             _write_note(note, digest, destination.name)
-        if file == part:
-            part.replace(destination)
+        if file == partial:
+            partial.replace(destination)
     except FileNotFoundError as error:
         if destination.exists():
-            # Another process fetched to the same .part and was the first to rename it.
+            # Another process fetched to the same .partial and was the first to rename it.
             return fetch(url, destination, sha256=sha256, size=size)
         raise DownloadError(f"{error.filename} vanished; run the same command again") from error
     except OSError as error:
@@ -87,42 +87,44 @@ def fetch(
 
 
 def _download(
-    url: str, part: Path, size: int | None, on_progress: Progress | None, by_hand: str
+    url: str, partial: Path, size: int | None, on_progress: Progress | None, by_hand: str
 ) -> None:
-    """Bring `part` to its full length, in at most three tries."""
+    """Bring `partial` to its full length, in at most three tries."""
     with httpx2.Client(follow_redirects=True, timeout=TIMEOUT) as client:
         for pause in (*RETRY_PAUSES, None):
             try:
-                _stream(client, url, part, size, on_progress)
+                _stream(client, url, partial, size, on_progress)
                 return
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 cut_off = isinstance(error, _CUT_OFF)
                 if cut_off and pause is not None:
                     time.sleep(pause)
                     continue
-                have = part.stat().st_size
+                have = partial.stat().st_size
                 if not have:
-                    part.unlink()
+                    partial.unlink()
                 if cut_off and have:
                     raise DownloadError(
                         f"{url} was cut off after {have:,} bytes ({_reason(error)}); they are "
-                        f"kept in {part}: run the same command again and it goes on from there"
+                        f"kept in {partial}: run the same command again and it goes on from there"
                     ) from error
-                kept = f"; the {have:,} bytes in {part} are kept for the next run" if have else ""
+                kept = (
+                    f"; the {have:,} bytes in {partial} are kept for the next run" if have else ""
+                )
                 raise DownloadError(
                     f"{url} could not be fetched ({_reason(error)}); {by_hand}{kept}"
                 ) from error
 
 
 def _stream(
-    client: httpx2.Client, url: str, part: Path, size: int | None, on_progress: Progress | None
+    client: httpx2.Client, url: str, partial: Path, size: int | None, on_progress: Progress | None
 ) -> None:
-    """Write what is missing of `part`. Raises httpx2.HTTPError, and OSError for the disk."""
+    """Write what is missing of `partial`. Raises httpx2.HTTPError, and OSError for the disk."""
     # A range of compressed bytes would not be a range of the file.
     headers = {"Accept-Encoding": "identity"}
-    part.touch()
+    partial.touch()
     # Opened before it is measured, because another process may finish and rename it meanwhile.
-    with part.open("r+b") as file:
+    with partial.open("r+b") as file:
         start = file.seek(0, os.SEEK_END)
         if start and start == size:
             return  # a kill came between the last byte and the rename
@@ -131,8 +133,8 @@ def _stream(
         with client.stream("GET", url, headers=headers) as response:
             useless = not _write(response, file, start, size, on_progress)
     if useless:
-        part.unlink(missing_ok=True)
-        _stream(client, url, part, size, on_progress)
+        partial.unlink(missing_ok=True)
+        _stream(client, url, partial, size, on_progress)
 
 
 def _write(
@@ -157,7 +159,7 @@ def _write(
         start = 0
     elif not where.startswith(f"bytes {start}-"):
         if start == 0:
-            raise httpx2.RemoteProtocolError("a part came, but all was asked for")
+            raise httpx2.RemoteProtocolError("only a range came, but all was asked for")
         return False
     length = response.headers.get("Content-Length")
     total = start + int(length) if size is None and length else size

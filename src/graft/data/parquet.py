@@ -13,7 +13,7 @@ def rows_of_parquet(path: Path, unpacked: Path) -> Iterator[tuple[int, dict[str,
 
     A row with image bytes names its file in the extra key `file`.
 
-    The column `image` holds text (paths relative to the table), binary (an encoded picture), or
+    The column `image` holds text (paths relative to the table), binary (an encoded image), or
     the {"bytes", "path"} struct of Hugging Face data sets. Integer labels that come with class
     names in the schema's Hugging Face metadata are kept as numbers: the names are not guessed.
 
@@ -29,14 +29,14 @@ def rows_of_parquet(path: Path, unpacked: Path) -> Iterator[tuple[int, dict[str,
     columns = table.schema_arrow.names
     if not {"image", "label"} <= set(columns):
         raise DataError(
-            f"{path}: expected the columns image and label (optional: part, group), "
+            f"{path}: expected the columns image and label (optional: split, group), "
             f"found {', '.join(columns) or 'none'}"
         )
     plain = pyarrow.types
     wanted = [
         field.name
         for field in table.schema_arrow
-        if field.name in ("image", "label", "part", "group")
+        if field.name in ("image", "label", "split", "group")
         or not (plain.is_nested(field.type) or plain.is_binary(field.type))
     ]
     kind = table.schema_arrow.field("image").type

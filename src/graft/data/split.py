@@ -7,89 +7,90 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import PARTS, Example, class_numbers
+from graft.data.dataset import SPLITS, Example, class_numbers
 
 TEST_SHARE, VAL_SHARE = 0.15, 0.15
-# Fewer different pictures than this cannot fill three parts with anything to learn or to test.
+# Fewer different images than this cannot fill three splits with anything to learn or to test.
 FEWEST_PER_CLASS = 5
-# A unit is large that has so many pictures of a class, and this share of the class or more:
-# chance alone would put half of ten patients' pictures into train as readily as nine tenths.
+# A unit is large that has so many images of a class, and this share of the class or more:
+# chance alone would put half of ten patients' images into train as readily as nine tenths.
 LARGE, LARGE_SHARE = 5, 0.02
 
 
-def split(
+def assign_splits(
     examples: Sequence[Example],
     digests: Sequence[bytes],
     seed: int,
     near: Sequence[Sequence[int]] = (),
-    val_share: float = VAL_SHARE,
+    val_fraction: float = VAL_SHARE,
 ) -> tuple[NDArray[np.str_], list[str]]:
-    """Assign each example to a part: (N,) of "train", "val", "test", and notes to report.
+    """Assign each example to a split: (N,) of "train", "val", "test", and notes to report.
 
-    An example's part is a function of the seed and of its own content (`digests`: sha256 of the
+    An example's split is a function of the seed and of its own content (`digests`: sha256 of the
     file bytes; or of its group's name, if it has one) and of nothing else: a hash below 0.70 is
-    train, below 0.85 val, else test; `val_share` moves the first of these limits. So byte-equal
+    train, below 0.85 val, else test; `val_fraction` moves the first of these limits. So byte-equal
     files and groups stay together, and adding, removing or renaming files moves nothing. `near`:
     positions of near duplicates, by cluster, which share the least of their names, too. Each class
     is split by the same shares, up to the chance of the hash. (Groups that share a byte-equal
-    picture are one group.)
+    image are one group.)
 
-    Parts that the source gives are kept. An example without one goes where the source puts those
-    that it must stay together with (`given_parts`). If the source gives some parts only, the
+    Splits that the source gives are kept. An example without one goes where the source puts those
+    that it must stay together with (`given_splits`). If the source gives some splits only, the
     missing ones are taken from train and from what has none by the same hash; a given val or test
-    part grows by nothing else.
+    split grows by nothing else.
 
-    Two exceptions, which notes tell. A group or cluster with at least LARGE pictures and
+    Two exceptions, which notes tell. A group or cluster with at least LARGE images and
     LARGE_SHARE of a class moves to where it brings the shares of its classes nearest to those
-    wanted. A class that still has an empty part gives it the picture (or group) whose hash
-    is nearest to that part. Both may move back once the class has grown.
+    wanted. A class that still has an empty split gives it the image (or group) whose hash
+    is nearest to that split. Both may move back once the class has grown.
     """
-    given = {example.part for example in examples} - {None}
-    missing = [part for part in PARTS if part not in given]
+    given = {example.split for example in examples} - {None}
+    missing = [split for split in SPLITS if split not in given]
     unit_of = _units(list(zip(examples, digests, strict=True)), near)
     numbers = np.array([_uniform(seed, unit) for unit in unit_of])
     members = _members(unit_of)
-    kept = given_parts(examples, members.values())
-    # A val or test part that the source gives is as it was meant: others do not join it.
-    rest = tuple(part for part in PARTS if part == "train" or part in missing)
+    kept = given_splits(examples, members.values())
+    # A val or test split that the source gives is as it was meant: others do not join it.
+    rest = tuple(split for split in SPLITS if split == "train" or split in missing)
     open_to = {None: rest, "train": ("train", *missing), "val": ("val",), "test": ("test",)}
-    choices = [open_to[part] for part in kept]
-    wanted = [_part(number, val_share) for number in numbers]
-    parts = np.array(
-        [part if part in c else c[0] for part, c in zip(wanted, choices, strict=True)], dtype="<U5"
+    choices = [open_to[split] for split in kept]
+    wanted = [_split_of(number, val_fraction) for number in numbers]
+    splits = np.array(
+        [split if split in c else c[0] for split, c in zip(wanted, choices, strict=True)],
+        dtype="<U5",
     )
     notes: list[str] = []
     if missing and "train" in given:
         notes.append(
-            f"the source gives {' and '.join(p for p in PARTS if p in given)}; "
+            f"the source gives {' and '.join(p for p in SPLITS if p in given)}; "
             f"{' and '.join(missing)} taken from train by content hash"
         )
     followed = sum(
-        e.part is None and part is not None for e, part in zip(examples, kept, strict=True)
+        e.split is None and split is not None for e, split in zip(examples, kept, strict=True)
     )
     if followed:
         notes.append(
-            f"{followed:,} without a part went where the source puts their copies or group"
+            f"{followed:,} without a split went where the source puts their copies or group"
         )
-    notes += _balance_large(examples, members, numbers, parts, choices, val_share)
-    middle = 1 - TEST_SHARE - val_share / 2
-    notes += _fill_empty_parts(examples, unit_of, numbers, parts, given, middle)
-    return parts, notes
+    notes += _balance_large(examples, members, numbers, splits, choices, val_fraction)
+    middle = 1 - TEST_SHARE - val_fraction / 2
+    notes += _fill_empty_splits(examples, unit_of, numbers, splits, given, middle)
+    return splits, notes
 
 
-def given_parts(examples: Sequence[Example], units: Iterable[Sequence[int]]) -> list[str | None]:
-    """The part that the source gives to each example (N,), by itself or by its unit.
+def given_splits(examples: Sequence[Example], units: Iterable[Sequence[int]]) -> list[str | None]:
+    """The split that the source gives to each example (N,), by itself or by its unit.
 
-    An example without a part takes that of the others in its unit: of several test, then val, so
-    that it is never learned from where another is tested. None where the unit has no part.
+    An example without a split takes that of the others in its unit: of several test, then val, so
+    that it is never learned from where another is tested. None where the unit has no split.
     """
-    parts = [example.part for example in examples]
+    splits = [example.split for example in examples]
     for unit in units:
-        found = {examples[i].part for i in unit}
-        first = next((part for part in ("test", "val", "train") if part in found), None)
+        found = {examples[i].split for i in unit}
+        first = next((split for split in ("test", "val", "train") if split in found), None)
         for i in unit:
-            parts[i] = parts[i] or first
-    return parts
+            splits[i] = splits[i] or first
+    return splits
 
 
 def units(
@@ -109,9 +110,11 @@ def unit_numbers(
     return found
 
 
-def own_part(seed: int, example: Example, digest: bytes, val_share: float = VAL_SHARE) -> str:
-    """The part of one picture by itself: the one given, else by its content's hash."""
-    return example.part or _part(_uniform(seed, _unit(example, digest)), val_share)
+def expected_split(
+    seed: int, example: Example, digest: bytes, val_fraction: float = VAL_SHARE
+) -> str:
+    """The split of one image by itself: the one given, else by its content's hash."""
+    return example.split or _split_of(_uniform(seed, _unit(example, digest)), val_fraction)
 
 
 def _unit(example: Example, digest: bytes) -> bytes:
@@ -158,26 +161,26 @@ def _fraction(digest: bytes) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _part(number: float, val_share: float) -> str:
+def _split_of(number: float, val_fraction: float) -> str:
     if number >= 1 - TEST_SHARE:
         return "test"
-    return "val" if number >= 1 - TEST_SHARE - val_share else "train"
+    return "val" if number >= 1 - TEST_SHARE - val_fraction else "train"
 
 
 def _balance_large(
     examples: Sequence[Example],
     members: Mapping[bytes, Sequence[int]],
     numbers: NDArray[np.float64],
-    parts: NDArray[np.str_],
+    splits: NDArray[np.str_],
     choices: Sequence[tuple[str, ...]],
-    val_share: float,
+    val_fraction: float,
 ) -> list[str]:
-    """Move large units, in the order of their hashes, each to the part of its `choices` where it
+    """Move large units, in the order of their hashes, each to the split of its `choices` where it
     brings its classes' shares nearest to those wanted, by chi-squared distance, until all stay.
-    Changes `parts`. A unit that the source itself tears is left alone.
+    Changes `splits`. A unit that the source itself tears is left alone.
     """
     labels = class_numbers(examples, sorted({example.label for example in examples}))
-    held, target = _tables(labels, parts, choices, val_share)
+    held, target = _tables(labels, splits, choices, val_fraction)
     total = held.sum(1)
     large = []
     for unit, positions in members.items():
@@ -188,22 +191,22 @@ def _balance_large(
         if np.any(sizes >= np.maximum(LARGE, LARGE_SHARE * total[of])):
             large.append((numbers[positions[0]], unit, positions, of, sizes))
     large.sort(key=lambda one: one[:2])
-    before = parts.copy()
+    before = splits.copy()
     settled = False
     while not settled:  # Comes to an end: every move lessens the distance.
         settled = True
         for _, _, positions, of, sizes in large:
-            now = PARTS.index(parts[positions[0]])
+            now = SPLITS.index(splits[positions[0]])
             held[of, now] -= sizes
             added = sizes[:, np.newaxis]
-            further = added * (added + 2 * (held[of] - target[of]))  # (classes, parts)
+            further = added * (added + 2 * (held[of] - target[of]))  # (classes, splits)
             cost = (further / np.maximum(target[of], 1) / total[of, np.newaxis]).sum(0)
-            best = min(map(PARTS.index, choices[positions[0]]), key=cost.__getitem__)
+            best = min(map(SPLITS.index, choices[positions[0]]), key=cost.__getitem__)
             if cost[best] < cost[now] - 1e-9:
                 now, settled = best, False
-                parts[positions] = PARTS[best]
+                splits[positions] = SPLITS[best]
             held[of, now] += sizes
-    moved = sum(parts[one[2][0]] != before[one[2][0]] for one in large)
+    moved = sum(splits[one[2][0]] != before[one[2][0]] for one in large)
     if not moved:
         return []
     return [
@@ -214,58 +217,58 @@ def _balance_large(
 
 def _tables(
     labels: NDArray[np.int64],
-    parts: NDArray[np.str_],
+    splits: NDArray[np.str_],
     choices: Sequence[tuple[str, ...]],
-    val_share: float,
+    val_fraction: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pictures that have a choice, by class and part: how many there are, and how many wanted."""
-    held = np.zeros((labels.max(initial=-1) + 1, len(PARTS)))
+    """Images that have a choice, by class and split: how many there are, and how many wanted."""
+    held = np.zeros((labels.max(initial=-1) + 1, len(SPLITS)))
     target = np.zeros_like(held)
     shares = {}
     for among in set(choices):
-        others = [val_share * ("val" in among), TEST_SHARE * ("test" in among)]
+        others = [val_fraction * ("val" in among), TEST_SHARE * ("test" in among)]
         shares[among] = np.array([1 - sum(others), *others])
-    for label, part, among in zip(labels, parts, choices, strict=True):
+    for label, split, among in zip(labels, splits, choices, strict=True):
         if len(among) > 1:
-            held[label, PARTS.index(part)] += 1
+            held[label, SPLITS.index(split)] += 1
             target[label] += shares[among]
     return held, target
 
 
-def _fill_empty_parts(
+def _fill_empty_splits(
     examples: Sequence[Example],
     unit_of: Sequence[bytes],
     numbers: NDArray[np.float64],
-    parts: NDArray[np.str_],
+    splits: NDArray[np.str_],
     given: set[str | None],
     middle_of_val: float,
 ) -> list[str]:
     by_class: dict[str, list[int]] = defaultdict(list)
-    # What moves, moves whole: a group may have pictures of several classes.
+    # What moves, moves whole: a group may have images of several classes.
     members_of: dict[bytes, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         by_class[example.label].append(index)
         members_of[unit_of[index]].append(index)
-    donors = [part for part in PARTS if part not in given or part == "train"]
+    donors = [split for split in SPLITS if split not in given or split == "train"]
     notes = []
     for label, members in sorted(by_class.items()):
-        for part in PARTS:
-            if any(parts[i] == part for i in members):
+        for split in SPLITS:
+            if any(splits[i] == split for i in members):
                 continue
-            # A given train may have lost all it had of the class to the parts taken from it.
-            if part in given and part != "train":
+            # A given train may have lost all it had of the class to the splits taken from it.
+            if split in given and split != "train":
                 continue
-            units = {d: {unit_of[i] for i in members if parts[i] == d} for d in donors}
+            units = {d: {unit_of[i] for i in members if splits[i] == d} for d in donors}
             donor = max(donors, key=lambda d: len(units[d]))
-            if len(units[donor]) < (1 if part == "train" else 2):
+            if len(units[donor]) < (1 if split == "train" else 2):
                 continue
-            target = {"train": 0.0, "val": middle_of_val, "test": 1.0}[part]
+            target = {"train": 0.0, "val": middle_of_val, "test": 1.0}[split]
             nearest = min(units[donor], key=lambda unit: abs(numbers[members_of[unit][0]] - target))
-            # A copy that the source itself puts into another part stays there.
-            moved = [i for i in members_of[nearest] if parts[i] == donor]
-            parts[moved] = part
+            # A copy that the source itself puts into another split stays there.
+            moved = [i for i in members_of[nearest] if splits[i] == donor]
+            splits[moved] = split
             notes.append(
                 f"class {label!r} is small: {examples[moved[0]].path} was moved "
-                f"from {donor} to {part}, which had none of the class"
+                f"from {donor} to {split}, which had none of the class"
             )
     return notes

@@ -29,8 +29,8 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> Floats:
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """The temperature that makes softmax(logits / T) fit the labels best.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks": minimise the negative
-    log-likelihood of a validation part, here with b = 1 / T and a weak prior:
+    Guo et al. 2017, "On Calibration of Modern Neural Networks": minimize the negative
+    log-likelihood of a validation split, here with b = 1 / T and a weak prior:
 
         sum over images of -log softmax(b * logits)[label]  +  b - log b
 

@@ -1,5 +1,5 @@
-"""Which of several classifiers is better, on the same pictures: exact McNemar tests with Holm's
-correction for their number; where pictures come in groups, exact sign-flip tests over groups.
+"""Which of several classifiers is better, on the same images: exact McNemar tests with Holm's
+correction for their number; where images come in groups, exact sign-flip tests over groups.
 """
 
 import math
@@ -18,9 +18,9 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classifiers, by position, on the same n pictures.
+    """Two classifiers, by position, on the same n images.
 
-    `only_first` and `only_second` count the pictures that one of them alone names rightly.
+    `only_first` and `only_second` count the images that one of them alone names rightly.
     `difference` is the second's accuracy less the first's, `low` and `high` its 95 % interval
     (Newcombe's for paired shares; with groups Student's for a ratio). `p` is the exact McNemar
     p-value, with `groups`, their number, that of `sign_flip`; `corrected` Holm's. `verdict` is of
@@ -46,14 +46,14 @@ class Pair:
 
 
 def compare(right: Sequence[NDArray[np.bool_]], groups: Sequence[str] | None = None) -> list[Pair]:
-    """Every pair of classifiers, given which of the same n pictures each names rightly, (n,) each.
+    """Every pair of classifiers, given which of the same n images each names rightly, (n,) each.
 
-    Pictures of one of the `groups` (n names) are right or wrong together, so then groups are
+    Images of one of the `groups` (n names) are right or wrong together, so then groups are
     what is counted. Raises ValueError for fewer than two classifiers, or for different numbers of
-    pictures.
+    images.
     """
     if len(right) < 2 or len({len(r) for r in right}) > 1 or not len(right[0]):
-        raise ValueError("expected at least two classifiers on the same pictures")
+        raise ValueError("expected at least two classifiers on the same images")
     unit = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     found = []
     for i, j in combinations(range(len(right)), 2):
@@ -88,8 +88,8 @@ def _grouped_interval(
     unit: NDArray[np.int64],
     gains: NDArray[np.int64],
 ) -> tuple[float, float]:
-    """Student's, or where it is wider Newcombe's with pictures counted by their design effect:
-    groups that all agree have no spread, and yet are few. `unit` (N,) is each picture's group,
+    """Student's, or where it is wider Newcombe's with images counted by their design effect:
+    groups that all agree have no spread, and yet are few. `unit` (N,) is each image's group,
     `gains` (G,) how many more the second names rightly.
     """
     design = float(np.median(design_effects(first != second, unit)))
@@ -106,7 +106,7 @@ def _grouped_interval(
 def sign_flip(gains: ArrayLike) -> float:
     """The exact two-sided p-value of gains by group, (G,) whole numbers: were both classifiers
     equally good, each group's gain would as likely have had the other sign (Fisher 1935, The
-    Design of Experiments, section 21). Of single pictures it is McNemar's.
+    Design of Experiments, section 21). Of single images it is McNemar's.
     """
     steps = np.asarray(gains, dtype=np.int64)
     chance = np.ones(1)  # of each possible sum, from the lowest on
@@ -120,7 +120,7 @@ def sign_flip(gains: ArrayLike) -> float:
 
 
 def ratio_interval(gains: ArrayLike, sizes: ArrayLike) -> tuple[float, float]:
-    """The 95 % interval of the gain a picture, from gains (G,) and sizes (G,) of groups: Student's,
+    """The 95 % interval of the gain an image, from gains (G,) and sizes (G,) of groups: Student's,
     for a ratio of means (Cochran 1977, Sampling Techniques, section 6.3); of one group nothing is
     known.
     """
@@ -141,7 +141,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     alone with probability 1/2 (McNemar 1947, Psychometrika 12).
     """
     n, least = only_first + only_second, min(only_first, only_second)
-    # In whole numbers: no rounding, however many pictures.
+    # In whole numbers: no rounding, however many images.
     tail = term = 1
     for k in range(least):
         term = term * (n - k) // (k + 1)

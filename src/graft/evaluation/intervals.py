@@ -8,7 +8,7 @@ images that are all classified right would get the interval [1, 1]; with it the 
 has exactly Jeffreys' distribution, Beta(right + 1/2, wrong + 1/2), whose interval is close to
 Wilson's.
 
-Pictures of a group (patient, video, burst) are right or wrong together and say less than as many
+Images of a group (patient, video, burst) are right or wrong together and say less than as many
 single ones: `n` of them are worth `n` over the design effect 1 + (size - 1) correlation (Kish 1965,
 "Survey Sampling"). The correlation is itself little known from few groups, so each resample draws
 one that fits the groups seen, and takes every count for that much less. Resampling whole groups
@@ -39,16 +39,16 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = successes / n
     shrink = 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / shrink
+    center = (share + z * z / (2 * n)) / shrink
     half = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5 / shrink
     # At the ends the algebra gives exactly 0 and 1, the rounding does not.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
+    low = 0.0 if successes == 0 else center - half
+    high = 1.0 if successes == n else center + half
     return float(low), float(high)
 
 
 def percentile(draws: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """The central `confidence` part of resampled values (R,)."""
+    """The central `confidence` share of resampled values (R,)."""
     low, high = np.quantile(draws, _tails(confidence))
     return float(low), float(high)
 
@@ -92,7 +92,7 @@ def resample_confusion(
 def design_effects(
     right: NDArray[np.bool_], groups: Ints, *, repeats: int = 1000, seed: int = 0
 ) -> Floats:
-    """By what to divide the number of pictures to get that of single ones that say as much: (R,)
+    """By what to divide the number of images to get that of single ones that say as much: (R,)
     draws of at least 1, infinite for one group, of which nothing can be told about others.
 
     `right` (N,) are the outcomes and `groups` (N,) numbers from 0 on, none left out. In simulations
@@ -106,7 +106,7 @@ def design_effects(
 def grouped_share(
     successes: int, n: int, design: Floats, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Jeffreys' interval of a proportion of pictures that count for 1 / `design` (R,) each, as
+    """Jeffreys' interval of a proportion of images that count for 1 / `design` (R,) each, as
     drawn by `design_effects`; 0 to 1 where that is infinite. It holds successes / n.
     """
     if np.isinf(design).any():
@@ -118,7 +118,7 @@ def grouped_share(
 
 
 def share_interval(hits: NDArray[np.bool_], groups: Ints | None) -> tuple[float, float]:
-    """The 95 % interval of the share of hits (N,): Wilson's, or where pictures come in groups (N,),
+    """The 95 % interval of the share of hits (N,): Wilson's, or where images come in groups (N,),
     numbers from 0 on, `grouped_share` by the design effect.
     """
     count = int(hits.sum())
@@ -131,7 +131,7 @@ def resample_groups(
     labels: Ints, answers: Ints, groups: Ints, k: int, *, repeats: int = 1000, seed: int = 0
 ) -> tuple[Floats, Floats, Floats]:
     """As `resample_confusion`, but without the made-up image, and each class by itself: its counts
-    divided by a design effect from the groups of the pictures that belong to it or are taken for
+    divided by a design effect from the groups of the images that belong to it or are taken for
     it. All zero if there is one group.
 
     `labels`, `answers` and `groups` are (N,) numbers from 0 on. Returns hits, actual and predicted
@@ -142,9 +142,9 @@ def resample_groups(
     owner, group = np.r_[labels, answers[wrong]], np.r_[groups, groups[wrong]]
     count = int(groups.max()) + 1
     pairs, sizes = np.unique(owner * count + group, return_counts=True)
-    # The size of the group that a picture is in, on average over the pictures of a class.
-    pictures = np.bincount(owner, minlength=k)
-    size = np.bincount(pairs // count, sizes**2, minlength=k) / np.maximum(pictures, 1)
+    # The size of the group that an image is in, on average over the images of a class.
+    images = np.bincount(owner, minlength=k)
+    size = np.bincount(pairs // count, sizes**2, minlength=k) / np.maximum(images, 1)
     design = _inflated(1 + rho[:, None] * np.maximum(size - 1, 0), count)  # (R, k)
 
     rng = np.random.default_rng([seed, 2])

@@ -1,4 +1,4 @@
-"""What a part's probabilities are worth, computed from nothing but them and the labels."""
+"""What a split's probabilities are worth, computed from nothing but them and the labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def check_labels(labels: ArrayLike, n: int, k: int) -> Ints:
     if found.shape != (n,):
         raise ValueError(f"expected one label an image, shape ({n},), got {found.shape}")
     if n == 0:
-        raise DataError("expected at least one labelled image, got none; add images to this part")
+        raise DataError("expected at least one labeled image, got none; add images to this split")
     if found.dtype.kind not in "iu":
         raise ValueError(f"expected integer labels, got {found.dtype}")
     if found.min() < 0 or found.max() >= k:
@@ -114,24 +114,24 @@ def evaluate(
     labels: ArrayLike,
     classes: Sequence[str],
     *,
-    part: str = "test",
+    split: str = "test",
     majority: str | None = None,
     groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """All numbers of one part, ready for JSON.
+    """All numbers of one split, ready for JSON.
 
     Macro scores are means over the classes that have images here. A class without images cannot
-    be measured: scoring it 0 would blame the classifier for what the part lacks. Pictures taken
+    be measured: scoring it 0 would blame the classifier for what the split lacks. Images taken
     for such a class still count against the class that they belong to. With an image in every
     class these are scikit-learn's macro scores; otherwise they are those with
     labels=numpy.unique(labels). The classes left out are in `classes_without_images`; under
     `per_class` they have n = 0, scores of 0 and intervals of 0 to 1.
 
     The baseline always answers `majority`, which should be the most frequent class of the
-    training part, as the classifier did not see this part's labels either. Left out, it is the
+    training split, as the classifier did not see this split's labels either. Left out, it is the
     most frequent one here, and `chosen_on` says so.
 
-    `groups` (N,) names what each picture belongs to, itself if nothing else: pictures of a group
+    `groups` (N,) names what each image belongs to, itself if nothing else: images of a group
     are right or wrong together, so intervals widen by the design effect, to 0 to 1 for one group.
 
     Takes probabilities (N, K), with rows summing to 1 within 0.001, labels (N,) from 0 to K - 1,
@@ -167,7 +167,7 @@ def evaluate(
     common = classes.index(majority) if majority is not None else int(of_class.argmax())
 
     return {
-        "part": part,
+        "split": split,
         "n": n,
         "classes": list(classes),
         "classes_without_images": [
@@ -189,7 +189,7 @@ def evaluate(
         "class_ece": class_errors(p, targets, classes, repeats=REPEATS, design=design),
         "baseline": {
             "majority_class": classes[common],
-            "chosen_on": "this part" if majority is None else "train",
+            "chosen_on": "this split" if majority is None else "train",
             "accuracy": _rate(targets == common, numbers),
         },
     }

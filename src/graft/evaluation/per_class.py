@@ -1,9 +1,9 @@
 """Precision, recall, F1 and calibration of each class, and how far each can be trusted.
 
-Each of the three comes from a proportion of pictures: recall of those that belong to the class,
+Each of the three comes from a proportion of images: recall of those that belong to the class,
 precision of those taken for it, and F1 of those that are either, as F1 = 2 J / (1 + J) with J the
 share of them that are both. Given how many those are, hits are binomial, so Wilson's interval
-serves all three; with groups, whose pictures are right or wrong together, it is Jeffreys' over
+serves all three; with groups, whose images are right or wrong together, it is Jeffreys' over
 what they are worth (graft.evaluation.intervals).
 """
 
@@ -18,7 +18,7 @@ from graft.evaluation.intervals import Floats, Ints, ece_interval, wilson
 Ends = tuple[float, float]
 NAMES = ("precision", "recall", "f1")
 BINS = 15  # as in Guo et al. 2017
-ENOUGH = 50  # pictures of a class for a calibration error of its own
+ENOUGH = 50  # images of a class for a calibration error of its own
 WORST = 5  # classes told of
 
 
@@ -36,8 +36,8 @@ def scores(
 ) -> tuple[Floats, Floats, Floats]:
     """Precision, recall and F1 from (..., K) counts or weights; 0 / 0 is 0."""
 
-    def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-        result: Floats = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+    def ratio(hit: NDArray[Any], whole: NDArray[Any]) -> Floats:
+        result: Floats = np.divide(hit, whole, out=np.zeros(hit.shape), where=whole > 0)
         return result
 
     return ratio(hits, predicted), ratio(hits, actual), ratio(2 * hits, actual + predicted)
@@ -50,7 +50,7 @@ def class_rows(
 ) -> dict[str, dict[str, float]]:
     """Each class's scores with their 95 % intervals, and its number of images n.
 
-    `draws` are resampled hits, actual and predicted (R, K), without a made-up picture: those of
+    `draws` are resampled hits, actual and predicted (R, K), without a made-up image: those of
     `resample_groups`. Of a class that has no image, or is never predicted, nothing is known, and
     the interval is 0 to 1.
     """
@@ -79,7 +79,7 @@ def _of_images(confusion: Ints, i: int) -> list[Ends]:
 
 def _of_groups(draws: tuple[Floats, Floats, Floats]) -> list[list[Ends]]:
     hits, actual, predicted = draws
-    # Half a picture right and half wrong for each class: see intervals.py.
+    # Half an image right and half wrong for each class: see intervals.py.
     right, wrong = np.random.default_rng(0).standard_gamma(0.5, (2, *hits.shape))
     shares = [
         np.quantile((hits + right) / (total + right + wrong), (0.025, 0.975), axis=0)

@@ -1,4 +1,4 @@
-"""Where the classifier is worse than elsewhere: parts of the test pictures that have something in
+"""Where the classifier is worse than elsewhere: groups of test images that have something in
 common besides their class.
 """
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from graft.evaluation.intervals import wilson
 
-# Pictures of a slice, at least; and the chance of telling any slice apart by accident.
+# Images of a slice, at least; and the chance of telling any slice apart by accident.
 FEWEST, RISK = 20, 0.05
 # Named slices of a kind, at most, the largest first; mistakes of a slice that are kept by path.
 MOST, SHOWN = 30, 6
@@ -26,9 +26,9 @@ def worst_slices(
     names: Mapping[str, Sequence[str | None]],
 ) -> list[dict[str, Any]]:
     """The lowest and the highest third of each quantity (N,), NaN where it is not known, and the
-    pictures that share a name (N), by accuracy, the worst first; of pictures at `paths` (N).
+    images that share a name (N), by accuracy, the worst first; of images at `paths` (N).
 
-    `worse` says whether Fisher's exact test against all other pictures tells the slice apart after
+    `worse` says whether Fisher's exact test against all other images tells the slice apart after
     Holm's correction for the number of slices (Holm 1979). `mistakes` are some of its paths.
     """
     from scipy.stats import fisher_exact

@@ -19,13 +19,13 @@ from torch import nn
 
 from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
-from graft.files import replacing
 from graft.models.encoder import Encoder
-from graft.models.scratch import SCRATCH
+from graft.models.scratch_cnns import SCRATCH
+from graft.utils.files import replacing
 
 LOCAL = "local-dir:"
 SCRATCH_SIZE = 64
-# Part of every key: raise it when the code changes what an encoder computes.
+# Split of every key: raise it when the code changes what an encoder computes.
 ENCODER_FORMAT = 4
 
 _HALF = (0.5, 0.5, 0.5)
@@ -61,7 +61,7 @@ class Backbone:
         return encoder.eval()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The body's weights: all of a card, the `encoder.` part of a run's model."""
+        """The body's weights: all of a card, what begins with `encoder.` in a run's model."""
         if self.weights is None:
             raise ModelError(f"{self.name} has no weights yet: it is trained from scratch")
         stored = load_file(self.weights)
@@ -110,7 +110,7 @@ def _did_you_mean(name: str) -> str:
 
 
 def scratch(name: str = "base_cnn", image_size: int | None = None, flip: bool = True) -> Backbone:
-    """A network with fresh weights, at `image_size` pixels (default 64) a side, for pictures that
+    """A network with fresh weights, at `image_size` pixels (default 64) a side, for images that
     may be mirrored or not (`flip`).
     """
     size = image_size or SCRATCH_SIZE
@@ -130,8 +130,8 @@ def scratch(name: str = "base_cnn", image_size: int | None = None, flip: bool = 
 
 
 def resized(backbone: Backbone, image_size: int | None, resize: str | None = None) -> Backbone:
-    """The backbone, fed pictures of another size, or resized in another way (Preprocess): squash
-    shows it whole pictures, crop their middle.
+    """The backbone, fed images of another size, or resized in another way (Preprocess): squash
+    shows it whole images, crop their middle.
 
     Raises UsageError for a network that takes one size only.
     """
@@ -150,7 +150,7 @@ def resized(backbone: Backbone, image_size: int | None, resize: str | None = Non
             other.build()(torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8))
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"{backbone.name} takes pictures of {backbone.preprocess.height} pixels a side, not "
+            f"{backbone.name} takes images of {backbone.preprocess.height} pixels a side, not "
             f"{image_size}"
         ) from error
     return other
@@ -178,7 +178,7 @@ def find_backbone(name: str, cache: Path) -> Backbone:
         files = [Path(name) / "model.json", Path(name) / "model.safetensors"]
     else:
         files = [_hub_weights(name)]
-    # A hub file does not say what it is the weights of, so there the name is part of the key.
+    # A hub file does not say what it is the weights of, so there the name belongs to the key.
     described_by = name if len(files) == 1 else "config"
     key = hashlib.sha256(f"graft encoder {ENCODER_FORMAT} {described_by}".encode())
     for file in files:

@@ -1,4 +1,4 @@
-"""Encoder: pixels to one vector an image. The part of a classifier that can be frozen."""
+"""Encoder: pixels to one vector an image. The half of a classifier that can be frozen."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ LAST_BLOCKS = 4
 
 
 class Encoder(nn.Module):
-    """Normalises pixels, runs a body and returns features: (N, H, W, 3) uint8 to (N, D) float32.
+    """Normalizes pixels, runs a body and returns features: (N, H, W, 3) uint8 to (N, D) float32.
 
     `body` is a network with timm's `forward_features` and `forward_head`. With `taps`, the
     features are the mean, root mean square and maximum over positions of every stage's output:
     the earlier stages hold what the last layers, shaped by the classes they were trained for,
     have thrown away (Head2Toe: Evci et al. 2022, arXiv:2201.03529; measured in docs/recipes.md).
     Without taps, or where a family's stages are not known, they are the body's own final
-    features. `mirrored`: in inference mode they are the mean over the picture and its mirror
+    features. `mirrored`: in inference mode they are the mean over the image and its mirror
     image, so that under a linear head the logits are, too.
     """
 
@@ -46,19 +46,19 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features of a batch of pixels."""
-        x = self.normalised(pixels)
+        x = self.normalized(pixels)
         if self.mirrored and not self.training:
             return (self.features(x) + self.features(x.flip(3))) / 2
         return self.features(x)
 
-    def normalised(self, pixels: Tensor) -> Tensor:
+    def normalized(self, pixels: Tensor) -> Tensor:
         """(N, H, W, 3) pixels to (N, 3, H, W) float32, as the body takes them."""
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         # A view, not a copy: channels last is how the pixels lie in memory already.
         return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
 
     def features(self, x: Tensor) -> Tensor:
-        """Features of what the body takes: (N, 3, H, W) normalised, or what a cut hands over."""
+        """Features of what the body takes: (N, 3, H, W) normalized, or what a cut hands over."""
         self._maps.clear()
         x = self.body.forward_features(x)
         if not self._maps:

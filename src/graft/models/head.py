@@ -26,9 +26,9 @@ class Dropout(nn.Module):
 
 
 class Head(nn.Module):
-    """Standardise, one hidden layer, logits: (N, D) to (N, K) float32.
+    """Standardize, one hidden layer, logits: (N, D) to (N, K) float32.
 
-    `mean` and `std`, (D,), are of the training part's features and are saved with the weights.
+    `mean` and `std`, (D,), are of the training split's features and are saved with the weights.
     With `hidden` = 0 the head is linear.
     """
 
@@ -56,7 +56,7 @@ class Head(nn.Module):
         standard = (features.float() - self.get_buffer("mean")) / self.get_buffer("std")
         return torch.as_tensor(self.layers(standard))
 
-    def standardise(self, mean: Tensor, std: Tensor) -> None:
+    def standardize(self, mean: Tensor, std: Tensor) -> None:
         """Set the statistics, (D,) each; a feature that hardly varies is not blown up."""
         self.get_buffer("mean").copy_(mean)
         self.get_buffer("std").copy_(std + 1e-3 * std.mean() + 1e-12)

@@ -12,16 +12,16 @@ from graft.report.numbers import counted, measured
 from graft.report.plots import PERCENT, RIGHT_RGB, STYLE, WRONG_RGB, svg
 
 if TYPE_CHECKING:
-    from graft.report.comparison import Comparison
+    from graft.report.comparison_page import Comparison
 
-# Told apart by people who see few colours, too (Okabe & Ito 2008), legible on light and dark.
+# Told apart by people who see few colors, too (Okabe & Ito 2008), legible on light and dark.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 MOST_CLASSES = 20
 
 
-def colour(i: int) -> str:
-    """The colour of model i."""
+def color(i: int) -> str:
+    """The color of model i."""
     return COLOURS[i % len(COLOURS)]
 
 
@@ -32,16 +32,16 @@ def draw_accuracies(axes: Any, comparison: "Comparison") -> None:
         axes.plot(
             (accuracy["low"], accuracy["high"]),
             (i, i),
-            color=colour(i),
+            color=color(i),
             linewidth=5,
             alpha=0.35,
             solid_capstyle="round",
         )
-        axes.plot(accuracy["value"], i, "o", color=colour(i), markersize=7)
+        axes.plot(accuracy["value"], i, "o", color=color(i), markersize=7)
     axes.set_yticks(range(len(comparison.rows)), [row.name for row in comparison.rows])
     axes.set_ylim(len(comparison.rows) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel("accuracy on the test part, 95 % interval")
+    axes.set_xlabel("accuracy on the test split, 95 % interval")
     axes.grid(visible=False, axis="y")
 
 
@@ -53,7 +53,7 @@ def draw_curves(axes: Any, comparison: "Comparison") -> None:
         axes.plot(
             spent,
             values,
-            color=colour(i),
+            color=color(i),
             marker=MARKERS[i % len(MARKERS)],
             markersize=3.5,
             linewidth=1.5,
@@ -84,7 +84,7 @@ def draw_f1(axes: Any, comparison: "Comparison") -> None:
     for i, row in enumerate(comparison.rows):
         places = np.arange(len(order)) + (i - (len(comparison.rows) - 1) / 2) * width
         value = scores[i, order]
-        axes.bar(places, value, 0.92 * width, color=colour(i), label=row.name)
+        axes.bar(places, value, 0.92 * width, color=color(i), label=row.name)
         reach = (value - lows[i, order], highs[i, order] - value)
         axes.errorbar(
             places,
@@ -117,7 +117,7 @@ def draw_against(axes: Any, comparison: "Comparison", key: str, label: str) -> N
         axes.plot(
             (cost, cost),
             (accuracy["low"], accuracy["high"]),
-            color=colour(i),
+            color=color(i),
             alpha=0.35,
             linewidth=4,
             solid_capstyle="round",
@@ -126,7 +126,7 @@ def draw_against(axes: Any, comparison: "Comparison", key: str, label: str) -> N
             cost,
             accuracy["value"],
             MARKERS[i % len(MARKERS)],
-            color=colour(i),
+            color=color(i),
             markersize=7,
             label=row.name,
         )

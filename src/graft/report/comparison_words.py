@@ -7,15 +7,15 @@ from graft.report.numbers import NOTHING, counted, listed, percent, points, span
 
 if TYPE_CHECKING:
     from graft.evaluation.comparison import Pair
-    from graft.report.comparison import Comparison, Row
+    from graft.report.comparison_page import Comparison, Row
 
 
 def training(comparison: "Comparison") -> str:
     """What the models learned from and were tested on, in one sentence."""
-    n = counted(len(comparison.rows[0].right), "picture")
+    n = counted(len(comparison.rows[0].right), "image")
     if comparison.learned is None:
-        return f"The models did not all learn from the same pictures; all were tested on {n}."
-    learned = counted(comparison.learned, "picture")
+        return f"The models did not all learn from the same images; all were tested on {n}."
+    learned = counted(comparison.learned, "image")
     return (
         f"All models learned from the same {learned} (training and validation) and were tested "
         f"once on the same {n}."
@@ -23,20 +23,20 @@ def training(comparison: "Comparison") -> str:
 
 
 def tests(comparison: "Comparison") -> str:
-    """How pairs are tested, as part of a sentence."""
+    """How pairs are tested, as split of a sentence."""
     groups = comparison.pairs[0].groups
     if groups is None:
         return (
-            "Exact McNemar tests on the pictures that one model of a pair gets right and the other "
+            "Exact McNemar tests on the images that one model of a pair gets right and the other "
             "does not"
         )
-    return f"Exact sign-flip tests over {counted(groups, 'group')} of pictures"
+    return f"Exact sign-flip tests over {counted(groups, 'group')} of images"
 
 
 def verdict(pair: "Pair", names: Sequence[str]) -> str:
     """What the test says of a pair, in one sentence."""
     first, second = names[pair.first], names[pair.second]
-    n = counted(pair.n, "picture")
+    n = counted(pair.n, "image")
     alone = f"{pair.only_second} against {pair.only_first} that only one of them gets right"
     if pair.verdict == "no difference shown":
         return f"{second} and {first}: no difference shown on {n} ({alone})."
@@ -61,7 +61,7 @@ def conclusion(comparison: "Comparison") -> list[str]:
         for pair in comparison.pairs
         if best in (pair.first, pair.second) and pair.verdict == "no difference shown"
     ]
-    n = counted(len(rows[0].right), "test picture")
+    n = counted(len(rows[0].right), "test image")
     sentences = [
         f"{rows[best].name} has the highest accuracy: {percent(accuracy['value'])} (95 % interval "
         f"{span(accuracy['low'], accuracy['high'])}) on {n}."
@@ -72,7 +72,7 @@ def conclusion(comparison: "Comparison") -> list[str]:
         return sentences
     named = listed((rows[i].name for i in order if i in equal), len(rows))
     sentences.append(
-        f"On these pictures no difference is shown between it and {named}: "
+        f"On these images no difference is shown between it and {named}: "
         f"{'either' if len(equal) == 1 else 'any of them'} may be the better one on others."
     )
     cheapest = min([best, *equal], key=lambda i: _cost(rows[i]))

@@ -51,7 +51,7 @@ def whole(value: int) -> str:
 
 
 def counted(value: int, noun: str, plural: str | None = None) -> str:
-    """`1 picture`, `2 pictures`."""
+    """`1 image`, `2 images`."""
     return f"{whole(value)}{NBSP}{noun if value == 1 else plural or noun + 's'}"
 
 
@@ -85,7 +85,7 @@ def moment(text: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as part of a sentence, cut if it is a sentence itself."""
+    """A name as split of a sentence, cut if it is a sentence itself."""
     return f"“{name if len(name) <= 60 else name[:59] + '…'}”"
 
 

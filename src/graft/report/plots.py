@@ -1,6 +1,6 @@
 """The report's plots, as SVG to be put straight into a page.
 
-Text stays text and colours are the page's own variables, so a plot follows the page's fonts and its
+Text stays text and colors are the page's own variables, so a plot follows the page's fonts and its
 light or dark scheme. Nothing here needs pyplot, whose import and global state cost more than the
 drawing.
 """
@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-from graft.report.inputs import Record
 from graft.report.numbers import counted, decimal, measured, percent, whole
-from graft.report.tables import best_epoch
+from graft.report.run_files import Record
+from graft.report.run_tables import best_epoch
 
-# Stand-ins that matplotlib can parse, for page variables that it cannot; the second colour is for
+# Stand-ins that matplotlib can parse, for page variables that it cannot; the second color is for
 # a reader without the page's style sheet.
 INK, MUTED, RULE, ACCENT, SECOND = "#010203", "#010204", "#010205", "#010206", "#010207"
 PAGE_COLOURS = {
@@ -38,7 +38,7 @@ PAGE_COLOURS = {
 
 
 def frame(ink: str, muted: str, rule: str) -> dict[Any, Any]:
-    """What all plots share, on a page and on a slide, in these colours."""
+    """What all plots share, on a page and on a slide, in these colors."""
     return {
         "font.family": "DejaVu Sans",  # comes with matplotlib; a page's own font is used on display
         "axes.edgecolor": rule,
@@ -66,7 +66,7 @@ STYLE = frame(INK, MUTED, RULE) | {
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g}\u00a0%")
 RIGHT_RGB, WRONG_RGB = (20, 124, 107), (190, 92, 44)  # legible on a light and on a dark page
 LEAST_SPAN = 0.05  # of the accuracy axis
-FEW = 10  # a bin with fewer pictures says little about its accuracy
+FEW = 10  # a bin with fewer images says little about its accuracy
 
 
 @mpl.rc_context(STYLE)
@@ -79,16 +79,16 @@ def curves(history: Sequence[Record], kept: int | None = None) -> str:
     above, below = figure.subplots(2, sharex=True)
     epochs = [row["epoch"] for row in history]
     for axes, measure in ((above, "loss"), (below, "accuracy")):
-        for part, name, colour in (("train", "train", SECOND), ("val", "validation", ACCENT)):
-            values = [measured(row.get(f"{part}_{measure}")) for row in history]
+        for split, name, color in (("train", "train", SECOND), ("val", "validation", ACCENT)):
+            values = [measured(row.get(f"{split}_{measure}")) for row in history]
             axes.plot(
                 epochs,
                 [math.nan if value is None else value for value in values],
-                color=colour,
+                color=color,
                 label=name,
                 marker="o" if len(epochs) < 12 else "",
                 markersize=4,
-                linestyle="-" if part == "val" else (0, (4, 1.6)),
+                linestyle="-" if split == "val" else (0, (4, 1.6)),
             )
         axes.set_ylabel(measure)
         axes.yaxis.set_label_coords(-0.13, 0.5)
@@ -136,7 +136,7 @@ def curves(history: Sequence[Record], kept: int | None = None) -> str:
 
 @mpl.rc_context(STYLE)
 def reliability_diagram(reliability: Sequence[Record], ece: float | None) -> str:
-    """Accuracy against stated probability, bin by bin, above how many pictures each bin holds."""
+    """Accuracy against stated probability, bin by bin, above how many images each bin holds."""
     figure = Figure(figsize=(4.9, 4.7))
     figure.subplots_adjust(left=0.145, right=0.955, top=0.94, bottom=0.095, hspace=0.1)
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
@@ -163,7 +163,7 @@ def reliability_diagram(reliability: Sequence[Record], ece: float | None) -> str
     for axes in (above, below):
         axes.yaxis.set_label_coords(-0.13, 0.5)
     above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that was right")
-    below.set(ylim=(0, 1.22 * max([row["n"] for row in filled], default=1)), ylabel="pictures")
+    below.set(ylim=(0, 1.22 * max([row["n"] for row in filled], default=1)), ylabel="images")
     below.set_xlabel("probability it stated")
     for axis in (above.yaxis, below.xaxis):
         axis.set_major_formatter(PERCENT)
@@ -187,7 +187,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     cells[..., :3] = np.where(right[..., None], RIGHT_RGB, WRONG_RGB)
     cells[..., 3] = np.round(255 * np.sqrt(shares))  # the root keeps single mistakes visible
     side, left, top = 440, 132, 8
-    # Enlarged here and not by the viewer: printers and PDF readers smooth small pictures.
+    # Enlarged here and not by the viewer: printers and PDF readers smooth small images.
     scale = math.ceil(side / len(classes))
     grid = Image.fromarray(cells).resize((scale * len(classes),) * 2, Image.Resampling.NEAREST)
     buffer = io.BytesIO()
@@ -239,8 +239,8 @@ def svg(figure: Figure, name: str, label: str) -> str:
     needed = set(re.findall(r'(?:href="|url\()#([^")]+)', body))
     body = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in needed else "", body)
     body = re.sub(r'( id="|href="#|url\(#)', rf"\1{name}-", body)
-    for stand_in, colour in PAGE_COLOURS.items():
-        body = body.replace(stand_in, colour)
+    for stand_in, color in PAGE_COLOURS.items():
+        body = body.replace(stand_in, color)
     box = re.search(r'viewBox="[^"]*"', attributes)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {box[0] if box else ""} role="img" '

@@ -9,15 +9,15 @@ import matplotlib as mpl
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from graft.files import replacing
 from graft.report import comparison_plots as plots
-from graft.report import tables
+from graft.report import run_tables
 from graft.report.numbers import counted, percent
-from graft.report.pictures import square
 from graft.report.plots import frame
+from graft.report.thumbnails import square
+from graft.utils.files import replacing
 
 if TYPE_CHECKING:
-    from graft.report.comparison import Comparison, Row
+    from graft.report.comparison_page import Comparison, Row
 
 SIZE = (13.333, 7.5)  # inches: 16 to 9
 INK, MUTED, RULE = "#1d2723", "#5c6963", "#d9e0dc"
@@ -26,7 +26,7 @@ STYLE = frame(INK, MUTED, RULE) | {
     "pdf.fonttype": 42,  # text that can be searched and copied
 }
 WRAP, NOTE, TITLE = 84, 130, 52  # letters a line of text, of a note, of a title
-TILE = 240  # pixels a side of a picture
+TILE = 240  # pixels a side of an image
 FIGURES = ("accuracy", "precision", "recall", "F1", "ECE")
 COLUMNS = ("model", *FIGURES, "parameters", "training", "images/s", "size")
 
@@ -36,18 +36,18 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
     """Write the PDF, all or nothing: the data, the models, how they learned, where they differ,
     what follows.
     """
-    from graft.report.comparison import alone_right
+    from graft.report.comparison_page import alone_right
     from graft.report.comparison_words import conclusion, tests, training, verdict
 
     first = comparison.rows[0].run
     names = [row.name for row in comparison.rows]
-    n = counted(len(first.tested), "test picture")
+    n = counted(len(first.tested), "test image")
     best = max(comparison.rows, key=lambda row: row.run.metrics["accuracy"]["value"])
     accuracy = best.run.metrics["accuracy"]
     margin = min(0.45, 0.08 + 0.0075 * max(map(len, names)))  # room for the longest name
     pages: list[tuple[str, str, Callable[[Figure], None]]] = [
         (
-            f"{counted(len(first.pictures), 'picture')}, "
+            f"{counted(len(first.images), 'image')}, "
             f"{counted(len(first.classes), 'class', 'classes')}",
             f"{_source(first.config)}. {training(comparison)}",
             lambda figure: _samples(figure, comparison, files),
@@ -61,7 +61,7 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
             "The figures",
             "In %, with the 95 % interval below. Precision, recall and F1 are means over the "
             "classes; ECE is how far stated probabilities lie from the truth. Features and fit are "
-            "the two parts of the training time.",
+            "the two splits of the training time.",
             lambda figure: _table(figure, [cells(row) for row in comparison.rows]),
         ),
         (
@@ -85,9 +85,9 @@ def write_slides(comparison: "Comparison", out: Path, files: Mapping[str, Path])
             chosen = [(first.tested[i], first.classes[first.labels[i]]) for i in places[:10]]
             pages.append(
                 (
-                    f"Only {row.name} gets {counted(len(places), 'picture')} right",
+                    f"Only {row.name} gets {counted(len(places), 'image')} right",
                     "All other models give these another name.",
-                    lambda figure, chosen=chosen: _pictures(figure, chosen, files),  # type: ignore[misc]
+                    lambda figure, chosen=chosen: _images(figure, chosen, files),  # type: ignore[misc]
                 )
             )
     pages += [
@@ -131,10 +131,10 @@ def _axes(figure: Figure, left: float = 0.1, width: float | None = None) -> Any:
 
 
 def _samples(figure: Figure, comparison: "Comparison", files: Mapping[str, Path]) -> None:
-    pictures = comparison.rows[0].run.pictures
-    counts = tables.spread(tables.class_counts(pictures), 8)
+    images = comparison.rows[0].run.images
+    counts = run_tables.spread(run_tables.class_counts(images), 8)
     for r, row in enumerate(counts):
-        paths = tables.samples(pictures, row.name, 6)
+        paths = run_tables.samples(images, row.name, 6)
         column, line = divmod(r, 4)
         left, top = 0.06 + 0.46 * column, 0.79 - 0.19 * (line + 1)
         figure.text(left, top + 0.08, f"{row.name}\n{row.total:,}", fontsize=11, va="center")
@@ -217,7 +217,7 @@ def _confusions(figure: Figure, comparison: "Comparison") -> None:
             axes.set_yticklabels([])
 
 
-def _pictures(figure: Figure, chosen: list[tuple[str, str]], files: Mapping[str, Path]) -> None:
+def _images(figure: Figure, chosen: list[tuple[str, str]], files: Mapping[str, Path]) -> None:
     for i, (path, label) in enumerate(chosen):
         line, column = divmod(i, 5)
         left, bottom = 0.06 + 0.178 * column, 0.48 - 0.37 * line

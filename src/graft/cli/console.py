@@ -1,0 +1,170 @@
+"""Tables for people, on stdout."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from graft.evaluation.per_class import NAMES
+from graft.quality.check import CheckResult
+
+SHOWN_PATHS = 3
+
+
+def _print(*things: Any) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for thing in things:
+        console.print(thing, markup=False) if isinstance(thing, str) else console.print(thing)
+
+
+def check_table(result: CheckResult) -> None:
+    """Classes with their counts, then each finding with its first files."""
+    counts = Table("class", "images", box=None)
+    for name, count in result.dataset.counts.items():
+        counts.add_row(_plain(name), f"{count:,}")
+    lines: list[Any] = [
+        f"{result.dataset.source}: {len(result.dataset.examples):,} images, "
+        f"{result.usable:,} usable, {len(result.dataset.classes)} classes",
+        counts,
+    ]
+    for finding in result.findings:
+        lines.append(f"{finding.severity} · {finding.kind}: {finding.message}")
+        # A class's own images need no listing: its name says which they are.
+        if finding.kind not in ("too_few", "few"):
+            lines += [f"    {path}" for path in finding.paths[:SHOWN_PATHS]]
+            if len(finding.paths) > SHOWN_PATHS:
+                lines.append(f"    and {len(finding.paths) - SHOWN_PATHS:,} more (all with --json)")
+    if not result.findings:
+        lines.append("no findings found")
+    _print(*lines)
+
+
+def metrics_table(metrics: dict[str, Any]) -> None:
+    """Precision, recall and F1 a class with 95 % intervals, then accuracy, ECE and baseline."""
+    table = Table("class", "precision", "recall", "F1", "n", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, row in metrics["per_class"].items():
+        cells = (_interval(row[k], row[f"{k}_low"], row[f"{k}_high"]) for k in NAMES)
+        table.add_row(_plain(name), *cells, f"{row['n']:,}")
+    macro = [f"macro_{name}" for name in NAMES]
+    cells = (_interval(metrics[name], *metrics["intervals"][name]) for name in macro)
+    table.add_row("mean", *cells, f"{metrics['n']:,}", style="bold")
+    accuracy, baseline = metrics["accuracy"], metrics["baseline"]
+    lines = [
+        table,
+        f"accuracy {accuracy['value']:.1%} (95 % interval {accuracy['low']:.1%} to "
+        f"{accuracy['high']:.1%}, {accuracy['method'].removesuffix(', 95 %')}) on {metrics['n']:,} "
+        f"images of the split {metrics['split']!r}",
+        f"always answering {baseline['majority_class']!r} would get "
+        f"{baseline['accuracy']['value']:.1%}; calibration error (ECE) "
+        + _interval(metrics["ece"], *metrics["intervals"]["ece"]),
+    ]
+    if "seconds" in metrics:
+        seconds = metrics["seconds"]
+        lines.append(
+            f"{seconds['total']:.1f} s: {seconds['decode_and_backbone']:.1f} reading and "
+            f"encoding, {seconds['fit']:.1f} fitting"
+        )
+    _print(*lines)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} ({low:.2f}-{high:.2f})"
+
+
+def models_table(rows: list[dict[str, Any]]) -> None:
+    """Name, parameters, download size, input, source, and what it is good for."""
+    table = Table("model", "parameters", "MB", "input", "source", "", box=None)
+    for row in rows:
+        table.add_row(
+            _plain(row["name"]),
+            f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "",
+            f"{row['megabytes']:,.0f}" if row["megabytes"] else "",
+            f"{row['input']} px",
+            _plain(row["source"]),
+            _plain(row["note"]),
+        )
+    _print(table, "also: local-dir:FOLDER (timm's form), or the folder of an earlier run")
+
+
+def demo_table(result: dict[str, Any]) -> None:
+    """The two ways of the demo side by side."""
+    table = Table(
+        "digits 5 to 9, 10 images a class",
+        "accuracy (95 % interval)",
+        "macro F1 (95 % interval)",
+        "s",
+    )
+    for row in result["ways"]:
+        table.add_row(
+            _plain(row["way"]),
+            _interval(*(row["accuracy"][name] for name in ("value", "low", "high"))),
+            _interval(row["macro_f1"], *row["macro_f1_interval"]),
+            f"{row['seconds']:.1f}",
+        )
+    _print(table, result["conclusion"], f"report: {result['report']}")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def comparison_table(comparison: Any) -> None:
+    """A line a model, then what the pairs and the whole say."""
+    from graft.report.comparison_words import below, conclusion, shown, verdict
+
+    rows = []
+    for row in comparison.rows:
+        under = below(row)
+        cells = {k: f"{v} ({under[k]})" if k in under else v for k, v in shown(row).items()}
+        short = {k: v.replace("\u00a0%", "").replace(" to ", "-") for k, v in cells.items()}
+        rows.append(short | {"model": row.name})  # a name stays as it is
+    columns = list(rows[0])
+    tables: list[Any] = ["in %, with 95 % intervals"]
+    # Each fits a narrow terminal.
+    for some in (columns[:4], [columns[0], *columns[4:6]], [columns[0], *columns[6:]]):
+        table = Table(*some, box=None)
+        table.columns[0].min_width = max(len(row[columns[0]]) for row in rows)
+        for column in table.columns[1:]:
+            column.justify, column.no_wrap = "right", True
+        for row in rows:
+            table.add_row(*(_plain(row[name]) for name in some))
+        tables += [table, ""]
+    names = [row.name for row in comparison.rows]
+    verdicts = [verdict(pair, names) for pair in comparison.pairs]
+    _print(*tables, *verdicts, "", *conclusion(comparison))
+
+
+def cache_table(
+    folder: Path, limit: int, held: dict[str, dict[str, int]], removed: int | None
+) -> None:
+    """Where the cache is, what it may hold and what it holds; None: nothing was to be removed."""
+    if removed is not None:
+        _print(f"removed {removed / 1e6:,.1f} MB")
+    _print(f"{folder}, at most {limit / 1e9:,.1f} GB (GRAFT_CACHE_LIMIT)")
+    for kind, entry in held.items():
+        _print(f"  {kind:12} {entry['bytes'] / 1e6:10,.1f} MB in {entry['files']:,} files")
+
+
+def rank_table(rows: list[dict[str, Any]]) -> None:
+    """Backbones by leave-one-out accuracy."""
+    table = Table("backbone", "accuracy", "95 % interval", "parameters", "seconds", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        if "problem" in row:
+            table.add_row(_plain(row["backbone"]), "", row["problem"])
+            continue
+        accuracy = row["accuracy"]
+        table.add_row(
+            _plain(row["backbone"]),
+            f"{accuracy['value']:.1%}",
+            f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['seconds']:.0f}",
+        )
+    _print(table)

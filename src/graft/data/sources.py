@@ -1,0 +1,269 @@
+"""List the images of a source: a folder, a table, an archive, or a named data set."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from graft.data.archive import is_archive, unpack
+from graft.data.dataset import MATTERS, NOTE, Dataset, Example, Finding
+from graft.data.named_datasets import SAMPLES, materialize
+from graft.errors import DataError, UsageError
+
+_FORMATS = "jpg jpeg jpe jfif png apng gif bmp webp tif tiff ppm pgm pbm pnm avif jp2 tga"
+IMAGE_SUFFIXES = frozenset("." + name for name in _FORMATS.split())
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+TABLE_COLUMNS = ("image", "label", "split", "group")
+
+# The names under which people keep the three splits, whatever the case.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+Progress = Callable[[int, int | None], None]
+
+
+def scan(source: str | Path, cache: Path, on_progress: Progress | None = None) -> Dataset:
+    """List the labeled images of `source`, in path order, without opening them.
+
+    `source` is a folder with a folder a class (or train/val/test folders with those below), a
+    .csv/.tsv/.parquet table with the columns image and label (optional: split, group), an archive
+    of a folder, or the name of a data set (`graft check digits`). What has to be unpacked or
+    fetched goes below `cache`.
+
+    Raises DataError when the source cannot be listed at all, UsageError when there is none.
+    """
+    path = Path(source)
+    name = str(source)
+    if name in SAMPLES and not path.exists():
+        return _folder(materialize(name, cache / "datasets", on_progress=on_progress), name)
+    if not path.exists():
+        raise UsageError(
+            f"{name}: no such folder, table or archive; the named data sets are "
+            f"{', '.join(SAMPLES)}"
+        )
+    if path.is_dir():
+        return _folder(path, name)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return _table(path, name, cache)
+    if is_archive(path):
+        return _archive(path, name, cache)
+    raise DataError(
+        f"{name}: expected a folder, a table ({', '.join(sorted(TABLE_SUFFIXES))}) or an archive "
+        "(.tar, .tar.gz, .tar.xz, .zip), this file is none of them"
+    )
+
+
+def find_images(path: Path) -> Iterator[Path]:
+    """The image files at or below a path, sorted; hidden ones and __MACOSX left out."""
+    if not path.is_dir():
+        yield path
+        return
+    yield from (file for file in _walk(path) if file.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if not _hidden(name) and not _leads_back(Path(folder, name))
+        )
+        yield from (Path(folder, name) for name in sorted(names) if not _hidden(name))
+
+
+def _refuse(error: OSError) -> None:
+    # os.walk would leave the folder out in silence, and with it a class.
+    raise DataError(f"{error.filename}: the folder cannot be listed: {error.strerror}") from error
+
+
+def _leads_back(path: Path) -> bool:
+    return path.is_symlink() and path.resolve() in {above.resolve() for above in path.parents}
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX" or name in ("Thumbs.db", "desktop.ini")
+
+
+def _folder(root: Path, source: str) -> Dataset:
+    outer, root = root, _inner_folder(root)
+    top = _image_folders(root)
+    splits = {name: SPLIT_NAMES[name.lower()] for name in top if name.lower() in SPLIT_NAMES}
+    # One class may be called "test" among others; splits are splits only if every folder is one.
+    has_splits = bool(splits) and len(splits) == len(top)
+    examples: list[Example] = []
+    left_out: list[str] = []
+    loose: list[str] = []
+    unnamed: list[str] = []
+    above = root.relative_to(outer).parts
+    for file in _walk(outer):
+        names = file.relative_to(outer).parts
+        inside = names[: len(above)] == above
+        if inside:
+            names = names[len(above) :]
+        relative = "/".join(names)
+        if not _is_text(relative):
+            unnamed.append(relative.encode(errors="replace").decode())
+            continue
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            left_out.append(relative)
+            continue
+        folders = names[:-1]
+        if not inside or len(folders) < 1 + has_splits:
+            loose.append(relative)
+            continue
+        split = splits[folders[0]] if has_splits else None
+        examples.append(Example(relative, file, folders[has_splits], split))
+    findings = []
+    if unnamed:
+        findings.append(
+            Finding(
+                "bad_name",
+                MATTERS,
+                tuple(unnamed),
+                f"{_files(len(unnamed))} whose name is not valid UTF-8 (an old archive, perhaps), "
+                "left out; rename them",
+            )
+        )
+    if left_out:
+        findings.append(
+            Finding(
+                "not_an_image",
+                NOTE,
+                tuple(left_out),
+                f"{_files(len(left_out))} in a format that graft does not read as an image, left "
+                "out; convert what is an image to JPEG or PNG",
+            )
+        )
+    if loose:
+        where = "split folder without a class folder" if has_splits else "source itself"
+        findings.append(
+            Finding(
+                "no_label",
+                MATTERS,
+                tuple(loose),
+                f"{_files(len(loose))} directly in the {where}, left out for want of a label; "
+                "put each into the folder of its class",
+            )
+        )
+    return Dataset(source, tuple(examples), tuple(findings))
+
+
+def _is_text(name: str) -> bool:
+    # The system hands over names that are not UTF-8 with stand-ins that cannot be written again.
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _subfolders(root: Path) -> list[str]:
+    return sorted(p.name for p in root.iterdir() if p.is_dir() and not _hidden(p.name))
+
+
+def _image_folders(root: Path) -> list[str]:
+    # An empty folder, or one of notes, is neither a class nor a split.
+    return [
+        name
+        for name in _subfolders(root)
+        if any(file.suffix.lower() in IMAGE_SUFFIXES for file in _walk(root / name))
+    ]
+
+
+def _inner_folder(root: Path) -> Path:
+    # Archives often hold one folder that holds everything: step into it as long as it has
+    # folders itself. With no folder below it, it is a class.
+    while True:
+        inner = _image_folders(root)
+        if len(inner) != 1 or inner[0].lower() in SPLIT_NAMES:
+            return root
+        if not _image_folders(root / inner[0]):
+            return root
+        root = root / inner[0]
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _archive(path: Path, name: str, cache: Path) -> Dataset:
+    root = unpack(path, cache / "unpacked" / _file_key(path))
+    inner = root
+    while True:
+        tables = [file for file in inner.iterdir() if file.suffix.lower() in TABLE_SUFFIXES]
+        if len(tables) == 1:
+            return _table(tables[0], name, cache)
+        folders = _subfolders(inner)
+        if len(folders) != 1:  # the archive of one folder that holds everything, or of classes
+            return _folder(root, name)
+        inner = inner / folders[0]
+
+
+def _file_key(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def _table(path: Path, name: str, cache: Path) -> Dataset:
+    if path.suffix.lower() == ".parquet":
+        from graft.data.parquet import rows_of_parquet
+
+        rows = rows_of_parquet(path, cache / "unpacked" / _file_key(path))
+    else:
+        rows = _rows_of_csv(path)
+    examples: list[Example] = []
+    missing: list[str] = []
+    for number, row in rows:
+        where = f"{name}, row {number}"
+        image, label = row["image"].strip(), row["label"].strip()
+        if not image or not label:
+            raise DataError(f"{where}: image and label must both be given, one is empty")
+        split = (row.get("split") or "").strip().lower()
+        if split and split not in SPLIT_NAMES:
+            raise DataError(f"{where}: split is train, val or test (or empty), not {split!r}")
+        file = Path(row.get("file") or path.parent / image)
+        if not file.is_file():
+            missing.append(image)
+            continue
+        group = (row.get("group") or "").strip() or None
+        others = {key: text for key, text in row.items() if key not in (*TABLE_COLUMNS, "file")}
+        examples.append(Example(image, file, label, SPLIT_NAMES.get(split), group, others or None))
+    findings: tuple[Finding, ...] = ()
+    if missing:
+        findings = (
+            Finding(
+                "missing",
+                MATTERS,
+                tuple(missing),
+                f"{_files(len(missing))} named in the table but not there, left out; paths are "
+                "relative to the table's folder",
+            ),
+        )
+    return Dataset(name, tuple(sorted(examples, key=lambda e: (e.path, e.label))), findings)
+
+
+def _rows_of_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, delimiter=delimiter)
+            columns = reader.fieldnames or []
+            if not {"image", "label"} <= set(columns):
+                raise DataError(
+                    f"{path}: expected the columns image and label (optional: split, group), "
+                    f"found {', '.join(map(str, columns)) or 'none'}"
+                )
+            for row in reader:
+                # "file" is what Parquet tables call their unpacked images.
+                named = ((key, text) for key, text in row.items() if key not in (None, "file"))
+                texts = {key: text or "" for key, text in named}
+                yield reader.line_num, texts
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a UTF-8 table: {error}") from error

@@ -1,0 +1,1 @@
+"""Whatever is frozen is computed once: extraction, backends and the feature store."""

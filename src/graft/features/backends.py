@@ -1,0 +1,248 @@
+"""Backends: the fastest way that this machine has to run a frozen encoder.
+
+The choice is by capability and is always named: on CUDA PyTorch under autocast; on a CPU
+OpenVINO, in bfloat16 where the processor has it (AMX, AVX-512 BF16) and float32 elsewhere; and
+PyTorch where OpenVINO is not installed or cannot convert the network. Every backend sees batches
+of one fixed size, the last one padded, so that an image's features do not depend on its company.
+"""
+
+import contextlib
+import functools
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from graft.config import BACKENDS
+from graft.errors import ModelError, UsageError
+from graft.models.encoder import Encoder
+
+if TYPE_CHECKING:
+    from graft.models.split_point import Prefix
+
+BATCH = 32
+
+Tag = TypeVar("Tag")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A compiled encoder.
+
+    `submit` takes a whole batch ((batch, H, W, 3) uint8 for an encoder) and returns a function
+    that waits for the (batch, D) float32 outputs. `depth` batches may be under way at once.
+    `name` says what runs and how precisely ("openvino 2026.4 bf16 on CPU"); `note` why it is not
+    the usual choice.
+    """
+
+    name: str
+    batch: int
+    depth: int
+    submit: Callable[[NDArray[Any]], Callable[[], NDArray[np.float32]]]
+    note: str | None = None
+
+
+def device() -> torch.device:
+    """CUDA if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@functools.cache  # asked for every batch of predictions, and starting OpenVINO to ask takes time
+def choose(wanted: str = "auto") -> str:
+    """The name of the backend that `compile_encoder` will use: split of the cache key."""
+    if wanted not in BACKENDS:
+        raise UsageError(f"backend is one of {', '.join(BACKENDS)}, not {wanted!r}")
+    if wanted == "float32":
+        return _torch_name(torch.float32)
+    if wanted == "torch" or (wanted == "auto" and device().type == "cuda"):
+        return _torch_name(torch_dtype())
+    try:
+        import openvino
+    except ImportError as error:
+        if wanted == "openvino":
+            raise ModelError("backend openvino: not installed; pip install openvino") from error
+        return _torch_name(torch_dtype())
+    version = ".".join(openvino.__version__.split(".")[:2])
+    return f"openvino {version} {_openvino_precision(openvino.Core())} on CPU"
+
+
+def compile_encoder(
+    encoder: "Encoder | Prefix", wanted: str = "auto", batch: int = BATCH
+) -> Backend:
+    """The encoder, ready to run; `batch` images at once.
+
+    Falls back from OpenVINO to PyTorch under "auto" only, and says so in the backend's note.
+    Raises ModelError when the backend asked for cannot run the network.
+    """
+    name = choose(wanted)
+    if not name.startswith("openvino"):
+        dtype = torch.float32 if wanted == "float32" else torch_dtype()
+        return torch_backend(
+            encoder.to(memory_format=torch.channels_last), batch, name, None, dtype
+        )
+    try:
+        return _openvino_backend(encoder, name, batch)
+    # OpenVINO raises plain RuntimeErrors for operations that it does not know.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+        if wanted == "openvino":
+            raise ModelError(f"openvino cannot run this network: {reason}") from error
+        note = f"openvino cannot run this network ({reason}), PyTorch does"
+        return torch_backend(encoder.to(memory_format=torch.channels_last), batch, note=note)
+
+
+@dataclass
+class LazyBackend:
+    """An encoder's backend: named at once, compiled at the first call, then kept."""
+
+    build: Callable[[], "Encoder | Prefix"]
+    wanted: str = "auto"
+    batch: int = BATCH
+    ready: Backend | None = None
+
+    @property
+    def name(self) -> str:
+        """What runs; before the first call, what is expected to."""
+        return self.ready.name if self.ready else choose(self.wanted)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes in float32."""
+        return " f32 " in self.name
+
+    def __call__(self) -> Backend:
+        """The backend itself."""
+        if self.ready is None:
+            self.ready = compile_encoder(self.build(), self.wanted, self.batch)
+        return self.ready
+
+
+def infer(
+    backend: Callable[[], Backend], batches: Iterable[tuple[Tag, NDArray[Any]]]
+) -> Iterator[tuple[Tag, NDArray[np.float32]]]:
+    """The no-grad loop: outputs of each batch (n ≤ backend.batch, …), in order, with its tag.
+
+    The backend is asked for when the first batch is there, so that no batch costs no compilation.
+    """
+    pending: deque[tuple[Tag, int, Callable[[], NDArray[np.float32]]]] = deque()
+    ready: Backend | None = None
+    for tag, batch in batches:
+        ready = ready or backend()
+        count = len(batch)
+        if count < ready.batch:
+            padding = np.zeros((ready.batch - count, *batch.shape[1:]), batch.dtype)
+            batch = np.concatenate([batch, padding])
+        if len(pending) >= ready.depth:
+            done, rows, wait = pending.popleft()
+            yield done, wait()[:rows]
+        pending.append((tag, count, ready.submit(batch)))
+    for done, rows, wait in pending:
+        yield done, wait()[:rows]
+
+
+def torch_dtype() -> torch.dtype:
+    """The precision that this machine's PyTorch computes fastest in."""
+    if device().type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    # Emulated bfloat16 is slower than float32: only where the processor computes in it.
+    supported = torch.cpu.get_capabilities()
+    native = supported.get("avx512_bf16") or supported.get("amx_bf16") or supported.get("bf16")
+    return torch.bfloat16 if native else torch.float32
+
+
+def _torch_name(dtype: torch.dtype) -> str:
+    precision = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32"}[dtype]
+    where = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
+    return f"torch {torch.__version__.split('+')[0]} {precision} on {where}"
+
+
+def torch_backend(
+    module: nn.Module,
+    batch: int = BATCH,
+    name: str | None = None,
+    note: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Backend:
+    """Any module as a backend, in PyTorch; in inference mode while it runs."""
+    place, dtype = device(), dtype or torch_dtype()
+    module = module.to(place)
+
+    def submit(rows: NDArray[Any]) -> Callable[[], NDArray[np.float32]]:
+        inputs = torch.from_numpy(rows).to(place, non_blocking=True)
+        autocast = torch.autocast(place.type, dtype, enabled=dtype != torch.float32)
+        training = module.training
+        module.eval()
+        with torch.inference_mode(), autocast:
+            outputs = module(inputs)
+        module.train(training)
+        return lambda: outputs.float().cpu().numpy()
+
+    return Backend(
+        name or _torch_name(dtype), batch, 2 if place.type == "cuda" else 1, submit, note
+    )
+
+
+def _openvino_precision(core: Any) -> str:
+    return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+
+
+def _openvino_backend(encoder: "Encoder | Prefix", name: str, batch: int) -> Backend:
+    import openvino
+
+    core = openvino.Core()
+    compiled = core.compile_model(
+        _converted(encoder, batch),
+        "CPU",
+        {"INFERENCE_PRECISION_HINT": _openvino_precision(core), "PERFORMANCE_HINT": "THROUGHPUT"},
+    )
+    depth = max(2, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+    idle = [compiled.create_infer_request() for _ in range(depth)]
+
+    def submit(pixels: NDArray[Any]) -> Callable[[], NDArray[np.float32]]:
+        request = idle.pop()
+        request.start_async([np.ascontiguousarray(pixels)], share_inputs=True)
+
+        def wait() -> NDArray[np.float32]:
+            request.wait()
+            features: NDArray[np.float32] = request.get_output_tensor().data.copy()
+            idle.append(request)
+            return features
+
+        return wait
+
+    return Backend(name, batch, depth, submit)
+
+
+def _converted(encoder: "Encoder | Prefix", batch: int) -> Any:
+    # openvino.convert_model does the same and more: it validates by tracing twice at the full
+    # batch size (8 s against 0.7 s for MobileNetV2) and reports usage to its maker's server.
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    example = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
+    with torch.inference_mode(), _quiet():
+        script = torch.jit.trace(encoder, example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.freeze(script)
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced, example_input=example)  # must outlive convert
+        model = frontend.convert(frontend.load(decoder))
+    model.inputs[0].get_node().set_element_type(openvino.Type.u8)
+    model.validate_nodes_and_infer_types()
+    model.reshape([batch, *encoder.input_shape])
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # Tracing is deprecated in favor of torch.export, which takes ten times as long here; and it
+    # warns of every Python number in a network that has a fixed input size anyway.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,1 @@
+"""What a trained run is for: predictions, nearest training images, new data."""

@@ -1,1 +1,0 @@
-"""The cache of frozen activations, the gradient loop, and the recipe that trains a run."""

@@ -1,0 +1,78 @@
+"""How unlike the training images an image is: "none of these" for what was never taught."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Directions of the training features that count as known, at most and as a share of the images.
+DIRECTIONS, SHARE = 256, 4
+# The share of validation images that lie beyond the limit.
+REFUSED = 0.025
+# Training images that the directions are computed from, at most.
+IMAGES = 4096
+
+
+@dataclass
+class OODDetector:
+    """Features (D,) minus `mean`, over `std`; what lies outside the span of `directions` (D, Q) is
+    new. Its length is the ood_score, given as a multiple of `limit`.
+
+    The residual of a principal subspace is the half of ViM (Wang et al. 2022, arXiv:2203.10807)
+    that told flowers from other images best (docs/recipes.md).
+    """
+
+    mean: Tensor
+    std: Tensor
+    directions: Tensor
+    limit: float = 1.0
+
+    def projected(self, features: NDArray[np.float16]) -> tuple[Tensor, Tensor]:
+        """(N, D) features, standardized, and their coordinates (N, Q) along the directions."""
+        x = (torch.from_numpy(features).float() - self.mean) / self.std
+        return x, x @ self.directions
+
+    def score(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
+        """(N, D) features to (N,) ood_scores: 0 for nothing new, above 1 for a stranger."""
+        x, known = self.projected(features)
+        # By Pythagoras; what rounding leaves below 0 is nothing new.
+        rest = (x.square().sum(1) - known.square().sum(1)).clamp(min=0).sqrt()
+        scores: NDArray[np.float64] = rest.double().numpy() / self.limit
+        return scores
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As stored with the model's weights."""
+        return {"mean": self.mean, "std": self.std, "directions": self.directions.half()}
+
+
+def fit_ood_detector(
+    train: NDArray[np.float16], val: NDArray[np.float16], seed: int
+) -> OODDetector:
+    """From features of training images (N, D) and of validation images (M, D), M > 0, which set
+    the limit so that an image like them lies beyond it with a chance of `expected_refusals`.
+    """
+    x = torch.from_numpy(train).float()
+    mean, std = x.mean(0), x.std(0, correction=0) + 1e-3
+    wanted = max(1, min(DIRECTIONS, len(x) // SHARE, x.shape[1] // 2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _, _, directions = torch.pca_lowrank((x - mean) / std, q=wanted, center=False, niter=1)
+    ood_score = OODDetector(mean, std, directions.half().float())
+    scores = np.sort(ood_score.score(val))
+    ood_score.limit = max(float(scores[_rank(len(scores)) - 1]), 1e-6)
+    return ood_score
+
+
+def expected_refusals(n: int) -> float:
+    """The chance that an image like `n` > 0 validation images lies beyond the limit: at most
+    REFUSED from 39 on; with fewer the largest of their scores is the limit, and it is 1 / (n + 1).
+    """
+    return 1 - _rank(n) / (n + 1)
+
+
+def _rank(n: int) -> int:
+    # A new score has any of n + 1 ranks with the same chance (Vovk et al. 2005).
+    return min(n, math.ceil((n + 1) * (1 - REFUSED) - 1e-9))

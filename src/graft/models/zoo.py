@@ -1,0 +1,80 @@
+"""What can be trained. The chosen few are listed without loading timm."""
+
+import fnmatch
+from typing import Any
+
+from graft.config import FROM_SCRATCH
+from graft.errors import ModelError
+
+# name: (parameters without classifier, input pixels, weights, what it is good for). The
+# numbers are held against timm by tests/models/test_listing.py. MB: 4 bytes a parameter.
+CHOSEN = {
+    "base_cnn": (287_456, 64, "trained from your images", "no weights needed; small images"),
+    "deep_cnn": (3_187_896, 64, "trained from your images", "no weights needed; better, slower"),
+    "mobilenetv2_100": (2_223_872, 224, "timm/mobilenetv2_100.ra_in1k", "the default: fast"),
+    "mobilenetv3_large_100": (4_202_032, 224, "timm/mobilenetv3_large_100.ra_in1k", "fast"),
+    "efficientnet_b0": (4_007_548, 224, "timm/efficientnet_b0.ra_in1k", "fast, a little better"),
+    "resnet18": (11_176_512, 224, "timm/resnet18.a1_in1k", "simple, for teaching"),
+    "resnet50": (23_508_032, 224, "timm/resnet50.a1_in1k", "the classic"),
+    "inception_v3": (21_785_568, 299, "timm/inception_v3.tv_in1k", "larger input"),
+    "vgg16": (134_260_544, 224, "timm/vgg16.tv_in1k", "for teaching; large and slow"),
+    "convnext_tiny": (27_820_128, 224, "timm/convnext_tiny.in12k_ft_in1k", "strong"),
+    "deit_small_patch16_224": (
+        21_665_664,
+        224,
+        "timm/deit_small_patch16_224.fb_in1k",
+        "transformer",
+    ),
+    "vit_small_patch16_224": (
+        21_665_664,
+        224,
+        "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
+        "transformer, strong",
+    ),
+    "vit_small_patch14_dinov2": (
+        22_056_192,
+        518,
+        "timm/vit_small_patch14_dinov2.lvd142m",
+        "transformer, strongest features, slow",
+    ),
+}
+
+
+def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
+    """The chosen models, or those of timm that have weights and match a shell pattern.
+
+    Each row: name, parameters (None where only building the model would tell), megabytes, input
+    (pixels a side), source, note. Raises ModelError when nothing matches.
+    """
+    if pattern is None:
+        return [
+            {
+                "name": name,
+                "parameters": parameters,
+                "megabytes": round(parameters * 4 / 1e6, 1) if name not in FROM_SCRATCH else 0,
+                "input": pixels,
+                "source": source,
+                "note": note,
+            }
+            for name, (parameters, pixels, source, note) in CHOSEN.items()
+        ]
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    names = fnmatch.filter(timm.list_models(pretrained=True), pattern)
+    if not names:
+        raise ModelError(f"no model of timm matches {pattern!r}; try a pattern such as 'resnet*'")
+    rows = []
+    for name in names:
+        config: Any = get_pretrained_cfg(name)
+        rows.append(
+            {
+                "name": name,
+                "parameters": None,
+                "megabytes": None,
+                "input": config.input_size[-1],
+                "source": config.hf_hub_id or "",
+                "note": config.license or "",
+            }
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""From a source to a finished run. Read recipe.py first."""

@@ -1,0 +1,163 @@
+"""Batches of cached activations, or of images read again."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graft.data.augmentation import Augmentation
+from graft.data.decode import Preprocess
+from graft.data.reader import stream
+from graft.errors import DataError
+from graft.features.backends import Backend
+from graft.features.cache import Activations
+from graft.features.extraction import infer_float16
+from graft.training.loop import Batches
+
+# Numbers in a batch that nothing is learned from: bounds the memory that it takes.
+NUMBERS_IN_ORDER = 2**21
+MOST_IN_ORDER = 512
+
+
+def turns(
+    labels: NDArray[np.int64], batch: int, seed: int, epoch: int, balanced: bool = False
+) -> list[NDArray[np.int64]]:
+    """The rows of each batch of an epoch: every image once, in an order that depends on the
+    seed and the epoch alone; if `balanced`, as many drawn with replacement, every class as often.
+    A last batch of a single image joins the one before it: batch normalization cannot learn
+    from one.
+    """
+    count, random = len(labels), np.random.default_rng([seed, epoch])
+    if balanced:
+        share = 1 / np.bincount(labels)[labels]
+        order = random.choice(count, count, p=share / share.sum())
+    else:
+        order = random.permutation(count)
+    stops = list(range(batch, count, batch))
+    if stops and count - stops[-1] == 1:
+        stops.pop()
+    return np.split(order, stops)
+
+
+def shuffled(
+    views: Sequence[Activations],
+    labels: NDArray[np.int64],
+    batches: Sequence[NDArray[np.int64]],
+    epoch: int,
+) -> Batches:
+    """Batches of cached activations.
+
+    Image i of epoch e comes in view (i + e) mod V, so that all V views are seen equally often.
+    """
+    for rows in batches:
+        numbers = (rows + epoch) % len(views)
+        x = np.empty((len(rows), *views[0].shape), views[0].dtype)
+        for number, view in enumerate(views):
+            chosen = np.flatnonzero(numbers == number)
+            if len(chosen):
+                x[chosen] = view[rows[chosen]]
+        yield x, labels[rows]
+
+
+def jittered(
+    view: Activations,
+    labels: NDArray[np.int64],
+    batches: Sequence[NDArray[np.int64]],
+    epoch: int,
+    *,
+    seed: int,
+    shift: int,
+    flip: bool,
+    erased: int = 0,
+) -> Batches:
+    """Batches of small images, (n, H, W, 3) uint8, each moved by up to `shift` pixels over its
+    own reflection and, if `flip`, mirrored in every other epoch (Jordan 2024, arXiv:2404.00498);
+    with `erased` a gray square of so many pixels a side lies somewhere on it, in split beyond its
+    edge (Cutout: DeVries & Taylor 2017, arXiv:1708.04552).
+    """
+    mirrored = np.random.default_rng(seed).integers(0, 2, len(labels))
+    for rows in batches:
+        random = np.random.default_rng([seed, epoch, int(rows[0])])
+        x = view[rows]
+        height, width = x.shape[1:3]
+        padded = np.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)), "reflect")
+        for place, (top, left) in enumerate(random.integers(0, 2 * shift + 1, (len(rows), 2))):
+            x[place] = padded[place, top : top + height, left : left + width]
+        if flip:
+            turned = (mirrored[rows] + epoch) % 2 == 1
+            x[turned] = x[turned, :, ::-1]
+        if erased:
+            corners = random.integers(0, (height, width), (len(rows), 2)) - erased // 2
+            for image, (top, left) in zip(x, corners, strict=True):
+                image[max(0, top) : top + erased, max(0, left) : left + erased] = 128
+        yield x, labels[rows]
+
+
+def streamed(
+    files: Sequence[Path],
+    labels: NDArray[np.int64],
+    batches: Sequence[NDArray[np.int64]],
+    preprocess: Preprocess,
+    view_of: Callable[[int], int],
+    augmentation: Augmentation,
+    backend: Callable[[], Backend] | None = None,
+) -> Batches:
+    """Images read and decoded again for every epoch, each in the view of its row; with `backend`
+    its outputs, of the frozen split, in place of the pixels.
+
+    A batch is decoded by all cores between two steps of training and not beside them: two pools
+    of threads on the same cores cost more than they hide. Raises DataError for a file that
+    cannot be used any more.
+    """
+    for rows in batches:
+        views = [view_of(int(row)) for row in rows]
+        pixels = []
+        for loaded in stream(
+            [files[row] for row in rows],
+            preprocess,
+            lambda index, digest, views=views: (views[index],),  # type: ignore[misc]
+            augmentation,
+        ):
+            if loaded.problem is not None:
+                raise DataError(f"{loaded.file}: changed while it was in use: {loaded.problem}")
+            pixels.append(loaded.views[views[loaded.index]])
+        x = np.stack(pixels)
+        if backend is None:
+            yield x, labels[rows]
+            continue
+        most = backend().batch
+        blocks = ((None, x[i : i + most]) for i in range(0, len(x), most))
+        yield np.concatenate([out for _, out in infer_float16(backend, blocks)]), labels[rows]
+
+
+def blocks_of(count: int, shape: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """Rows in order, as many at once as fit comfortably."""
+    size = int(np.clip(NUMBERS_IN_ORDER // max(1, int(np.prod(shape))), 16, MOST_IN_ORDER))
+    return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def in_order(view: Activations, labels: NDArray[np.int64]) -> Batches:
+    """Every image once, plain view, in order."""
+    for rows in blocks_of(len(labels), view.shape):
+        yield view[rows], labels[rows]
+
+
+def statistics(view: Activations) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each feature, (D,) float32 each, in one pass of blocks."""
+    total: NDArray[np.float64] = np.zeros(view.shape, np.float64)
+    squares: NDArray[np.float64] = np.zeros(view.shape, np.float64)
+    for rows in blocks_of(len(view), view.shape):
+        block = view[rows].astype(np.float32)
+        total += block.sum(0, dtype=np.float64)
+        squares += np.square(block, dtype=np.float64).sum(0)
+    mean = total / len(view)
+    std = np.sqrt(np.maximum(squares / len(view) - mean**2, 0))
+    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
+
+
+def steps_of(count: int, batch: int) -> int:
+    """The number of batches of an epoch of `count` images."""
+    full, rest = divmod(count, batch)
+    return max(1, full + (rest > 1))

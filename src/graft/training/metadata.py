@@ -1,0 +1,54 @@
+"""What a split's images have in common besides their class: what slices are made by."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from graft.data.decode import FORMATS
+from graft.data.fingerprint import Fingerprints, camera_name, fingerprints, format_name
+from graft.training.stage import Job
+
+Numbers = dict[str, NDArray[np.float64]]
+Names = dict[str, list[str | None]]
+
+
+def traits_of(job: Job, split: str) -> tuple[Numbers, Names]:
+    """Quantities (n,), NaN where one is not known, and names (n), None where there is none, of the
+    images of a split: what they look like, their group, camera, file type, the hour and date they
+    were taken, and the columns of the table.
+    """
+    prepared = job.prepared
+    rows = prepared.rows(split)
+    examples = [prepared.examples[i] for i in rows]
+    seen = fingerprints(
+        prepared.frozen.fingerprints.gather([prepared.digests[i] for i in rows]).whole()
+    )
+    taken = np.where(seen["taken"] == 0, np.nan, seen["taken"].astype(np.float64))
+    numbers = {
+        "size": np.sqrt(seen["width"].astype(np.float64) * seen["height"]),
+        "brightness": seen["mean"].mean(1).astype(np.float64),
+        "contrast": seen["spread"].astype(np.float64),
+        "sharpness": seen["sharpness"].astype(np.float64),
+        "date": taken,
+        "hour of the day": taken % 86_400,
+    }
+    names: Names = {
+        "group": [example.group for example in examples],
+        "camera": _cameras(seen, [example.file for example in examples]),
+        "file type": [format_name(number) for number in seen["format"].tolist()],
+    }
+    for column in sorted({name for example in examples for name in example.columns or ()}):
+        names[column] = [(example.columns or {}).get(column) or None for example in examples]
+    return numbers, names
+
+
+def _cameras(seen: Fingerprints, files: list[Path]) -> list[str | None]:
+    # A fingerprint holds a number for each camera; one image of each tells the name.
+    known: dict[int, str | None] = {0: None}
+    for number, file in zip(seen["camera"].tolist(), files, strict=True):
+        if number not in known:
+            with Image.open(file, formats=FORMATS) as header:
+                known[number] = camera_name(header) or None
+    return [known[number] for number in seen["camera"].tolist()]

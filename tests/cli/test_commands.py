@@ -1,0 +1,251 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENTRY = "from graft.cli.main import run; run()"
+HEAVY = ("torch", "timm", "openvino", "matplotlib", "torchvision", "sklearn")
+GRAFT = str(Path(sys.executable).parent / "graft")
+
+
+def only_error(ended, code, *needles):
+    """The command failed with this code and one line that says so, and answered nothing."""
+    assert ended.code == code, ended
+    assert ended.out == ""
+    assert ended.err.startswith("graft: ")
+    assert ended.err.count("\n") == 1, ended.err
+    for needle in needles:
+        assert needle in ended.err
+    return True
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_source_that_is_not_there_is_wrong_usage(graft_here, tmp_path):
+    for verb in (["check"], ["train", "--model", "base_cnn", "--out", tmp_path / "run"]):
+        ended = graft_here(*verb, tmp_path / "nowhere")
+        assert only_error(ended, 2, "nowhere", "no such folder, table or archive", "digits")
+
+
+def test_an_empty_folder_cannot_be_trained_on(graft_here, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ended = graft_here("train", tmp_path / "empty", "--model", "base_cnn", "--out", tmp_path / "r")
+    assert only_error(ended, 3, "no usable image", "SOURCE/CLASS/image.jpg")
+
+
+def test_a_single_class_cannot_be_trained_on(graft_here, tmp_path, make_digits):
+    source = make_digits(tmp_path / "one", "7", each=9)
+    ended = graft_here("train", source, "--model", "base_cnn", "--out", tmp_path / "run")
+    assert only_error(ended, 3, "one class ('7')", "two or more")
+
+
+def test_a_class_of_too_few_images_is_named(graft_here, tmp_path, make_digits):
+    source = make_digits(tmp_path / "small", "7", each=9)
+    make_digits(source, "8", each=4)
+    ended = graft_here("train", source, "--model", "base_cnn", "--out", tmp_path / "run")
+    assert only_error(ended, 3, "class '8' has 4", "at least 5")
+
+
+def test_a_model_that_nobody_knows_is_refused(graft_here, digits, tmp_path):
+    ended = graft_here("train", digits, "--model", "nonsense", "--out", tmp_path / "run")
+    assert only_error(ended, 4, "no model 'nonsense'", "graft models", "local-dir:FOLDER")
+
+
+def test_a_misspelt_model_gets_did_you_mean(graft_here, digits, tmp_path):
+    ended = graft_here("train", digits, "--model", "resnet81", "--out", tmp_path / "run")
+    assert only_error(ended, 4, "no model 'resnet81'", "did you mean resnet18?")
+
+
+def test_weights_that_cannot_be_fetched_leave_three_ways_out(graft, digits, tmp_path):
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    ended = graft("train", digits, "--model", "resnet18", "--out", tmp_path / "run", **offline)
+    assert only_error(ended, 4, "resnet18", "go online", "local-dir:FOLDER", "base_cnn")
+
+
+@pytest.mark.parametrize("there", [(), ("config.json",)])
+def test_a_local_folder_without_weights_is_refused(graft_here, digits, tmp_path, there):
+    for name in there:
+        (tmp_path / name).write_text("{}")
+    model = f"local-dir:{tmp_path}"
+    ended = graft_here("train", digits, "--model", model, "--out", tmp_path / "run")
+    missing = "model.safetensors" if there else "config.json"
+    assert only_error(ended, 4, "config.json and model.safetensors", f"{missing} is not there")
+
+
+def test_zero_epochs_are_wrong_usage(graft_here, digits, tmp_path):
+    ended = graft_here("train", digits, "--epochs", "0", "--out", tmp_path / "run")
+    assert only_error(ended, 2, "epochs is a whole number of at least 1, not 0")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_never_overwritten(graft_here, digits, finished):
+    before = contents(finished)
+    ended = graft_here("train", digits, "--model", "base_cnn", "--out", finished)
+    assert only_error(ended, 2, "holds a finished run", "another --out")
+    assert contents(finished) == before
+
+
+def test_a_folder_of_other_files_is_never_written_to(graft_here, digits, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "history.jsonl").write_text("mine")
+    ended = graft_here("train", digits, "--model", "base_cnn", "--out", tmp_path)
+    assert only_error(ended, 2, "thesis.tex")
+    assert contents(tmp_path) == {"thesis.tex": b"years of work", "history.jsonl": b"mine"}
+
+
+def test_a_file_is_no_run_folder(graft_here, digits, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    ended = graft_here("train", digits, "--model", "base_cnn", "--out", tmp_path / "notes")
+    assert only_error(ended, 2, "notes is a file")
+    assert contents(tmp_path) == {"notes": b"mine"}
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_a_folder_that_is_no_run_says_what_is_missing(graft_here, digits, tmp_path, verb):
+    ended = graft_here(verb, tmp_path, digits)
+    assert only_error(ended, 4, str(tmp_path), "model.json is not there")
+
+
+def test_a_refusal_of_the_system_is_one_line_and_no_traceback(graft, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = graft("check", "digits", GRAFT_CACHE=str(tmp_path / "file" / "cache"))
+    assert ended.code != 0
+    assert ended.err.startswith("graft: ")
+    assert ended.err.count("\n") == 1
+    assert str(tmp_path / "file") in ended.err
+
+
+def test_train_answers_on_stdout_and_tells_its_progress_on_stderr(trained, finished):
+    ended, _ = trained
+    assert json.loads(ended.out) == json.loads((finished / "metrics.json").read_text())
+    assert ended.out.count("\n") == 1
+    assert "fitting: 12 done" in ended.err
+    assert "Warning" not in ended.err
+
+
+def test_evaluate_prints_the_same_numbers_as_a_table_or_as_json(graft_here, digits, finished):
+    table = graft_here("evaluate", finished, digits)
+    metrics = json.loads(graft_here("evaluate", finished, digits, "--json").out)
+    assert table.code == 0
+    assert f"accuracy {metrics['accuracy']['value']:.1%}" in table.out
+    for name, row in metrics["per_class"].items():
+        line = next(x for x in table.out.splitlines() if x.split()[:1] == [name])
+        cells = (
+            f"{row[k]:.3f} ({row[f'{k}_low']:.2f}-{row[f'{k}_high']:.2f})"
+            for k in ("precision", "recall", "f1")
+        )
+        assert line.split()[1:] == [*" ".join(cells).split(), str(row["n"])]
+
+
+def test_check_prints_json_with_the_findings_by_file(graft, tmp_path, make_digits):
+    source = make_digits(tmp_path / "source", "34", each=30)
+    (source / "3" / "void.png").write_bytes(b"")
+    ended = graft("check", source, "--json")
+    found = json.loads(ended.out)
+    assert ended.code == 0
+    assert set(found) == {"images", "usable", "classes", "findings"}
+    assert (found["images"], found["usable"]) == (61, 60)
+    assert found["classes"] == {"3": 31, "4": 30}
+    finding, tiny = found["findings"]  # the digits have eight pixels a side
+    assert (tiny["kind"], len(tiny["paths"])) == ("tiny", 60)
+    assert set(finding) == {"kind", "severity", "paths", "message", "sets"}
+    assert (finding["kind"], finding["severity"]) == ("empty", "matters")
+    assert finding["paths"] == ["3/void.png"]
+
+
+def test_check_of_what_cannot_be_trained_on_answers_and_ends_with_3(graft_here, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ended = graft_here("check", tmp_path / "empty", "--json")
+    assert ended.code == 3
+    assert [
+        i["kind"] for i in json.loads(ended.out)["findings"] if i["severity"] == "blocking"
+    ] == ["no_images"]
+
+
+def test_models_lists_the_chosen_few_and_a_pattern_asks_timm(graft_here):
+    rows = json.loads(graft_here("models", "--json").out)
+    assert {"base_cnn", "mobilenetv2_100"} <= {row["name"] for row in rows}
+    rows = json.loads(graft_here("models", "resnet1[08]*", "--json").out)
+    assert any(row["name"].startswith("resnet18") for row in rows)
+    assert only_error(graft_here("models", "zzz*"), 4, "'zzz*'")
+
+
+def test_the_cache_counts_unpacked_sources_and_clear_removes_them(
+    graft_here, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path))
+    assert graft_here("check", "digits").code == 0
+    held = json.loads(graft_here("cache", "--json").out)
+    stored = [file for file in tmp_path.rglob("*.png") if file.is_file()]
+    assert held["sources"]["files"] == len(stored) == 1797
+    assert held["sources"]["bytes"] == sum(file.stat().st_size for file in stored)
+    cleared = json.loads(graft_here("cache", "--clear", "--json").out)
+    assert cleared["removed"] == held["sources"]["bytes"]
+    assert cleared["sources"] == {"files": 0, "bytes": 0}
+    assert not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize("given", ["much", "-1", "inf", "nan"])
+def test_an_impossible_cache_limit_is_wrong_usage(graft_here, monkeypatch, given):
+    monkeypatch.setenv("GRAFT_CACHE_LIMIT", given)
+    assert only_error(graft_here("cache"), 2, "GRAFT_CACHE_LIMIT", repr(given))
+
+
+def loaded_by(*arguments):
+    """The modules that a command imports, from Python's own account of it."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", ENTRY, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    assert len(lines) > 50
+    return {line.rsplit("|", 1)[1].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["train", "--help"]])
+def test_help_waits_for_nothing(arguments):
+    assert loaded_by(*arguments).isdisjoint({*HEAVY, "numpy", "PIL", "rich", "pyarrow"})
+
+
+def test_check_and_cache_never_load_torch(digits):
+    assert loaded_by("check", digits).isdisjoint(HEAVY)
+    assert loaded_by("cache").isdisjoint(HEAVY)
+
+
+def test_help_names_every_verb_and_the_exit_codes(graft_here):
+    shown = graft_here("--help").out
+    for verb in ("check", "train", "evaluate", "predict", "models", "cache", "demo"):
+        assert f"\n  {verb} " in shown
+    for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
+        assert words in " ".join(shown.split())
+
+
+def test_an_interrupted_run_keeps_its_cache_and_the_same_command_goes_on(tmp_path, digits):
+    arguments = ["--model", "base_cnn", "--image-size", "16", "--epochs", "12", "--views", "1"]
+    command = [GRAFT, "train", str(digits), *arguments, "--out", str(tmp_path / "run")]
+    environment = os.environ | {"GRAFT_CACHE": str(tmp_path / "cache")}
+    told = []
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:  # until the images are read and the fitting begins
+            told.append(line)
+            if line.startswith("reading"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    # The signal may come when the audit has spoken already.
+    known = ("reading", "tiny:", "graft: interrupted;")
+    assert [line for line in told if line.strip() and not line.startswith(known)] == []
+    assert told[-1].startswith("graft: interrupted;")
+    assert list((tmp_path / "cache" / "activations").rglob("*.safetensors"))
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "run" / "report.html").exists()

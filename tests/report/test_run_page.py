@@ -1,0 +1,311 @@
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pytest
+from PIL import Image
+
+from graft.errors import DataError
+from graft.report.run_page import write_report
+
+HOSTILE = ["<script>alert(1)</script>", 'it\'s "quoted" & <b>bold</b>', "犬 כלב", "x" * 300]
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """A page taken apart: its text, tags, ids and images; fails where a tag does not balance."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.open, self.tags, self.ids, self.words, self.images, self.links = [], [], [], [], [], []
+        self.feed(source)
+        self.close()
+        assert not self.open
+        self.text = " ".join(" ".join(self.words).replace("\u00a0", " ").split())
+
+    def handle_starttag(self, tag, attributes):
+        self.handle_startendtag(tag, attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values[key] for key in ("src", "href") if key in values]
+        self.images += [values] if tag == "img" else []
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("style", "title"):
+            self.words.append(data)
+
+
+def read(run, files):
+    return Page(write_report(run, files).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def report(tmp_path, make_run):
+    return lambda *arguments, **changes: read(*make_run(tmp_path, *arguments, **changes))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, make_run):
+    return read(*make_run(tmp_path_factory.mktemp("three")))
+
+
+def test_the_page_is_beside_the_run_and_nothing_else_is_left(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    before = {file.name for file in run.iterdir()}
+    assert write_report(run, files) == run / "report.html"
+    assert {file.name for file in run.iterdir()} == before | {"report.html"}
+
+
+def test_a_second_report_replaces_the_first_with_the_same(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    first = write_report(run, files).read_bytes()
+    assert write_report(run, files).read_bytes() == first
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing(page):
+    # Beside itself it names the files of the mistakes, relative to it.
+    elsewhere = [link for link in page.links if not link.startswith(("#", "data:image/"))]
+    assert not [link for link in elsewhere if ":" in link.split("/")[0] or link.startswith("/")]
+    assert not {"script", "link", "iframe", "object", "form"} & set(page.tags)
+
+
+def test_no_id_occurs_twice_and_every_inner_link_arrives(page):
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
+def test_the_headline_is_one_sentence_with_interval_and_baseline(page):
+    assert (
+        "Of 6 test images it had never seen, the classifier named 4 correctly: 66.7 %, with a "
+        "95 % interval of 56.7 to 71.7 %; always answering “daisy” would be right 11.1 % of the "
+        "time." in page.text
+    )
+    assert "clearly better than giving every image the commonest name in train" in page.text
+
+
+def test_the_numbers_of_the_files_are_in_the_page(page):
+    for words in (
+        "62.5 % 95 % interval 50.0 to 70.0 %",  # macro F1
+        "4.2 % 95 % interval 1.0 to 20.0 %",  # ECE
+        "2 min 5 s",
+        "30 images in 3 classes, from /data/flowers",
+        "daisy 6 2 2 10",
+        "all classes 18 6 6 30",
+        "18 (60.0 %) taught the classifier",
+        "The seed was 7.",
+        "2,565 of its 11,000,000 numbers",
+        "The weights are those of epoch 2, with a validation loss of 0.500 and 80.0 % of the",
+        "daisy 2 75.0 % 55.0 to 95.0 % 50.0 % 30.0 to 70.0 % 60.0 % 40.0 to 80.0 %",
+        "Most often confused: “daisy” was called “rose” for 2 of its 2 images.",
+        "Where it claimed about 95.0 % (6 images), it was right 66.7 % of the time.",
+        "temperature of 1.234, found on the validation images, which makes it sound less sure",
+        "The whole run took 2 min 5 s, most of it for everything else.",
+        "2 mistakes in 6 test images",
+        "called · 95.0 % rose labeled · 2.5 % daisy daisy/0.jpg",
+        "batch size 128",
+        "versions · torch 2.9.0",
+        "reading the images and running the backbone: 3.50 s",
+        "everything else: 2 min 0 s",
+        "2026-01-02 03:04 UTC",
+    ):
+        assert words in page.text
+
+
+def test_six_images_a_class_and_every_mistake_are_shown(page):
+    assert len(page.images) == 3 * 6 + 2 + 2  # the mistakes also by what was taken for what
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
+    assert all(image["alt"].endswith(".jpg") for image in page.images)
+
+
+def test_every_image_leads_to_its_file(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    page = read(run, files)
+    assert len(page.images) > 20
+    assert "daisy called rose" in page.text
+    links = (link for link in page.links if not link.startswith(("#", "data:")))
+    targets = {(run / unquote(link)).resolve() for link in links}
+    assert targets <= {file.resolve() for file in files.values()}
+    assert len(targets) == 18
+
+
+def test_bad_slices_and_likely_wrong_labels_are_shown_as_images(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    metrics = json.loads((run / "metrics.json").read_text())
+    wrong = sorted(files)[:2]
+    row = {"quantity": "camera", "value": "Nikon D1", "n": 30, "accuracy": 0.5, "low": 0.3}
+    row |= {"high": 0.7, "p": 0.001, "worse": True, "mistakes": wrong}
+    (run / "metrics.json").write_text(json.dumps(metrics | {"slices": [row]}))
+    finding = {"kind": "wrong_label", "severity": "matters", "paths": wrong, "message": "look"}
+    (run / "findings.json").write_text(json.dumps([finding]))
+    page = read(run, files)
+    assert "50.0 % of the 30 images with camera “Nikon D1”" in page.text
+    assert "Mistakes in camera “Nikon D1”" in page.text
+    assert "Likely wrong labels" in page.text
+    assert len(page.images) == 3 * 6 + 2 + 2 + 2 + 2
+
+
+def test_hostile_names_are_words_and_never_markup(report):
+    page = report(HOSTILE, each=10, wrong=4)
+    assert "script" not in page.tags
+    for name in HOSTILE:
+        assert name in page.text
+
+
+def test_hostile_paths_settings_and_messages_are_words_too(report):
+    finding = {"kind": "<i>", "severity": "note", "paths": ["<u>.jpg"], "message": "<script>'\"&"}
+    changes = {"config": {"settings": {"<b>": "<img src=x>"}, "source": "<h1>/<h6>"}}
+    page = report(findings=[finding], **changes)
+    assert not {"script", "u", "h6"} & set(page.tags)
+    assert "<img src=x>" in page.text
+
+
+def test_images_that_are_gone_or_broken_are_named_and_counted(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    paths = sorted(files)
+    files[paths[2]].unlink()
+    files[paths[3]].write_bytes(b"\xff\xd8\xff not an image")
+    del files[paths[4]]
+    page = read(run, files)
+    assert "3 images of the 18 on this page can no longer be opened" in page.text
+    assert paths[2] in page.text
+    assert len(page.images) == 3 * 6 + 2 + 2 - 3
+
+
+def test_a_report_needs_no_image_at_all(tmp_path, make_run):
+    run, _ = make_run(tmp_path)
+    assert not read(run, {}).images
+
+
+def test_images_of_every_kind_are_shown_the_right_way_up(tmp_path, make_run):
+    run, files = make_run(tmp_path, each=5, wrong=0)
+    odd = iter(sorted(files))
+    for mode in ("L", "P", "LA", "RGBA", "CMYK", "I;16", "F", "1"):
+        file = tmp_path / f"{mode.replace(';', '')}.tiff"
+        if mode == "P":
+            file = file.with_suffix(".gif")
+            Image.new("P", (50, 40)).save(file, transparency=0)
+        else:
+            Image.new(mode, (50, 40)).save(file)
+        files[next(odd)] = file
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    files[next(odd)] = tmp_path / "turned.jpg"
+    Image.new("RGB", (900, 600)).save(tmp_path / "turned.jpg", exif=turned)
+    page = read(run, files)
+    assert len(page.images) == 15
+
+
+@pytest.mark.parametrize("names", [["a", "b"], [f"class {i:03}" for i in range(120)]])
+def test_two_classes_and_many_both_make_a_whole_page(names, report):
+    page = report(names, each=5, wrong=1)
+    assert len(page.ids) == len(set(page.ids))
+    assert all(name in page.text for name in names)
+
+
+def test_with_many_classes_tables_are_cut_and_it_says_so(report):
+    page = report([f"class {i:03}" for i in range(60)], each=5, wrong=1)
+    assert "20 of the 60 classes, evenly through the alphabet" in page.text
+    assert page.text.count("The other 40 classes") == 2
+    assert "class 000 class 001 1 of 1 100 %" in page.text
+    assert len(page.images) == 20 * 5 + 1 + 1
+
+
+def test_no_mistake_and_no_finding_are_said_in_words(report):
+    page = report(wrong=0)
+    assert "None: all 6 test images were named correctly." in page.text
+    assert "What the checks noticed Nothing." in page.text
+    assert "No class was taken for another." in page.text
+
+
+def test_findings_show_ten_files_and_blocking_ones_come_first(report):
+    paths = [f"p{i}.jpg" for i in range(33)]
+    small = {"kind": "tiny", "severity": "note", "paths": paths, "message": "Small images."}
+    torn = {
+        "kind": "two_labels",
+        "severity": "blocking",
+        "paths": paths[:2],
+        "message": "Two labels.",
+    }
+    page = report(findings=[small, *[torn] * 12])
+    assert page.text.index("two labels Two labels.") < page.text.index("tiny Small images.")
+    assert "and 23 more, in findings.json" in page.text
+    assert "… and 2 more of this kind, in findings.json." in page.text
+
+
+def test_one_epoch_is_once(report):
+    epoch = {"epoch": 1, "train_loss": 1.0, "val_loss": 0.9, "val_accuracy": 0.5, "seconds": 1}
+    page = report(history=[epoch])
+    assert "It went over the training images once in 1.00 s." in page.text
+
+
+def test_a_run_without_epochs_has_no_curves(report):
+    assert "No epochs were recorded." in report(history=[]).text
+
+
+def test_a_lead_that_could_be_chance_is_not_called_better(report):
+    near = {"value": 0.6, "low": 0.4, "high": 0.8}
+    rule = {"majority_class": "rose", "accuracy": near, "chosen_on": "train"}
+    assert "could still be chance" in report(metrics={"baseline": rule}).text
+
+
+def test_a_split_that_tears_groups_or_copies_apart_is_owned_up_to(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    table = (run / "dataset.csv").read_text(encoding="utf-8")
+    torn = re.sub(r",(\w+),,0\w+", r",\1,one plant,same bytes", table)
+    (run / "dataset.csv").write_text(torn, encoding="utf-8")
+    page = read(run, files)
+    assert "Careful: 1 group is spread over several splits" in page.text
+    assert "Careful: 1 file occurs in several splits" in page.text
+
+
+def test_a_class_without_test_images_has_dashes_for_scores(report):
+    none = dict.fromkeys(("precision", "recall", "f1", "n"), 0.0) | {"n": 0}
+    none |= {f"{name}_{end}": i for name in none for i, end in enumerate(("low", "high"))}
+    row = none | {"n": 2, "f1": 0.5, "recall": 0.5}
+    page = report(metrics={"per_class": {"daisy": row, "rose": row, "tulip": none}})
+    assert "tulip 0 0 % 0 to 100 % – –" in page.text
+
+
+def test_missing_keys_beyond_the_promised_ones_are_left_out(tmp_path, report, make_run):
+    page = report(model={"extra": {"deep": [1, {"a": None}]}})
+    assert "extra · deep" in page.text
+    (tmp_path / "bare").mkdir()
+    run, files = make_run(tmp_path / "bare")
+    (run / "config.json").write_text("{}")
+    (run / "model.json").write_text("{}")
+    metrics = json.loads((run / "metrics.json").read_text())
+    for key in ("intervals", "temperature", "seconds"):
+        del metrics[key]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert "Time, all in all" not in read(run, files).text
+
+
+def test_an_unfinished_or_damaged_run_is_named(tmp_path, make_run):
+    run, files = make_run(tmp_path)
+    (run / "history.jsonl").write_text("{")
+    with pytest.raises(DataError, match=r"run is damaged"):
+        write_report(run, files)
+    (run / "metrics.json").unlink()
+    with pytest.raises(DataError, match=r"metrics\.json is missing"):
+        write_report(run, files)
+    assert not (run / "report.html").exists()
+
+
+def test_the_report_imports_neither_torch_nor_scikit_learn_nor_pyplot():
+    code = (
+        "import sys, graft.report.run_page; "
+        "print([n for n in ('torch', 'sklearn', 'matplotlib.pyplot') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"\[\]\s*", done.stdout)

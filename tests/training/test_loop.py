@@ -1,0 +1,197 @@
+"""The gradient loop, against float64 loops and scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from graft.errors import ModelError
+from graft.features.cache import Activations
+from graft.models.head import Head
+from graft.training.batches import in_order, jittered, shuffled, statistics, steps_of, turns
+from graft.training.loop import FitSettings, fit, logits_of
+
+
+def view_of(values):
+    count = len(values)
+    return Activations(
+        [values], np.zeros(count, np.int32), np.arange(count), values.shape[1:], values.dtype
+    )
+
+
+@pytest.fixture
+def blobs():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 600)
+    x = random.normal(size=(600, 20)) + 1.2 * np.eye(3, 20)[labels]
+    return x.astype(np.float16), labels
+
+
+def settings(**changes):
+    values = {"epochs": 20, "learning_rate": 1e-2, "weight_decay": 0.01, "label_smoothing": 0.0}
+    return FitSettings(**values | {"patience": 20, "seed": 1} | changes)
+
+
+def trained(x, y, chosen, clean=None):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        head = Head(x.shape[1], 3, 0, 0.0, 0.0)
+    head.standardize(*statistics(view_of((x if clean is None else clean)[:400])))
+    history = fit(
+        head,
+        lambda epoch, start: shuffled(
+            [view_of(x[:400])], y[:400], turns(y[:400], 32, 1, epoch)[start:], epoch
+        ),
+        steps_of(400, 32),
+        lambda: in_order(view_of(x[400:500]), y[400:500]),
+        chosen,
+    )
+    return head, history
+
+
+def test_a_linear_head_is_about_as_good_as_logistic_regression(blobs):
+    x, y = blobs
+    head, _ = trained(x, y, settings())
+    logits, labels = logits_of(head, in_order(view_of(x[500:]), y[500:]))
+    reference = LogisticRegression(max_iter=1000).fit(x[:400].astype(float), y[:400])
+    expected = reference.score(x[500:].astype(float), y[500:])
+    assert (logits.argmax(1) == labels).mean() >= expected - 0.05
+
+
+def test_the_best_epoch_is_restored_and_not_the_last(blobs):
+    x, y = blobs
+    head, history = trained(x, y, settings(epochs=30, learning_rate=0.5))
+    losses = [epoch.val_loss for epoch in history]
+    logits, labels = logits_of(head, in_order(view_of(x[400:500]), y[400:500]))
+    found = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    assert float(found) == pytest.approx(min(losses), rel=1e-5)
+    assert min(losses) < losses[-1]
+
+
+def test_fitting_stops_when_validation_has_not_improved_for_patience_epochs(blobs):
+    x, y = blobs
+    _, history = trained(x, y, settings(epochs=200, learning_rate=0.5, patience=3))
+    losses = [epoch.val_loss for epoch in history]
+    assert len(history) == losses.index(min(losses)) + 1 + 3
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_randomness_alone(blobs):
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    first, _ = trained(*blobs, settings(epochs=2))
+    assert torch.equal(torch.rand(1), expected)
+    second, _ = trained(*blobs, settings(epochs=2))
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_likely_cause(blobs):
+    x, y = blobs
+    with pytest.raises(ModelError, match=r"at step 1: its inputs are not finite"):
+        trained(np.where(x > 2, np.float16("inf"), x), y, settings(), clean=x)
+    with pytest.raises(ModelError, match=r"in epoch 1, at step \d+: the learning rate 1e\+38"):
+        trained(x, y, settings(learning_rate=1e38, max_grad_norm=0.0))
+
+
+def test_a_validation_loss_that_is_never_finite_is_one_clear_error(blobs):
+    x, y = blobs
+    broken = x.copy()
+    broken[400:500] = np.float16("inf")
+    with pytest.raises(ModelError, match="validation loss was not finite in any of 2 epochs"):
+        trained(broken, y, settings(epochs=2), clean=x)
+
+
+def test_gradients_are_clipped_to_the_norm_given_and_not_at_all_at_0(blobs):
+    x, y = blobs
+    heads = [
+        trained(x, y, settings(epochs=1, optimizer="sgd", max_grad_norm=norm))[0]
+        for norm in (1e-9, 1e9, 0.0)
+    ]
+    still, far, free = ([p.detach() for p in head.parameters()] for head in heads)
+    assert all(torch.equal(a, b) for a, b in zip(far, free, strict=True))
+    assert not all(torch.allclose(a, b, atol=1e-4) for a, b in zip(still, free, strict=True))
+
+
+def test_an_epoch_holds_every_image_once_and_takes_the_views_in_turn():
+    labels = np.arange(50)
+    views = [view_of(np.stack([labels, np.full(50, v)], 1).astype(np.float16)) for v in range(3)]
+    seen = {i: set() for i in range(50)}
+    for epoch in range(1, 4):
+        rows = [(x, y) for x, y in shuffled(views, labels, turns(labels, 7, 0, epoch), epoch)]
+        assert sorted(np.concatenate([y for _, y in rows])) == list(range(50))
+        assert len(rows) == steps_of(50, 7)
+        for x, y in rows:
+            assert (x[:, 0] == y).all()
+            for number, view in zip(y, x[:, 1], strict=True):
+                seen[int(number)].add(int(view))
+    assert all(numbers == {0, 1, 2} for numbers in seen.values())
+
+
+def test_statistics_are_those_of_a_float64_loop():
+    x = np.random.default_rng(0).normal(3, 2, (1300, 5)).astype(np.float16)
+    mean, std = statistics(view_of(x))
+    assert mean.numpy() == pytest.approx(x.astype(np.float64).mean(0), rel=1e-6)
+    assert std.numpy() == pytest.approx(x.astype(np.float64).std(0), rel=1e-5)
+
+
+def test_balanced_sampling_draws_every_class_as_often():
+    labels = np.array([0] * 900 + [1] * 90 + [2] * 10)
+    drawn = np.concatenate(
+        [labels[rows] for e in range(10) for rows in turns(labels, 50, 0, e, balanced=True)]
+    )
+    assert np.bincount(drawn) / len(drawn) == pytest.approx([1 / 3] * 3, abs=0.02)
+
+
+def test_class_weights_make_mistakes_on_rare_classes_cost_more(blobs):
+    x, y = blobs
+    keep = np.flatnonzero((y != 2) | (np.arange(len(y)) % 12 == 0))
+    x, y = np.concatenate([x[keep], x]), np.concatenate([y[keep], y])
+    plain, _ = trained(x[:500], y[:500], settings())
+    weighted, _ = trained(x[:500], y[:500], settings(class_weights=(1.0, 1.0, 12.0)))
+    recalls = []
+    for head in (plain, weighted):
+        logits, labels = logits_of(head, in_order(view_of(x[500:]), y[500:]))
+        recalls.append((logits.argmax(1) == 2)[labels == 2].mean())
+    assert recalls[1] > recalls[0]
+
+
+def test_small_images_are_moved_over_their_reflection_and_mirrored_every_other_epoch():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (20, 8, 8, 3), np.uint8)
+    labels = np.arange(20)
+    shifts, flips = set(), {i: [] for i in range(20)}
+    for epoch in range(1, 5):
+        rows = turns(labels, 6, 1, epoch)
+        for x, y in jittered(view_of(images), labels, rows, epoch, seed=1, shift=2, flip=True):
+            for out, i in zip(x, y, strict=True):
+                padded = np.pad(images[i], ((2, 2), (2, 2), (0, 0)), "reflect")
+                found = [
+                    (top, left, mirror)
+                    for mirror in (False, True)
+                    for top in range(5)
+                    for left in range(5)
+                    if np.array_equal(
+                        out[:, ::-1] if mirror else out, padded[top : top + 8, left : left + 8]
+                    )
+                ]
+                assert len(found) == 1
+                shifts.add(found[0][:2])
+                flips[i].append(found[0][2])
+    assert len(shifts) > 15
+    assert all(turned[:2] == [not t for t in turned[1:3]] for turned in flips.values())
+
+
+def test_a_gray_square_lies_anywhere_on_a_small_image_and_in_split_beyond_its_edge():
+    images = np.full((400, 8, 8, 3), 7, np.uint8)
+    rows, view = [np.arange(400)], view_of(images)
+    ((x, _),) = jittered(view, np.zeros(400, int), rows, 1, seed=1, shift=1, flip=True, erased=4)
+    assert set(np.unique(x)) == {7, 128}
+    gray = (x == 128).all(3)
+    sizes = {(int(g.any(1).sum()), int(g.any(0).sum())) for g in gray}
+    assert (4, 4) in sizes
+    assert {min(size) for size in sizes} == {2, 3, 4}
+    for g in gray:  # one square, without holes
+        assert g.sum() == g.any(1).sum() * g.any(0).sum()
+    assert (x[gray] == 128).all()
+    assert gray.any(0).all()
