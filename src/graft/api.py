@@ -77,9 +77,9 @@ def rank(
 ) -> list[dict[str, Any]]:
     """Backbones by what their frozen features know of these images; see graft.training.rank."""
     from graft.data.sources import scan
-    from graft.features.cache import cache_folder
     from graft.runs.run import seconds_of
     from graft.training.rank import rank as rank_backbones
+    from graft.utils.cache_folder import cache_folder
 
     cache = cache_folder()
     seconds = seconds_of(time_budget)

@@ -14,12 +14,12 @@ import numpy as np
 from graft.config import TrainConfig
 from graft.data.sources import scan
 from graft.errors import UsageError
-from graft.features.cache import cache_folder
 from graft.report.comparison_page import read_comparison
 from graft.report.demo_page import write_story
 from graft.report.run_page import write_report
 from graft.runs.run import write_table
 from graft.training.recipe import Run, train_run
+from graft.utils.cache_folder import cache_folder
 from graft.utils.files import write_json
 from graft.utils.progress import Progress
 

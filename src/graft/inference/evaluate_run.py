@@ -12,11 +12,11 @@ from graft.data.dataset import MATTERS, Finding, belonging
 from graft.data.sources import scan
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
-from graft.features.cache import cache_folder
 from graft.inference.predictor import load
 from graft.quality.appearance import images
 from graft.quality.audit import Audit
 from graft.runs.run import read_json
+from graft.utils.cache_folder import cache_folder
 from graft.utils.progress import Progress
 
 

@@ -12,10 +12,10 @@ from graft.evaluation.selective import (
     set_probability,
     share_of,
 )
-from graft.features.cache import cache_folder
 from graft.inference.predictor import Policy, Prediction, load
 from graft.models.ood import expected_refusals
 from graft.runs.run import VAL_GROUPS, VAL_PREDICTIONS, read_json, read_predictions
+from graft.utils.cache_folder import cache_folder
 
 
 @dataclass(frozen=True, slots=True)
