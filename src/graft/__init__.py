@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
     from graft.inference.predictor import Classifier, Policy, Prediction, load
     from graft.quality.check import CheckResult
-    from graft.training.recipe import Run
+    from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
 _WHERE = {
@@ -30,7 +30,7 @@ _WHERE = {
     "ModelError": "graft.errors",
     "Prediction": "graft.inference.predictor",
     "Policy": "graft.inference.predictor",
-    "Run": "graft.training.recipe",
+    "Run": "graft.runs.run",
     "TrainConfig": "graft.config",
     "UsageError": "graft.errors",
     "check": "graft.api",
