@@ -45,59 +45,53 @@ def train(
     Raises DataError for blocking findings (all of them in the message), ModelError for a missing
     backbone, UsageError for impossible settings or a run folder in use.
     """
-    began, started, limit = time.perf_counter(), datetime.now(UTC), cache_limit()
+    started, began = datetime.now(UTC), time.perf_counter()
     dataset = grouped(scan(source, sources_folder()), split_config.group_by)
     raise_if_blocked(check_listing(dataset), dataset.source)
     backbone = network(config, cache_folder())
-    resolved = resolve(config, backbone)
+    limit = cache_limit()  # before anything is made, as all that can be refused
     run = Run.create(out, resume)
-    plan = make_plan(resolved, backbone, dataset, run, progress)
+    plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
 
-    clock = time.perf_counter()
     table = extract(dataset, plan.encoder, split_config, progress)
     audited = audit(dataset, table)
     for finding in audited.findings:
         progress.say(f"{finding.kind}: {finding.message}")
     raise_if_blocked(audited.findings, dataset.source)
     table, split = _split(table, audited, split_config)
-    seconds = {"decode_and_backbone": time.perf_counter() - clock}
     for note in (*split.notes, *backend_notes(plan)):
         progress.say(note)
-    examples, digests = table.dataset.examples, [table.digest(i) for i in range(len(table))]
-    run.write_dataset(examples, split.assignment.tolist(), split.group_ids, digests)
-    run.write_findings([finding.to_json() for finding in audited.findings])
+    _write_data(run, table, split, audited)
+    encoded = time.perf_counter()
 
-    clock = time.perf_counter()
-    identity = identity_of(resolved, backbone, split, digests)
+    identity = identity_of(plan.config, backbone, split, table)
     with recording(run, progress, identity, resume, tensorboard) as recorder:
         trained = fit_stages(plan, table, split, recorder)
-    now = time.perf_counter() - clock
-    # Of a resumed run the epochs that an earlier process has fitted count, too.
-    seconds["fit"] = max(now, recorder.seconds)
-    run.write_config(
-        settings_record(source, config, split_config, plan, split, recorder.notes, started)
-    )
+    fitted = time.perf_counter()
+    notes = recorder.notes
+    run.write_config(settings_record(source, config, split_config, plan, split, notes, started))
 
     result = predict_splits(plan, trained, table, split, run, progress)
     result.model.save(run, trained_parameters(plan, trained))
     write_predictions(run, result, table, split)
     write_neighbors(run, result, table)
     metrics = evaluate_test(run, result, table, split)
-    seconds["total"] = time.perf_counter() - began + seconds["fit"] - now
-    kept = [line for line in recorder.history if line["stage"] == trained.stage]
+    # Of a resumed run the epochs that an earlier process has fitted count, too.
+    fit = max(fitted - encoded, recorder.seconds)
+    total = time.perf_counter() - began + fit - (fitted - encoded)
+    seconds = {"decode_and_backbone": encoded - began, "fit": fit, "total": total}
     run.write_metrics(
         metrics
+        | recorder.best(trained.stage)
         | {
             "temperature": result.model.temperature,
-            "epochs": len(recorder.history),
-            "best_epoch": min(kept, key=lambda line: line["val_loss"])["epoch"],
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
             "from_cache": plan.encoder.from_cache,
         }
     )
     trim(cache_folder(), limit)
     run.remove_unfinished()
-    run.files = {example.path: example.file for example in examples}
+    run.files = {example.path: example.file for example in table.dataset.examples}
     return run
 
 
@@ -109,6 +103,12 @@ def _split(table: FeatureTable, audited: Audit, config: SplitConfig) -> tuple[Fe
     rows = range(len(usable))
     ids = group_ids(usable.dataset.examples, [usable.digest(i) for i in rows], near)
     return usable, split_dataset(usable.dataset, ids, config, usable.fingerprints(rows)["taken"])
+
+
+def _write_data(run: Run, table: FeatureTable, split: Split, audited: Audit) -> None:
+    digests = [table.digest(row) for row in range(len(table))]
+    run.write_dataset(table.dataset.examples, split.assignment.tolist(), split.group_ids, digests)
+    run.write_findings([finding.to_json() for finding in audited.findings])
 
 
 def finish(run: Run, source: str | Path, config: TrainConfig, split_config: SplitConfig) -> Run:

@@ -76,6 +76,14 @@ class Recorder:
         self.notes.append(text)
         self.progress.say(text)
 
+    def best(self, stage: str) -> dict[str, int]:
+        """How many epochs there were, and which of this stage, whose weights were kept, had the
+        lowest validation loss.
+        """
+        kept = [line for line in self.history if line["stage"] == stage]
+        best = min(kept, key=lambda line: line["val_loss"])
+        return {"epochs": len(self.history), "best_epoch": best["epoch"]}
+
     @property
     def seconds(self) -> float:
         """The seconds of all epochs, those of an earlier, interrupted process included."""

@@ -13,6 +13,7 @@ from graft.config import SplitConfig, TrainConfig
 from graft.data.reader import cores
 from graft.data.split import Split
 from graft.features.backends import device
+from graft.features.table import FeatureTable
 from graft.models.backbone import Backbone
 from graft.training.plan import Plan
 from graft.training.stages import Trained
@@ -48,13 +49,11 @@ def settings_record(
     }
 
 
-def identity_of(
-    config: TrainConfig, backbone: Backbone, split: Split, digests: Sequence[bytes]
-) -> str:
+def identity_of(config: TrainConfig, backbone: Backbone, split: Split, table: FeatureTable) -> str:
     """What is fitted: settings, images with their splits and labels, and network."""
     key = hashlib.sha256(json.dumps([config.to_json(), backbone.digest]).encode())
-    for digest, name, label in zip(digests, split.assignment, split.labels, strict=True):
-        key.update(digest + f"{name} {label};".encode())
+    for digest, name, label in zip(table.digests, split.assignment, split.labels, strict=True):
+        key.update((digest or b"") + f"{name} {label};".encode())
     return key.hexdigest()
 
 
