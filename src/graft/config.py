@@ -7,16 +7,9 @@ JSON schema (`TrainConfig.model_json_schema()`) and docs/settings.md (cli/settin
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from graft.choices import (
     BACKEND_HELP,
@@ -73,19 +66,20 @@ class SplitConfig(Settings):
     """
 
     group_by: Text | None = Field(
-        None,
-        description="What must stay in one split, such as a patient or a video: folder, a column "
-        "of the table, or a regular expression on the file name.",
+        default=None,
+        description="What must stay in one split, such as a patient: folder, a column of the "
+        "table, or a regular expression on the file name.",
     )
     time_by: Text | None = Field(
-        None, description="Test on the newest images; the date is exif or a column of the table."
+        default=None,
+        description="Test on the newest images; the date is exif or a column of the table.",
     )
     val_fraction: Annotated[float, Field(gt=0, le=0.5)] = Field(
-        0.15,
+        default=0.15,
         description="Fraction of the images for validation, which picks the best epoch and "
         "calibrates. With tens of thousands of images 0.05 is enough.",
     )
-    seed: Seed = Field(42, description=SEED_HELP)
+    seed: Seed = Field(default=42, description=SEED_HELP)
 
 
 def parse_unfreeze(text: object) -> tuple[str, float]:
@@ -112,77 +106,83 @@ def _checked_unfreeze(text: object) -> object:
 class TrainConfig(Settings):
     """How a classifier is trained; docs/recipes.md has the measurement behind each default.
 
-    None means that the default depends on the model and on what is trained; `resolve` fills it in.
+    None means that the default depends on the model and on what is trained; `resolve` in
+    training/defaults.py fills it in.
     """
 
     model: Text = Field(
-        DEFAULT_MODEL,
+        default=DEFAULT_MODEL,
         description="A name from graft models, local-dir:FOLDER or the folder of a run.",
     )
     unfreeze: Annotated[str, BeforeValidator(_checked_unfreeze)] = Field(
-        "none",
+        default="none",
         pattern=f"^({UNFREEZE})$",
         description="What is trained below the head: none, all, a percentage of the last layers "
         "(20%) or a number of last stages (2).",
     )
-    image_size: Side | None = Field(
-        None, description="Height and width of the model's input, in pixels."
-    )
+    image_size: Side | None = Field(default=None, description="Pixels a side of the model's input.")
     resize: Resize | None = Field(
-        None,
+        default=None,
         description="How an image that is not square is made so: crop to its middle, or squash "
         "all of it.",
     )
     augment: Preset = Field(
-        "standard",
+        default="standard",
         description="How much the views of a training image differ; graft augment shows them.",
     )
     flip: bool = Field(
-        True,
+        default=True,
         description="Mirror some views of the training images. Not for digits, letters or hands.",
     )
     views: Count | None = Field(
-        None, description="Views of each training image: the plain one, then augmented ones."
+        default=None,
+        description="Views of each training image: the plain one, then augmented ones.",
     )
     epochs: Count | None = Field(
-        None, description="Passes over the training images; early stopping keeps the best one."
+        default=None,
+        description="Passes over the training images; early stopping keeps the best one.",
     )
     batch_size: Count | None = Field(
-        None, description="Images a step, at most; small datasets take smaller batches."
+        default=None, description="Images a step, at most; small datasets take smaller batches."
     )
-    learning_rate: Rate | None = Field(None, description="The highest rate of the schedule.")
+    learning_rate: Rate | None = Field(
+        default=None, description="The highest rate of the schedule."
+    )
     weight_decay: Decay | None = Field(
-        None, description="Weight decay; decoupled with adamw, part of the gradient with sgd."
+        default=None,
+        description="Weight decay; decoupled with adamw, part of the gradient with sgd.",
     )
     optimizer: Optimizer | None = Field(
-        None, description="AdamW, or SGD with Nesterov momentum of 0.9."
+        default=None, description="AdamW, or SGD with Nesterov momentum of 0.9."
     )
     schedule: Schedule = Field(
-        "one-cycle", description="How the learning rate changes from step to step."
+        default="one-cycle", description="How the learning rate changes from step to step."
     )
     patience: Count = Field(
-        10, description="Epochs without a lower validation loss before training stops."
+        default=10, description="Epochs without a lower validation loss before training stops."
     )
     label_smoothing: Fraction = Field(
-        0.1, description="Probability taken from the true class and spread over all."
+        default=0.1, description="Probability taken from the true class and spread over all."
     )
     ema: Fraction | None = Field(
-        None, description="Decay of the moving average of the weights; 0 for no averaging."
+        default=None, description="Decay of the moving average of the weights; 0 for no averaging."
     )
     batch_norm: BatchNorm = Field(
-        "frozen",
+        default="frozen",
         description="Statistics of unfrozen BatchNorm layers: the pretrained ones, or each "
         "batch's own.",
     )
-    mixup: Alpha = Field(0.0, description="Alpha of mixup, which blends examples; 0 for none.")
+    mixup: Alpha = Field(
+        default=0.0, description="Alpha of mixup, which blends examples; 0 for none."
+    )
     cutmix: Alpha = Field(
-        0.0, description="Alpha of CutMix, which pastes images into images; 0 for none."
+        default=0.0, description="Alpha of CutMix, which pastes images into images; 0 for none."
     )
     balance: Balance = Field(
-        "none", description="sampling draws images of rare classes as often as the others."
+        default="none", description="sampling draws images of rare classes as often as the others."
     )
-    backend: Backend = Field("auto", description=BACKEND_HELP)
-    seed: Seed = Field(42, description=SEED_HELP)
+    backend: Backend = Field(default="auto", description=BACKEND_HELP)
+    seed: Seed = Field(default=42, description=SEED_HELP)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
@@ -214,13 +214,7 @@ class ResolvedConfig(TrainConfig):
     ema: Fraction
 
 
-def resolve(config: TrainConfig, defaults: Mapping[str, Any]) -> ResolvedConfig:
-    """The config with `defaults` for what it leaves open, by name.
-
-    Pure. Raises UsageError where a setting is left open by both.
-    """
-    given = {name: value for name, value in config.to_json().items() if value is not None}
-    return ResolvedConfig(**{**defaults, **given})
+Config = TypeVar("Config", bound=TrainConfig)
 
 
 def depends_on_model(name: str) -> bool:
@@ -229,17 +223,17 @@ def depends_on_model(name: str) -> bool:
     return field is not None and field.is_required()
 
 
-def configs_of(settings: Mapping[str, Any]) -> tuple[TrainConfig, SplitConfig]:
+def configs_of(settings: Mapping[str, Any], kind: type[Config]) -> tuple[Config, SplitConfig]:
     """Both configs from one flat set of settings, as graft.train takes them; `seed` is for both.
 
     Raises UsageError for an unknown name, with "did you mean", and for an impossible value.
     """
-    train, split = TrainConfig.model_fields, SplitConfig.model_fields
+    train, split = kind.model_fields, SplitConfig.model_fields
     for name in settings:
         if name not in train and name not in split:
             raise UsageError(_unknown(name, [*train, *(n for n in split if n not in train)]))
     return (
-        TrainConfig(**{name: value for name, value in settings.items() if name in train}),
+        kind(**{name: value for name, value in settings.items() if name in train}),
         SplitConfig(**{name: value for name, value in settings.items() if name in split}),
     )
 
@@ -274,7 +268,7 @@ def typed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean epochs?" for a misspelled word, or nothing."""
+    """The end of a message about a misspelled word: "; did you mean epochs?", or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

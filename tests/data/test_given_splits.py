@@ -4,9 +4,19 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graft.data import split as splitting
 from graft.data.dataset import MATTERS, Example
-from graft.data.split import assign_splits, given_splits, units
+from graft.data.groups import group_ids, members_of
+from graft.data.split import given_splits
 from graft.quality.duplicates import Copies
+
+
+def assign_splits(examples, digests, seed, near=(), **options):
+    return splitting.assign_splits(examples, group_ids(examples, digests, near), seed, **options)
+
+
+def units(examples, digests, near):
+    return list(members_of(group_ids(examples, digests, near)).values())
 
 
 def example(

@@ -15,7 +15,8 @@ BACKEND = click.option(
     "--backend", default="auto", type=click.Choice(BACKENDS), show_default=True, help=BACKEND_HELP
 )
 TYPES = {"integer": int, "number": float, "string": str}
-DEPENDS = "depends on the model"
+# Columns of an option's name; longer ones have a line of their own.
+NAMES = 24
 
 
 class SettingsCommand(click.Command):
@@ -46,11 +47,11 @@ class SettingsCommand(click.Command):
         rows = [(p.name, row) for p in options if (row := p.get_help_record(ctx))]
         advanced = set(settings_options()) - set(self.shown)
         with formatter.section("Options"):
-            formatter.write_dl([row for name, row in rows if name not in advanced])
+            formatter.write_dl([row for name, row in rows if name not in advanced], NAMES)
         if hidden := [row for name, row in rows if name in advanced]:
             with formatter.section("Advanced"):
                 if ctx.meta.get("help all"):
-                    formatter.write_dl(hidden)
+                    formatter.write_dl(hidden, NAMES)
                 else:
                     named = [row[0].split()[0] for row in hidden]
                     formatter.write_text(f"{', '.join(named)}: see {ctx.command_path} --help-all.")
@@ -90,10 +91,11 @@ def _option(name: str, schema: Mapping[str, Any]) -> click.Option:
     from graft.config import depends_on_model, typed
 
     flag, values, default = name.replace("_", "-"), typed(schema), schema["default"]
-    shown: str | bool = DEPENDS if depends_on_model(name) else default is not None
+    text = schema["description"] + "  [default: by model]" * depends_on_model(name)
+    shown = default is not None
     if values["type"] == "boolean":
         names = [f"--{flag}/--no-{flag}"]
-        return click.Option(names, default=default, help=schema["description"], show_default=shown)
+        return click.Option(names, default=default, help=text, show_default=shown)
     choices = values.get("enum")
     # Ranges and choices are checked by the settings themselves, whoever gives them.
     return click.Option(
@@ -101,9 +103,14 @@ def _option(name: str, schema: Mapping[str, Any]) -> click.Option:
         default=default,
         type=TYPES[values["type"]],
         metavar=f"[{'|'.join(choices)}]" if choices else None,
-        help=schema["description"],
+        help=text,
         show_default=shown,
     )
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without those that were left open."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def on_stderr_progress() -> "Progress":

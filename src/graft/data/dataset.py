@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,10 @@ class Dataset:
     source: str
     examples: tuple[Example, ...]
     findings: tuple[Finding, ...] = ()
+
+    def select(self, rows: Iterable[int]) -> "Dataset":
+        """The data set of these images alone."""
+        return replace(self, examples=tuple(self.examples[i] for i in rows))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """The same numbers on another labeled source."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,11 @@ from graft.data.dataset import MATTERS, Finding, belonging
 from graft.data.sources import scan
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
-from graft.features.cache import cache_folder
 from graft.inference.predictor import load
 from graft.quality.appearance import images
-from graft.quality.audit import Audit
-from graft.runs.run import read_json
+from graft.quality.audit import _Collector
+from graft.runs.run import Run
+from graft.utils.cache_folder import cache_folder
 from graft.utils.progress import Progress
 
 
@@ -37,8 +36,11 @@ def evaluate_run(
     finished = Path(run) / "metrics.json"
     if not finished.is_file():
         raise ModelError(f"{run}: not a finished run, metrics.json is not there; train it again")
-    learned = _learned(Path(run))
-    majority = read_json(finished)["baseline"]["majority_class"]
+    stored = Run(run)
+    learned = {
+        bytes.fromhex(row["sha256"]) for row in stored.images if row["split"] in ("train", "val")
+    }
+    majority = stored.metrics["baseline"]["majority_class"]
     dataset = scan(source, cache_folder() / "sources")
     tested = [example for example in dataset.examples if example.split == "test"]
     examples = tested or list(dataset.examples)
@@ -49,7 +51,7 @@ def evaluate_run(
             f"{source}: the run knows the classes {', '.join(classifier.classes)}; "
             f"{', '.join(strange)} is not among them: rename the folders or take them out"
         )
-    audit = Audit(type(dataset)(dataset.source, tuple(examples), dataset.findings))
+    audit = _Collector(type(dataset)(dataset.source, tuple(examples), dataset.findings))
     used, rows, known = [], [], []
     progress.start("predicting", len(examples))
     for item, probabilities in classifier.predict_files(example.file for example in examples):
@@ -84,26 +86,7 @@ def evaluate_run(
     return metrics | {"findings": [finding.to_json() for finding in findings]}
 
 
-def _learned(run: Path) -> set[bytes]:
-    """The sha256 of each image in train or val of a run."""
-    file = run / "dataset.csv"
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            return {
-                bytes.fromhex(row["sha256"])
-                for row in csv.DictReader(stream)
-                if row["split"] in ("train", "val")
-            }
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{file} is not there, which says what the run was trained on; put it back, or train "
-            "the run again"
-        ) from error
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise ModelError(f"{file} is damaged: {error}; train the run again") from error
-
-
-def _findings(audit: Audit, known: Sequence[str], left: int) -> list[Finding]:
+def _findings(audit: _Collector, known: Sequence[str], left: int) -> list[Finding]:
     """What is wrong with the images evaluated, and which the run knows already."""
     found = []
     if known:

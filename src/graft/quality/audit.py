@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from graft.data.dataset import (
 from graft.data.fingerprint import FINGERPRINT, Fingerprints
 from graft.data.reader import Loaded
 from graft.data.split import FEWEST_PER_CLASS
+from graft.errors import DataError
+from graft.features.table import FeatureTable
 from graft.quality.appearance import images, look_findings
 from graft.quality.duplicates import Copies, equal_groups
 from graft.quality.near_duplicates import Ints, near_pairs
@@ -40,7 +43,7 @@ def check_listing(dataset: Dataset) -> list[Finding]:
     return [*dataset.findings, *_class_findings(dataset.examples, dataset.source)]
 
 
-class Audit:
+class _Collector:
     """Collects what the one reading pass over the files shows, then says what is wrong.
 
     Feed every Loaded of `stream` to `note`, then all fingerprints to `look`; `findings()` tells all
@@ -204,3 +207,33 @@ def _class_findings(
                 )
             )
     return findings
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Stand-in until the audit is one function."""
+
+    findings: tuple[Finding, ...]
+    usable: list[int]
+    near: list[list[int]]
+
+
+def audit(dataset: Dataset, table: FeatureTable) -> Audit:
+    """Stand-in until the audit is one function."""
+    from graft.quality.model_audit import judge, near_of
+
+    collector = _Collector(dataset)
+    collector.digests = list(table.digests)
+    collector.problems = {i: (p.kind, str(p)) for i, p in table.problems.items()}
+    seen = table.readable()
+    collector.look(seen, table.fingerprints(seen), near_of)
+    usable = collector.usable()
+    findings = [*collector.findings(), *judge(table, usable)]
+    return Audit(tuple(findings), usable, collector.copies().together())
+
+
+def raise_if_blocked(findings: Sequence[Finding], source: str) -> None:
+    """Raise DataError with every blocking finding's message."""
+    blocking = [finding.message for finding in findings if finding.blocking]
+    if blocking:
+        raise DataError(f"{source} cannot be trained on: {'; '.join(blocking)}")

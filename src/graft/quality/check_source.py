@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from graft.data.sources import scan
-from graft.features.cache import cache_folder
 from graft.quality.check import CheckResult, check
+from graft.utils.cache_folder import cache_folder
 from graft.utils.progress import Progress
 
 

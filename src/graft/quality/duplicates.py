@@ -8,7 +8,8 @@ import numpy as np
 
 from graft.data.dataset import MATTERS, NOTE, Example, Finding
 from graft.data.fingerprint import Fingerprints
-from graft.data.split import given_splits, units
+from graft.data.groups import group_ids, members_of
+from graft.data.split import given_splits
 from graft.quality.appearance import images
 from graft.quality.near_duplicates import Ints, clusters
 
@@ -169,7 +170,8 @@ class Copies:
         first = {i: group[0] for group in self.equal for i in group}
         examples = [self.examples[i] for i in rows]
         near = [[place[i] for i in group if i in place] for group in self.together()]
-        tied = units(examples, [b"%d" % first.get(i, i) for i in rows], near)
+        ids = group_ids(examples, [b"%d" % first.get(i, i) for i in rows], near)
+        tied = members_of(ids).values()
         return dict(zip(rows, given_splits(examples, tied), strict=True))
 
     def _finding(self, kind: str, severity: str, groups: Groups, message: str) -> Finding:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from graft.data.dataset import MATTERS, NOTE, Example, Finding
-from graft.features.cache import Activations
+from graft.features.activations import Activations
 from graft.quality.appearance import images, some
 from graft.training.batches import blocks_of, statistics
 

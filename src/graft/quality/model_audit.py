@@ -3,80 +3,36 @@ labels and outliers besides.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from graft.data.dataset import Dataset, Example, Finding, class_numbers
-from graft.data.fingerprint import Fingerprints, fingerprints
-from graft.features.backends import LazyBackend
+from graft.data.dataset import Finding, class_numbers
+from graft.data.fingerprint import Fingerprints
 from graft.features.table import FeatureTable
-from graft.models.backbone import find_backbone, resized
-from graft.quality.audit import Audit, check_listing
-from graft.quality.check import CheckResult
 from graft.quality.label_errors import judged_findings
 from graft.quality.near_duplicates import NEAR_FORMAT, Ints, near_pairs
+from graft.utils.cache_folder import cache_folder
 from graft.utils.files import replacing
-from graft.utils.progress import Progress
 
 
-def read_and_check(
-    dataset: Dataset,
-    frozen: FeatureTable,
-    views_of: Callable[[int, bytes], Sequence[int]],
-    progress: Progress,
-) -> Audit:
-    """Read, hash, check and decode every file once, and encode what the cache does not hold."""
-    audit = Audit(dataset)
-    files = [example.file for example in dataset.examples]
-    doing = "reading, checking, encoding" if frozen.backend else "reading, checking"
-    progress.start(doing, len(files))
-    frozen.compute(files, views_of, audit.note, progress)
-    progress.finish()
-    seen = {i: digest for i in audit.readable() if (digest := audit.digests[i])}
-    rows = fingerprints(frozen.fingerprints.gather(seen.values()).whole())
-    audit.look(list(seen), rows, lambda chosen: _pairs(chosen, frozen.cache))
-    return audit
-
-
-def judge(
-    examples: Sequence[Example],
-    digests: Sequence[bytes],
-    labels: NDArray[np.int64],
-    classes: Sequence[str],
-    frozen: FeatureTable,
-) -> list[Finding]:
-    """What the features of these images say of their labels; nothing without an encoder."""
-    if frozen.backend is None:
+def judge(table: FeatureTable, usable: Sequence[int]) -> list[Finding]:
+    """Stand-in."""
+    features = table.features(usable)
+    if features is None:
         return []
-    rows = frozen.gather(digests)
-    features = rows.columns(frozen.cut_size) if frozen.cut else rows
-    return judged_findings(examples, labels, classes, features)
-
-
-def check_by_model(
-    source: Dataset, model: str, backend: str, cache: Path, progress: Progress
-) -> CheckResult:
-    """`graft check` with a backbone's features; the cache keeps them for training.
-
-    Raises ModelError for a backbone that is not there.
-    """
-    backbone = resized(find_backbone(model, cache), None)
-    if not source.examples:
-        return CheckResult(source, 0, tuple(check_listing(source)))
-    frozen = FeatureTable(cache, backbone, LazyBackend(backbone.build, backend), 1)
-    audit = read_and_check(source, frozen, lambda index, digest: (0,), progress)
-    kept = audit.usable()
-    examples = [source.examples[i] for i in kept]
+    examples = [table.dataset.examples[i] for i in usable]
     classes = sorted({example.label for example in examples})
-    labels = class_numbers(examples, classes)
-    judged = judge(examples, [audit.digests[i] or b"" for i in kept], labels, classes, frozen)
-    return CheckResult.of(audit, judged)
+    return judged_findings(examples, class_numbers(examples, classes), classes, features)
+
+
+def near_of(chosen: Fingerprints) -> Ints:
+    """Stand-in."""
+    return _pairs(chosen, cache_folder())
 
 
 def _pairs(chosen: Fingerprints, cache: Path) -> Ints:
