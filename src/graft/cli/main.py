@@ -62,7 +62,7 @@ def process() -> None:
 def run() -> None:
     """The command line: errors become one line on stderr and their exit code."""
     try:
-        main.main(standalone_mode=False)
+        main.main(prog_name="graft", standalone_mode=False)
     except GraftError as error:
         _fail(str(error), error.exit_code)
     except click.exceptions.Abort:
@@ -96,6 +96,7 @@ def _explained(error: click.UsageError) -> str:
             what, near = f"{name}: {error.message.rstrip('.')}", None
         case _:
             what, near = error.format_message().rstrip("."), None
+            what = what[:1].lower() + what[1:]
     path = error.ctx.command_path if error.ctx else "graft"
     return f"{what}; did you mean {near[0]}?" if near else f"{what}; see {path} --help"
 

@@ -1,6 +1,7 @@
 """docs/settings.md, made from the settings themselves; `make docs` writes it."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from graft.config import SplitConfig, TrainConfig, depends_on_model, expected
 from graft.training.defaults import KINDS
@@ -21,12 +22,17 @@ pixels and crop for `base_cnn` and `deep_cnn`. The others depend on what is trai
 """
 
 
+def write(file: str) -> None:
+    """Write the page."""
+    Path(file).write_text(settings_markdown(), encoding="utf-8")
+
+
 def settings_markdown() -> str:
     """The page: a table of each config, then the defaults by kind of training."""
     parts = [HEAD]
     for title, kind in (("Training", TrainConfig), ("Split", SplitConfig)):
         rows = [
-            (_option(name), expected(schema), _default(name, schema["default"]), text)
+            (_option(name), expected(schema).split(" that is")[0], _default(name, schema["default"]), text)
             for name, schema in kind.model_json_schema()["properties"].items()
             if (text := schema["description"]) and (kind is TrainConfig or name != "seed")
         ]
