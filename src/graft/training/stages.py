@@ -27,7 +27,7 @@ from graft.training.batches import (
     streamed,
 )
 from graft.training.defaults import DROPOUT_HIDDEN
-from graft.training.gain import NOISE, paired_gain
+from graft.training.fine_tuning_gain import NOISE, paired_gain
 from graft.training.head_fit import batch_size, batches_of, head_fit
 from graft.training.loop import Batches, logits_of
 from graft.training.optim import Group
