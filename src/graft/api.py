@@ -76,7 +76,7 @@ def rank(
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Backbones by what their frozen features know of these images; see graft.training.rank."""
-    from graft.data.sources import scan
+    from graft.data.sources import load_dataset
     from graft.features.cache import cache_folder
     from graft.runs.run import seconds_of
     from graft.training.rank import rank as rank_backbones
@@ -84,7 +84,7 @@ def rank(
     cache = cache_folder()
     seconds = seconds_of(time_budget)
     return rank_backbones(
-        scan(source, cache / "sources"), backbones, cache, progress, seconds, backend
+        load_dataset(source, cache / "sources"), backbones, cache, progress, seconds, backend
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 
 
 def test_a_file_whose_name_is_not_utf8_is_named_as_an_finding_and_left_out(tmp_path):
@@ -11,7 +11,7 @@ def test_a_file_whose_name_is_not_utf8_is_named_as_an_finding_and_left_out(tmp_p
         (tmp_path / "photos" / label / "1.png").write_bytes(b"x")
     with open(os.fsencode(tmp_path / "photos" / "a") + b"/caf\xe9.png", "wb") as stream:  # noqa: PTH123
         stream.write(b"x")
-    found = scan(tmp_path / "photos", tmp_path / "cache")
+    found = load_dataset(tmp_path / "photos", tmp_path / "cache")
     assert [example.path for example in found.examples] == ["a/1.png", "b/1.png"]
     assert [(finding.kind, finding.paths) for finding in found.findings] == [
         ("bad_name", ("a/caf?.png",))

@@ -70,11 +70,11 @@ def check(
 @click.option("--image-size", default=160, show_default=True, help="Pixels a side.")
 def augment(source: str, out: str, flip: bool, image_size: int) -> None:
     """Show what each --augment preset makes of SOURCE's own images, as a PNG."""
-    from graft.data.sources import scan
+    from graft.data.sources import load_dataset
     from graft.features.cache import cache_folder
     from graft.report.augmentation_sheet import write_augmentation
 
-    dataset = scan(source, cache_folder() / "sources")
+    dataset = load_dataset(source, cache_folder() / "sources")
     click.echo(f"written: {write_augmentation(dataset, Path(out), flip, image_size)}")
 
 

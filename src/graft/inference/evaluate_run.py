@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graft.data.dataset import MATTERS, Finding, belonging
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
 from graft.features.cache import cache_folder
@@ -39,7 +39,7 @@ def evaluate_run(
         raise ModelError(f"{run}: not a finished run, metrics.json is not there; train it again")
     learned = _learned(Path(run))
     majority = read_json(finished)["baseline"]["majority_class"]
-    dataset = scan(source, cache_folder() / "sources")
+    dataset = load_dataset(source, cache_folder() / "sources")
     tested = [example for example in dataset.examples if example.split == "test"]
     examples = tested or list(dataset.examples)
     number = {name: i for i, name in enumerate(classifier.classes)}

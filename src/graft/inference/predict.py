@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.data.sources import find_images, scan
+from graft.data.sources import find_images, load_dataset
 from graft.errors import GraftError, ModelError, UsageError
 from graft.evaluation.selective import (
     fewest_images,
@@ -55,7 +55,7 @@ def training_files(run: str | Path) -> dict[str, Path]:
     """
     try:
         source = read_json(Path(run) / "config.json")["source"]
-        dataset = scan(source, cache_folder() / "sources")
+        dataset = load_dataset(source, cache_folder() / "sources")
     except (GraftError, OSError, KeyError):
         return {}
     return {example.path: example.file for example in dataset.examples}

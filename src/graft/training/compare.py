@@ -65,7 +65,7 @@ def compare_source(
     settings or images, and what training raises.
     """
     from graft.api import train
-    from graft.data.sources import scan
+    from graft.data.sources import load_dataset
     from graft.features.cache import cache_folder
     from graft.training.recipe import backbone_of, resolved
 
@@ -85,7 +85,7 @@ def compare_source(
     places = [out / name for name in _folder_names(names)]
     trained = [place for place in places if (place / "metrics.json").is_file()]
     if trained:
-        now = _listed(scan(source, cache_folder() / "sources").examples)
+        now = _listed(load_dataset(source, cache_folder() / "sources").examples)
         for place, config, backbone in zip(places, configs, backbones, strict=True):
             asked = resolved(config, backbone)
             if place in trained and (reason := _another(read_run(place), asked, now)):

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.config import TrainConfig
-from graft.data.dataset import SPLITS, Dataset, Example, Finding, class_numbers
+from graft.data.dataset import SPLITS, Dataset, Example, class_numbers
 from graft.data.groups import split_by_time, times
 from graft.data.split import assign_splits, expected_split, unit_numbers, units
 from graft.errors import DataError, UsageError
 from graft.features.cache import Activations
 from graft.features.table import FeatureTable
-from graft.quality.audit import Audit
-from graft.quality.model_audit import judge, read_and_check
+from graft.quality.audit import audit
+from graft.quality.finding import Finding
+from graft.quality.reading import Reading, encode_table
 from graft.utils.progress import Progress
 
 # The share of images with a near duplicate up to which they count as single ones: they move an
@@ -87,20 +88,20 @@ def prepare(
         )
         return range(views if training else 1)
 
-    audit = read_and_check(dataset, frozen, views_of, progress)
-    findings = audit.findings()
-    for finding in findings:
+    table = encode_table(dataset, frozen, views_of, progress)
+    found = audit(dataset, table, frozen.cache)
+    for finding in found.findings:
         progress.say(f"{finding.kind}: {finding.message}")
-    stop_if_blocked(findings, dataset.source)
-    kept = [i for i in audit.usable() if audit.digests[i] is not None]
-    digests = tuple(audit.digests[i] or b"" for i in kept)
+    stop_if_blocked(found.findings, dataset.source)
+    kept = found.usable
+    digests = tuple(table.digest(i) for i in kept)
     usable = tuple(examples[i] for i in kept)
     place = {i: n for n, i in enumerate(kept)}
-    near = [[place[i] for i in group if i in place] for group in audit.copies().together()]
+    near = [[place[i] for i in group if i in place] for group in found.near]
     if config.time_by is None:
         splits, notes = assign_splits(usable, digests, config.seed, near, config.val_fraction)
     else:
-        splits, notes = _by_time(audit, config, kept, units(usable, digests, near))
+        splits, notes = _by_time(dataset, table, config, kept, units(usable, digests, near))
     for note in notes:
         progress.say(f"split: {note}")
     complete(frozen, usable, digests, splits, frozen.views, progress)
@@ -112,9 +113,6 @@ def prepare(
             progress.say(f"backend: {backend.ready.note}")
     classes = tuple(sorted({example.label for example in usable}))
     labels = class_numbers(usable, classes)
-    judged = judge(usable, digests, labels, classes, frozen)
-    for finding in judged:
-        progress.say(f"{finding.kind}: {finding.message}")
     return Prepared(
         dataset,
         usable,
@@ -122,7 +120,7 @@ def prepare(
         classes,
         labels,
         splits,
-        (*findings, *judged),
+        found.findings,
         tuple(notes),
         frozen,
         tuple(map(tuple, near)),
@@ -130,22 +128,25 @@ def prepare(
 
 
 def _by_time(
-    audit: Audit, config: TrainConfig, kept: Sequence[int], together: Sequence[Sequence[int]]
+    dataset: Dataset,
+    table: Reading,
+    config: TrainConfig,
+    kept: Sequence[int],
+    together: Sequence[Sequence[int]],
 ) -> tuple[NDArray[np.str_], list[str]]:
     by = config.time_by or ""
-    examples = [audit.dataset.examples[i] for i in kept]
+    examples = [dataset.examples[i] for i in kept]
     if any(example.split for example in examples):
         raise UsageError("--time-by is for a source that gives no splits itself")
-    row = {position: n for n, position in enumerate(audit.positions)}
-    taken = audit.fingerprints["taken"][[row[i] for i in kept]]
-    splits = split_by_time(times(audit.dataset, by, taken, kept), together, config.val_fraction)
+    taken = table.fingerprints(kept)["taken"]
+    splits = split_by_time(times(dataset, by, taken, kept), together, config.val_fraction)
     lacking = {e.label for e in examples} - {
         e.label for e, split in zip(examples, splits, strict=True) if split == "train"
     }
     if lacking or set(splits) != set(SPLITS):
         fault = f"train has no {', '.join(sorted(lacking))}" if lacking else "a split is empty"
         raise DataError(
-            f"{audit.dataset.source}: split by time, {fault}; the images come from too few "
+            f"{dataset.source}: split by time, {fault}; the images come from too few "
             "moments, split them without --time-by"
         )
     return splits, [f"the oldest images are train, the newest test, by {by}"]

@@ -14,9 +14,11 @@ from graft.evaluation.intervals import share_interval
 from graft.features.backends import LazyBackend
 from graft.features.table import FeatureTable
 from graft.models.backbone import find_backbone, resized
-from graft.quality.audit import check_listing
+from graft.quality.audit import audit
+from graft.quality.duplicates import equal_groups
 from graft.quality.label_errors import leave_fold_out, leave_one_out
-from graft.quality.model_audit import read_and_check
+from graft.quality.listing import check_listing
+from graft.quality.reading import encode_table
 from graft.training.prepare import stop_if_blocked
 from graft.utils.progress import Progress
 
@@ -64,17 +66,18 @@ def _row(
     start = time.perf_counter()
     backbone = resized(find_backbone(name, cache), None)
     frozen = FeatureTable(cache, backbone, LazyBackend(backbone.build, backend), 1)
-    audit = read_and_check(dataset, frozen, lambda index, digest: (0,), progress)
-    stop_if_blocked(audit.findings(), dataset.source)
-    again = {i for group in audit.copies().together() for i in group[1:]}
-    again |= {i for group in audit.copies().equal for i in group[1:]}
-    kept = [i for i in audit.usable() if i not in again and dataset.examples[i].split != "test"]
+    table = encode_table(dataset, frozen, lambda index, digest: (0,), progress)
+    found = audit(dataset, table, cache, labels=False)
+    stop_if_blocked(found.findings, dataset.source)
+    again = {i for group in found.near for i in group[1:]}
+    again |= {i for group in equal_groups((i, table.digests[i]) for i in found.usable) for i in group[1:]}
+    kept = [i for i in found.usable if i not in again and dataset.examples[i].split != "test"]
     examples = [dataset.examples[i] for i in kept]
     classes = sorted({example.label for example in examples})
     if len(classes) < 2:
         raise DataError(f"{dataset.source}: fewer than two classes have images outside of test")
     labels = class_numbers(examples, classes)
-    features = frozen.gather([audit.digests[i] or b"" for i in kept])
+    features = frozen.gather([table.digest(i) for i in kept])
     groups = _groups(examples)
     if groups is None:
         scores, _ = leave_one_out(features, labels, len(classes))

@@ -15,7 +15,7 @@ import numpy as np
 from graft.config import TrainConfig
 from graft.data.groups import regrouped
 from graft.data.reader import cores
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.errors import UsageError
 from graft.evaluation.calibration import fit_temperature, softmax
 from graft.features.backends import device
@@ -24,7 +24,7 @@ from graft.inference.predictor import Classifier
 from graft.models.backbone import Backbone, find_backbone, resized, scratch
 from graft.models.ood import fit_ood_detector
 from graft.models.scratch_cnns import SCRATCH
-from graft.quality.audit import check_listing
+from graft.quality.listing import check_listing
 from graft.runs.run import new_run, read_json, remove_unfinished, write_table
 from graft.training.loggers import tensorboard_events
 from graft.training.measure import answers_of, evaluate_test, known_features, write_answers
@@ -65,7 +65,7 @@ def train_run(
     began = time.perf_counter()
     started = datetime.now(UTC)
     cache, limit = cache_folder(), cache_limit()
-    dataset = scan(source, cache / "sources")
+    dataset = load_dataset(source, cache / "sources")
     if config.group_by is not None:
         dataset = regrouped(dataset, config.group_by)
     stop_if_blocked(check_listing(dataset), dataset.source)
@@ -130,7 +130,7 @@ def finished(path: Path, source: str | Path, config: TrainConfig) -> Run:
             "another --out"
         )
     remove_unfinished(path)
-    dataset = scan(source, cache_folder() / "sources")
+    dataset = load_dataset(source, cache_folder() / "sources")
     files = {example.path: example.file for example in dataset.examples}
     return Run(path, read_json(path / "metrics.json"), files)
 

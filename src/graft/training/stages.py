@@ -21,6 +21,7 @@ from torch import nn
 
 from graft.config import TrainConfig
 from graft.evaluation.calibration import fit_temperature
+from graft.features.blocks import blocks_of, statistics
 from graft.features.backends import LazyBackend
 from graft.inference.predictor import Classifier
 from graft.models.backbone import Backbone
@@ -28,11 +29,9 @@ from graft.models.encoder import Encoder
 from graft.models.head import Head
 from graft.models.split_point import Cut, Suffix
 from graft.training.batches import (
-    blocks_of,
     in_order,
     jittered,
     shuffled,
-    statistics,
     steps_of,
     streamed,
 )
