@@ -6,14 +6,15 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from graft.config import DEFAULT_MODEL, TrainConfig
+from graft.config import DEFAULT_MODEL, SplitConfig, TrainConfig
 from graft.inference.evaluate_run import evaluate_run
 from graft.inference.predict import policy_for
 from graft.inference.predictor import Policy
 from graft.quality.check import CheckResult
-from graft.quality.check_source import check_source
-from graft.runs.run import lacks_report
-from graft.training.recipe import Run, finished, train_run
+from graft.quality.check import check as check_source
+from graft.runs.run import Run
+from graft.training.recipe import finish
+from graft.training.recipe import train as train_run
 from graft.utils.progress import Progress
 
 SILENT = Progress()
@@ -54,12 +55,18 @@ def train(
     # Plotting takes half a second to import, which passes while the images are read.
     early = Thread(target=import_module, args=("graft.report.run_page",))
     early.start()
+    split_names = ("group_by", "time_by", "val_fraction")
+    split_config = SplitConfig(
+        **{name: settings.pop(name) for name in split_names if name in settings},
+        seed=settings.get("seed", 42),
+    )
     config = TrainConfig.from_dict({"model": model, **settings})
-    if resume and lacks_report(Path(out)):
-        run = finished(Path(out), source, config)
+    run = Run(out)
+    if resume and run.lacks_report:
+        run = finish(run, source, config, split_config)
         progress.say(f"{out} is trained; its report was missing")
     else:
-        run = train_run(source, config, Path(out), progress, resume, tensorboard)
+        run = train_run(source, config, split_config, Path(out), progress, resume, tensorboard)
     early.join()
     from graft.report.run_page import write_report
 
@@ -77,9 +84,9 @@ def rank(
 ) -> list[dict[str, Any]]:
     """Backbones by what their frozen features know of these images; see graft.training.rank."""
     from graft.data.sources import load_dataset
-    from graft.features.cache import cache_folder
-    from graft.runs.run import seconds_of
     from graft.training.rank import rank as rank_backbones
+    from graft.utils.cache_folder import cache_folder
+    from graft.utils.time_budget import seconds_of
 
     cache = cache_folder()
     seconds = seconds_of(time_budget)

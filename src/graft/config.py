@@ -43,9 +43,8 @@ class TrainConfig:
     running mean, 0 for none. augment: what views are like, none, light, standard or strong
     (Augmentation); images of at most 32 pixels are moved and mirrored anew in every epoch, and
     strong lays a gray square on them, too. balance: none; weights: rare classes count more in the
-    loss; sampling: they are drawn more often. group_by: what stays in one split: folder, a column of
-   
-    the table, or a regular expression on the file name. time_by: the newest images are the test
+    loss; sampling: they are drawn more often. group_by: what stays in one split: folder, a column
+    of the table, or a regular expression on the file name. time_by: the newest images are the test
     split, by exif or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats:
     also as many other splits and seeds; learning_curve: also fewer training images. These three
     fit the head again, so they are for frozen backbones. val_fraction: the share of the images that
@@ -181,6 +180,25 @@ class TrainConfig:
                 hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
                 raise UsageError(f"no setting {name!r}{hint}")
         return cls(**settings)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitConfig:
+    """How images are split.
+
+    group_by: what stays in one split: folder, a column of the table, or a regular expression on
+    the file name. time_by: the newest images are test, by exif or a column of the table.
+    val_fraction: of the images that choose the epoch and calibrate, in (0, 0.5]. seed: >= 0.
+    """
+
+    group_by: str | None = None
+    time_by: str | None = None
+    val_fraction: float = 0.15
+    seed: int = 42
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored in config.json."""
+        return asdict(self)
 
 
 def parse_unfreeze(text: str) -> tuple[str, float]:

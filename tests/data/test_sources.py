@@ -38,8 +38,8 @@ def listed(source: Path, cache: Path) -> list[tuple[str, str, str | None]]:
     return [(e.path, e.label, e.split) for e in load_dataset(source, cache).examples]
 
 
-def kinds(source: Path, cache: Path) -> dict[str, tuple[str, ...]]:
-    return {finding.kind: finding.paths for finding in load_dataset(source, cache).findings}
+def left_out(source: Path, cache: Path) -> dict[str, tuple[str, ...]]:
+    return dict(load_dataset(source, cache).left_out)
 
 
 CLASSES = ("cat/1.png", "cat/2.jpg", "dog/1.png", "dog/old/3.JPEG")
@@ -57,7 +57,7 @@ def test_each_folder_is_a_class_and_every_image_below_it_belongs_to_it(tmp_path:
     assert listed(root, tmp_path) == OF_CLASSES
     assert dataset.classes == ("cat", "dog")
     assert dataset.counts == {"cat": 2, "dog": 2}
-    assert dataset.findings == ()
+    assert dataset.left_out == {}
     for example in dataset.examples:
         assert example.file.read_bytes() == example.path.encode()
 
@@ -82,9 +82,9 @@ def test_hidden_files_empty_folders_and_other_files_are_no_classes_and_no_images
         "LICENSE",
     )
     assert listed(root, tmp_path) == OF_CLASSES
-    left_out = kinds(root, tmp_path)
-    assert set(left_out) == {"not_an_image"}
-    assert set(left_out["not_an_image"]) == {"papers/notes.txt", "cat/notes.pdf", "LICENSE"}
+    left = left_out(root, tmp_path)
+    assert set(left) == {"not_an_image"}
+    assert set(left["not_an_image"]) == {"papers/notes.txt", "cat/notes.pdf", "LICENSE"}
 
 
 @pytest.mark.parametrize("beside", ["empty/", "papers/notes.txt", ".cache/x.png", "__MACOSX/a.png"])
@@ -120,10 +120,10 @@ def test_train_alone_is_a_split_and_not_a_class(tmp_path: Path) -> None:
 def test_images_without_a_class_folder_are_named_and_left_out(tmp_path: Path) -> None:
     root = lay_out(tmp_path / "source", *CLASSES, "loose.png")
     assert listed(root, tmp_path) == OF_CLASSES
-    assert kinds(root, tmp_path) == {"no_label": ("loose.png",)}
+    assert left_out(root, tmp_path) == {"no_label": ("loose.png",)}
     splits = lay_out(tmp_path / "splits", "train/a/1.png", "train/b/1.png", "train/loose.png")
     assert len(listed(splits, tmp_path)) == 2
-    assert kinds(splits, tmp_path) == {"no_label": ("train/loose.png",)}
+    assert left_out(splits, tmp_path) == {"no_label": ("train/loose.png",)}
 
 
 def test_one_folder_that_holds_everything_is_stepped_into_and_what_lies_beside_it_told(
@@ -132,7 +132,10 @@ def test_one_folder_that_holds_everything_is_stepped_into_and_what_lies_beside_i
     names = [f"data/flowers/{name}" for name in CLASSES]
     root = lay_out(tmp_path / "source", *names, "empty/", "data/cover.png", "README")
     assert listed(root, tmp_path) == OF_CLASSES
-    assert kinds(root, tmp_path) == {"no_label": ("data/cover.png",), "not_an_image": ("README",)}
+    assert left_out(root, tmp_path) == {
+        "no_label": ("data/cover.png",),
+        "not_an_image": ("README",),
+    }
 
 
 @settings(max_examples=25, deadline=None)
@@ -151,8 +154,16 @@ def test_every_file_is_listed_or_named_or_hidden(
     lay_out(root, *names, "other/g.png")
     dataset = load_dataset(root, root)
     told = {e.file.relative_to(root).as_posix() for e in dataset.examples}
-    told |= {path for finding in dataset.findings for path in finding.paths}
+    told |= {path for paths in dataset.left_out.values() for path in paths}
     assert told == {n for n in names if "/." not in n} | {"other/g.png"}
+
+
+def test_a_file_whose_name_is_not_utf8_is_left_out_and_named(tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "source", "a/1.png", "b/1.png")
+    with open(os.fsencode(root / "a") + b"/caf\xe9.png", "wb") as stream:  # noqa: PTH123
+        stream.write(b"x")
+    assert [path for path, _, _ in listed(root, tmp_path)] == ["a/1.png", "b/1.png"]
+    assert left_out(root, tmp_path) == {"bad_name": ("a/caf?.png",)}
 
 
 def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -203,13 +214,13 @@ def test_a_table_gives_label_split_and_group_with_paths_relative_to_itself(
         ("images/2.png", "cat", None, "g 1"),
     ]
     assert all(e.file.read_bytes() == e.path.encode() for e in dataset.examples)
-    assert dataset.findings == ()
+    assert dataset.left_out == {}
 
 
 def test_files_of_a_table_that_are_not_there_are_named(tmp_path: Path) -> None:
     source = table(tmp_path / "t", "image,label\n3.png,a\ngone.png,b\nimages,b\n")
     assert listed(source, tmp_path) == [("3.png", "a", None)]
-    assert kinds(source, tmp_path) == {"missing": ("gone.png", "images")}
+    assert left_out(source, tmp_path) == {"missing": ("gone.png", "images")}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +242,9 @@ def test_a_table_that_cannot_be_used_is_refused_with_the_row(
 
 def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="UTF-8"):
-        load_dataset(table(tmp_path / "t", "image,label\n3.png,dög\n", encoding="latin-1"), tmp_path)
+        load_dataset(
+            table(tmp_path / "t", "image,label\n3.png,dög\n", encoding="latin-1"), tmp_path
+        )
 
 
 def packed(folder: Path, archive: Path, inside: str) -> Path:

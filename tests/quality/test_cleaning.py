@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from graft.data.groups import regrouped
+from graft.data.groups import grouped
 from graft.data.sources import load_dataset
 from graft.data.split import assign_splits
 from graft.errors import UsageError
 from graft.quality.check import check
 from graft.quality.cleaning import write_fixed
-from graft.utils.progress import Progress
 
 NAMES = [f"{n:02d}.png" for n in range(12)]
 
@@ -45,9 +44,9 @@ def fixed(folder: Path, header: str, lines: list[str]) -> tuple[str, list[dict[s
     """What is said of a table of these lines, and the rows of its cleaned one."""
     table, cleaned = folder / "table.csv", folder / "cleaned.csv"
     table.write_text("\n".join([header, *lines]))
-    result = check(load_dataset(table, folder / "cache"), Progress())
+    result = check(table)
     said = write_fixed(result, cleaned, folder / "cache")
-    again = check(load_dataset(cleaned, folder / "cache"), Progress())
+    again = check(cleaned)
     assert again.usable == len(again.dataset.examples)
     assert not {i.kind for i in again.findings} & {"duplicates", "two_splits", "near_two_splits"}
     return said, rows_of(cleaned)
@@ -145,7 +144,7 @@ def test_the_other_columns_stay(photos: Path) -> None:
     assert [row["patient"] for row in rows] == [f"p{n % 5}" for n in range(12)]
     assert {row["note"] for row in rows} == {'a, "b"'}
     assert [row["findings"] for row in rows] == [str(n) for n in range(12)]
-    again = regrouped(load_dataset(photos / "cleaned.csv", photos / "cache"), "patient")
+    again = grouped(load_dataset(photos / "cleaned.csv", photos / "cache"), "patient")
     assert {e.group for e in again.examples} == {f"p{n}" for n in range(5)}
 
 
@@ -153,7 +152,7 @@ def test_a_table_that_is_there_is_never_overwritten(photos: Path) -> None:
     table = photos / "table.csv"
     table.write_text("\n".join(["image,label", *plain(NAMES)]))
     before = table.read_text()
-    result = check(load_dataset(table, photos / "cache"), Progress())
+    result = check(table)
     with pytest.raises(UsageError, match="overwrites nothing"):
         write_fixed(result, table, photos / "cache")
     assert table.read_text() == before
@@ -168,13 +167,16 @@ def test_the_command_refuses_its_own_source_before_it_reads_it(photos: Path, gra
     assert table.read_text() == before
 
 
-def test_a_table_into_the_cache_says_that_it_may_not_last(photos: Path) -> None:
+def test_a_table_into_the_cache_says_that_it_may_not_last(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in NAMES:
         (photos / "all" / label(name)).mkdir(parents=True, exist_ok=True)
         shutil.copy(photos / name, photos / "all" / label(name))
     archive = shutil.make_archive(str(photos / "photos"), "zip", photos / "all")
     cache, table = photos / "cache", photos / "cleaned.csv"
-    said = write_fixed(check(load_dataset(archive, cache), Progress()), table, cache)
+    monkeypatch.setenv("GRAFT_CACHE", str(cache))
+    said = write_fixed(check(archive), table, cache)
     assert "12 images, 0 left out" in said
     assert "graft cache --clear" in said
     assert f"graft check {archive} brings the images back" in said
@@ -189,6 +191,6 @@ def test_a_line_break_in_a_column_stays_in_it(photos: Path) -> None:
     writer = csv.writer(file)
     writer.writerows([["image", "label", "note"], *([n, label(n), "one\rtwo"] for n in NAMES)])
     (photos / "table.csv").write_text(file.getvalue(), newline="")
-    result = check(load_dataset(photos / "table.csv", photos / "cache"), Progress())
+    result = check(photos / "table.csv")
     write_fixed(result, photos / "cleaned.csv", photos / "cache")
     assert [row["note"] for row in rows_of(photos / "cleaned.csv")] == ["one\rtwo"] * 12

@@ -35,9 +35,9 @@ def check(
     and label, an archive of a folder, or a named data set (digits, flowers, cats_vs_dogs,
     cifar10). Exits with 3 if it cannot be trained on.
     """
-    from graft.features.cache import cache_folder
-    from graft.quality.check_source import check_source
+    from graft.quality.check import check as check_source
     from graft.quality.cleaning import check_target, write_fixed
+    from graft.utils.cache_folder import cache_folder
 
     if fix:
         check_target(Path(fix))
@@ -71,8 +71,8 @@ def check(
 def augment(source: str, out: str, flip: bool, image_size: int) -> None:
     """Show what each --augment preset makes of SOURCE's own images, as a PNG."""
     from graft.data.sources import load_dataset
-    from graft.features.cache import cache_folder
     from graft.report.augmentation_sheet import write_augmentation
+    from graft.utils.cache_folder import cache_folder
 
     dataset = load_dataset(source, cache_folder() / "sources")
     click.echo(f"written: {write_augmentation(dataset, Path(out), flip, image_size)}")

@@ -34,7 +34,7 @@ def train(
     SOURCE as in graft check.
     """
     from graft.config import TrainConfig
-    from graft.runs.run import free_folder
+    from graft.runs.folder import free_folder
 
     config = TrainConfig.from_dict(settings)
     folder = Path(out) if out else free_folder(source, config.model, resume)
@@ -165,7 +165,7 @@ def compare(
     comparison.pdf (slides) and comparison.json. Runs that were tested on different images are
     refused.
     """
-    from graft.runs.run import short_name
+    from graft.runs.folder import short_name
     from graft.training.compare import compare_runs, compare_source
 
     if len(sources) == 1:

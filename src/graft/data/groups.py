@@ -1,29 +1,111 @@
-"""What must stay in one split by its nature, and what came first: patients, videos, time."""
+"""Which images belong together: given groups, byte-equal files and near-duplicates.
+
+Group IDs are computed once, stored in dataset.csv, and used by the split, intervals,
+cross-validation, ranking and comparison alike. Images of one group never land in two splits.
+"""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import Dataset
-from graft.data.split import TEST_SHARE, VAL_SHARE
-from graft.errors import DataError, UsageError
+from graft.data.dataset import Dataset, Example
+from graft.errors import UsageError
 
-FOLDER, EXIF = "folder", "exif"
+FOLDER = "folder"
+GIVEN = "group:"
+# The fraction of images with a near-duplicate up to which all count as single ones: so few move
+# an interval by less than its own uncertainty.
+CLUSTERED = 0.05
 
 
-def regrouped(dataset: Dataset, by: str) -> Dataset:
-    """The data set with a group for each image.
+def group_ids(
+    examples: Sequence[Example],
+    digests: Sequence[bytes],
+    near: Iterable[Sequence[int]] = (),
+) -> list[str]:
+    """The group ID (N) of each image: "group:NAME" of a given group, else the sha256 of its bytes.
+
+    Images that share a given group, their bytes (`digests`), or a cluster of `near`-duplicates
+    (positions) have one ID: the least of those that they connect, so that it depends neither on
+    the order nor on the names of files.
+    """
+    above: dict[bytes, bytes] = {}
+
+    def root(unit: bytes) -> bytes:
+        while above.get(unit, unit) != unit:
+            unit = above[unit]
+        return unit
+
+    def tie(one: bytes, other: bytes) -> None:
+        lesser, greater = sorted((root(one), root(other)))
+        above[greater] = lesser
+
+    own = [own_unit(example, digest) for example, digest in zip(examples, digests, strict=True)]
+    first: dict[bytes, bytes] = {}  # by digest
+    for unit, digest in zip(own, digests, strict=True):
+        tie(unit, first.setdefault(digest, unit))
+    for cluster in near:
+        for position in cluster[1:]:
+            tie(own[cluster[0]], own[position])
+    return [_named(root(unit)) for unit in own]
+
+
+def own_unit(example: Example, digest: bytes) -> bytes:
+    """What decides an image's split as long as no other image is known."""
+    return GIVEN.encode() + example.group.encode() if example.group else digest
+
+
+def unit_of(group_id: str) -> bytes:
+    """The bytes that a group ID stands for: the inverse of how `group_ids` names them."""
+    return group_id.encode() if group_id.startswith(GIVEN) else bytes.fromhex(group_id)
+
+
+def _named(unit: bytes) -> str:
+    return unit.decode() if unit.startswith(GIVEN.encode()) else unit.hex()
+
+
+def members_of(ids: Sequence[str]) -> dict[str, list[int]]:
+    """The positions of each group, by its ID."""
+    members: dict[str, list[int]] = {}
+    for position, name in enumerate(ids):
+        members.setdefault(name, []).append(position)
+    return members
+
+
+def numbered(ids: Sequence[str]) -> NDArray[np.int64]:
+    """The number (N,) of each image's group, from 0 on in the order of first appearance."""
+    number: dict[str, int] = {}
+    return np.array([number.setdefault(name, len(number)) for name in ids], np.int64)
+
+
+def groups_that_count(ids: Sequence[str]) -> list[str] | None:
+    """The group IDs (n) where intervals must count groups instead of images, else None.
+
+    They must where the source gives groups, or where more than CLUSTERED of these images have
+    another one in their group.
+    """
+    sizes = Counter(ids)
+    given = any(name.startswith(GIVEN) for name in ids)
+    if not given and sum(sizes[name] > 1 for name in ids) <= CLUSTERED * len(ids):
+        return None
+    return list(ids)
+
+
+def grouped(dataset: Dataset, by: str | None) -> Dataset:
+    """The data set with a group for each image; as it is if `by` is None.
 
     `by`: "folder", the folder that a file lies in; a column of the table; else a regular
     expression, of whose first match in the file's name the first group (or all) is the name.
 
     Raises UsageError for an expression that is none, or that matches no name.
     """
+    if by is None:
+        return dataset
     if by == FOLDER:
         names = [str(PurePosixPath(e.path).parent) for e in dataset.examples]
         return _with(dataset, names)
@@ -48,55 +130,3 @@ def _with(dataset: Dataset, names: Sequence[str | None]) -> Dataset:
         dataset,
         examples=tuple(replace(e, group=n) for e, n in zip(dataset.examples, names, strict=True)),
     )
-
-
-def times(
-    dataset: Dataset, by: str, taken: NDArray[np.int64], positions: Sequence[int]
-) -> NDArray[np.float64]:
-    """When the images at these positions came, (N,) in seconds or in the column's own numbers.
-
-    `by` is "exif", with the fingerprints' `taken` (N,), or a column of numbers or of ISO dates.
-    Raises DataError for an image without a time.
-    """
-    examples = [dataset.examples[i] for i in positions]
-    if by == EXIF:
-        found = np.where(taken != 0, taken.astype(np.float64), np.nan)
-    else:
-        found = np.array([_moment((e.columns or {}).get(by)) for e in examples])
-    lacking = np.flatnonzero(np.isnan(found))
-    if len(lacking):
-        raise DataError(
-            f"{dataset.source}: {len(lacking):,} of {len(found):,} images have no time by {by!r} "
-            f"(first: {examples[int(lacking[0])].path}); --time-by is exif, or a column of numbers "
-            "or dates such as 2024-05-31"
-        )
-    return found
-
-
-def split_by_time(
-    moments: NDArray[np.float64], units: Sequence[Sequence[int]], val_fraction: float = VAL_SHARE
-) -> NDArray[np.str_]:
-    """The splits (N,): the newest 15 % are test, then `val_fraction` val, the oldest train.
-
-    Images of one of the `units` stay together, at the time of the last of them.
-    """
-    when = moments.copy()
-    for unit in units:
-        when[list(unit)] = when[list(unit)].max()
-    order = np.sort(when)
-    limits = (1 - TEST_SHARE - val_fraction, 1 - TEST_SHARE)
-    first, second = (order[min(int(share * len(order)), len(order) - 1)] for share in limits)
-    return np.where(when < first, "train", np.where(when < second, "val", "test")).astype("<U5")
-
-
-def _moment(text: str | None) -> float:
-    if not text:
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text.strip()).timestamp()
-    except ValueError:
-        return float("nan")

@@ -3,52 +3,118 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import SPLITS, Example, class_numbers
+from graft.config import SplitConfig
+from graft.data.dataset import SPLITS, Dataset, Example, class_numbers
+from graft.data.groups import groups_that_count, members_of, own_unit, unit_of
+from graft.data.time_split import split_by_time, times
+from graft.errors import DataError, UsageError
 
-TEST_SHARE, VAL_SHARE = 0.15, 0.15
+TEST_FRACTION, VAL_FRACTION = 0.15, 0.15
 # Fewer different images than this cannot fill three splits with anything to learn or to test.
 FEWEST_PER_CLASS = 5
 # A unit is large that has so many images of a class, and this share of the class or more:
 # chance alone would put half of ten patients' images into train as readily as nine tenths.
-LARGE, LARGE_SHARE = 5, 0.02
+LARGE, LARGE_FRACTION = 5, 0.02
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which split each of N images is in.
+
+    `assignment` (N,) is "train", "val" or "test" ("out" for none); `labels` (N,) are positions in
+    `classes`; `group_ids` (N,) say which images belong together (data/groups.py); `notes` is what
+    a report should say about how the split was made.
+    """
+
+    assignment: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    group_ids: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def rows(self, name: str) -> NDArray[np.int64]:
+        """The positions of a split's images."""
+        return np.flatnonzero(self.assignment == name)
+
+    def labels_of(self, name: str) -> NDArray[np.int64]:
+        """The class numbers of a split's images, in the order of `rows`."""
+        return self.labels[self.rows(name)]
+
+    def groups_of(self, name: str) -> list[str] | None:
+        """The group IDs of a split's images; None where images count as single ones."""
+        return groups_that_count([self.group_ids[i] for i in self.rows(name)])
+
+
+def split_dataset(
+    dataset: Dataset, ids: Sequence[str], config: SplitConfig, taken: NDArray[np.int64]
+) -> Split:
+    """Split usable images by content, or with `config.time_by` by time.
+
+    `ids` (N,) are their group IDs, `taken` (N,) when they were taken by their EXIF, in seconds, 0
+    where that is unknown. Raises UsageError for a split by time of a source that gives splits,
+    DataError where it would leave a class without training images.
+    """
+    classes = dataset.classes
+    if config.time_by is None:
+        assignment, notes = assign_splits(dataset.examples, ids, config.seed, config.val_fraction)
+    else:
+        assignment, notes = _by_time(dataset, ids, config.time_by, config.val_fraction, taken)
+    labels = class_numbers(dataset.examples, classes)
+    return Split(assignment, labels, classes, tuple(ids), tuple(notes))
+
+
+def _by_time(
+    dataset: Dataset, ids: Sequence[str], by: str, val_fraction: float, taken: NDArray[np.int64]
+) -> tuple[NDArray[np.str_], list[str]]:
+    if any(example.split for example in dataset.examples):
+        raise UsageError("--time-by is for a source that does not give the splits itself")
+    units = members_of(ids).values()
+    splits = split_by_time(times(dataset, by, taken), units, TEST_FRACTION, val_fraction)
+    lacking = set(dataset.classes) - {
+        e.label for e, split in zip(dataset.examples, splits, strict=True) if split == "train"
+    }
+    if lacking or set(splits) != set(SPLITS):
+        fault = f"train has no {', '.join(sorted(lacking))}" if lacking else "a split is empty"
+        raise DataError(
+            f"{dataset.source}: split by time, {fault}; the images come from too few moments, "
+            "split them without --time-by"
+        )
+    return splits, [f"the oldest images are train, the newest test, by {by}"]
 
 
 def assign_splits(
     examples: Sequence[Example],
-    digests: Sequence[bytes],
+    ids: Sequence[str],
     seed: int,
-    near: Sequence[Sequence[int]] = (),
-    val_fraction: float = VAL_SHARE,
+    val_fraction: float = VAL_FRACTION,
 ) -> tuple[NDArray[np.str_], list[str]]:
     """Assign each example to a split: (N,) of "train", "val", "test", and notes to report.
 
-    An example's split is a function of the seed and of its own content (`digests`: sha256 of the
-    file bytes; or of its group's name, if it has one) and of nothing else: a hash below 0.70 is
-    train, below 0.85 val, else test; `val_fraction` moves the first of these limits. So byte-equal
-    files and groups stay together, and adding, removing or renaming files moves nothing. `near`:
-    positions of near duplicates, by cluster, which share the least of their names, too. Each class
-    is split by the same shares, up to the chance of the hash. (Groups that share a byte-equal
-    image are one group.)
+    An example's split is a function of the seed and of its group ID (`ids` (N,): a given group's
+    name or the hash of the file's bytes) and of nothing else: a hash below 0.70 is train, below
+    0.85 val, else test; `val_fraction` moves the first of these limits. So images that belong
+    together stay together, and adding, removing or renaming files moves nothing. Each class has
+    the same fractions, up to the chance of the hash.
 
-    Splits that the source gives are kept. An example without one goes where the source puts those
-    that it must stay together with (`given_splits`). If the source gives some splits only, the
-    missing ones are taken from train and from what has none by the same hash; a given val or test
-    split grows by nothing else.
+    Splits that the source gives are kept. An example without one goes where the source puts the
+    others of its group (`given_splits`). If the source gives some splits only, the missing ones
+    are taken from train and from what has none by the same hash; a given val or test split grows
+    by nothing else.
 
-    Two exceptions, which notes tell. A group or cluster with at least LARGE images and
-    LARGE_SHARE of a class moves to where it brings the shares of its classes nearest to those
-    wanted. A class that still has an empty split gives it the image (or group) whose hash
-    is nearest to that split. Both may move back once the class has grown.
+    Two exceptions, which notes tell. A group with at least LARGE images and LARGE_FRACTION of a
+    class moves to where it brings the fractions of its classes nearest to those wanted. A class
+    that still has an empty split gives it the image (or group) whose hash is nearest to that
+    split. Both may move back once the class has grown.
     """
     given = {example.split for example in examples} - {None}
     missing = [split for split in SPLITS if split not in given]
-    unit_of = _units(list(zip(examples, digests, strict=True)), near)
-    numbers = np.array([_uniform(seed, unit) for unit in unit_of])
-    members = _members(unit_of)
+    numbers = np.array([_uniform(seed, unit_of(name)) for name in ids])
+    members = members_of(ids)
     kept = given_splits(examples, members.values())
     # A val or test split that the source gives is as it was meant: others do not join it.
     rest = tuple(split for split in SPLITS if split == "train" or split in missing)
@@ -73,8 +139,8 @@ def assign_splits(
             f"{followed:,} without a split went where the source puts their copies or group"
         )
     notes += _balance_large(examples, members, numbers, splits, choices, val_fraction)
-    middle = 1 - TEST_SHARE - val_fraction / 2
-    notes += _fill_empty_splits(examples, unit_of, numbers, splits, given, middle)
+    middle = 1 - TEST_FRACTION - val_fraction / 2
+    notes += _fill_empty_splits(examples, ids, numbers, splits, given, middle)
     return splits, notes
 
 
@@ -93,64 +159,11 @@ def given_splits(examples: Sequence[Example], units: Iterable[Sequence[int]]) ->
     return splits
 
 
-def units(
-    examples: Sequence[Example], digests: Sequence[bytes], near: Sequence[Sequence[int]]
-) -> list[list[int]]:
-    """Positions by what must stay together: groups, equal files and near duplicates."""
-    return list(_members(_units(list(zip(examples, digests, strict=True)), near)).values())
-
-
-def unit_numbers(
-    examples: Sequence[Example], digests: Sequence[bytes], near: Sequence[Sequence[int]]
-) -> NDArray[np.int64]:
-    """The number (N,) of what each example must stay together with: see `units`."""
-    found = np.empty(len(examples), np.int64)
-    for number, members in enumerate(units(examples, digests, near)):
-        found[members] = number
-    return found
-
-
 def expected_split(
-    seed: int, example: Example, digest: bytes, val_fraction: float = VAL_SHARE
+    seed: int, example: Example, digest: bytes, val_fraction: float = VAL_FRACTION
 ) -> str:
     """The split of one image by itself: the one given, else by its content's hash."""
-    return example.split or _split_of(_uniform(seed, _unit(example, digest)), val_fraction)
-
-
-def _unit(example: Example, digest: bytes) -> bytes:
-    return b"group:" + example.group.encode() if example.group else digest
-
-
-def _units(pairs: Sequence[tuple[Example, bytes]], near: Sequence[Sequence[int]]) -> list[bytes]:
-    """What stays together, by name: the group or the digest, one name where copies tie several."""
-    above: dict[bytes, bytes] = {}
-
-    def root(unit: bytes) -> bytes:
-        while above.get(unit, unit) != unit:
-            unit = above[unit]
-        return unit
-
-    first: dict[bytes, bytes] = {}  # by digest
-
-    def tie(one: bytes, other: bytes) -> None:
-        # The lesser name is the root, whatever the order of files.
-        lesser, greater = sorted((root(one), root(other)))
-        above[greater] = lesser
-
-    for example, digest in pairs:
-        unit = _unit(example, digest)
-        tie(unit, first.setdefault(digest, unit))
-    for cluster in near:
-        for position in cluster[1:]:
-            tie(_unit(*pairs[cluster[0]]), _unit(*pairs[position]))
-    return [root(_unit(*pair)) for pair in pairs]
-
-
-def _members(unit_of: Sequence[bytes]) -> dict[bytes, list[int]]:
-    members: dict[bytes, list[int]] = defaultdict(list)
-    for position, unit in enumerate(unit_of):
-        members[unit].append(position)
-    return members
+    return example.split or _split_of(_uniform(seed, own_unit(example, digest)), val_fraction)
 
 
 def _uniform(seed: int, unit: bytes) -> float:
@@ -162,14 +175,14 @@ def _fraction(digest: bytes) -> float:
 
 
 def _split_of(number: float, val_fraction: float) -> str:
-    if number >= 1 - TEST_SHARE:
+    if number >= 1 - TEST_FRACTION:
         return "test"
-    return "val" if number >= 1 - TEST_SHARE - val_fraction else "train"
+    return "val" if number >= 1 - TEST_FRACTION - val_fraction else "train"
 
 
 def _balance_large(
     examples: Sequence[Example],
-    members: Mapping[bytes, Sequence[int]],
+    members: Mapping[str, Sequence[int]],
     numbers: NDArray[np.float64],
     splits: NDArray[np.str_],
     choices: Sequence[tuple[str, ...]],
@@ -188,7 +201,7 @@ def _balance_large(
         if len(positions) < LARGE or len(free) > 1 or len(next(iter(free))) == 1:
             continue
         of, sizes = np.unique(labels[list(positions)], return_counts=True)
-        if np.any(sizes >= np.maximum(LARGE, LARGE_SHARE * total[of])):
+        if np.any(sizes >= np.maximum(LARGE, LARGE_FRACTION * total[of])):
             large.append((numbers[positions[0]], unit, positions, of, sizes))
     large.sort(key=lambda one: one[:2])
     before = splits.copy()
@@ -226,7 +239,7 @@ def _tables(
     target = np.zeros_like(held)
     shares = {}
     for among in set(choices):
-        others = [val_fraction * ("val" in among), TEST_SHARE * ("test" in among)]
+        others = [val_fraction * ("val" in among), TEST_FRACTION * ("test" in among)]
         shares[among] = np.array([1 - sum(others), *others])
     for label, split, among in zip(labels, splits, choices, strict=True):
         if len(among) > 1:
@@ -237,7 +250,7 @@ def _tables(
 
 def _fill_empty_splits(
     examples: Sequence[Example],
-    unit_of: Sequence[bytes],
+    ids: Sequence[str],
     numbers: NDArray[np.float64],
     splits: NDArray[np.str_],
     given: set[str | None],
@@ -245,27 +258,26 @@ def _fill_empty_splits(
 ) -> list[str]:
     by_class: dict[str, list[int]] = defaultdict(list)
     # What moves, moves whole: a group may have images of several classes.
-    members_of: dict[bytes, list[int]] = defaultdict(list)
+    members = members_of(ids)
     for index, example in enumerate(examples):
         by_class[example.label].append(index)
-        members_of[unit_of[index]].append(index)
     donors = [split for split in SPLITS if split not in given or split == "train"]
     notes = []
-    for label, members in sorted(by_class.items()):
+    for label, own in sorted(by_class.items()):
         for split in SPLITS:
-            if any(splits[i] == split for i in members):
+            if any(splits[i] == split for i in own):
                 continue
             # A given train may have lost all it had of the class to the splits taken from it.
             if split in given and split != "train":
                 continue
-            units = {d: {unit_of[i] for i in members if splits[i] == d} for d in donors}
+            units = {d: {ids[i] for i in own if splits[i] == d} for d in donors}
             donor = max(donors, key=lambda d: len(units[d]))
             if len(units[donor]) < (1 if split == "train" else 2):
                 continue
             target = {"train": 0.0, "val": middle_of_val, "test": 1.0}[split]
-            nearest = min(units[donor], key=lambda unit: abs(numbers[members_of[unit][0]] - target))
+            nearest = min(units[donor], key=lambda unit: abs(numbers[members[unit][0]] - target))
             # A copy that the source itself puts into another split stays there.
-            moved = [i for i in members_of[nearest] if splits[i] == donor]
+            moved = [i for i in members[nearest] if splits[i] == donor]
             splits[moved] = split
             notes.append(
                 f"class {label!r} is small: {examples[moved[0]].path} was moved "

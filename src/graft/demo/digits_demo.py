@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from graft.config import TrainConfig
+from graft.config import SplitConfig, TrainConfig
 from graft.data.sources import load_dataset
 from graft.errors import UsageError
-from graft.features.cache import cache_folder
 from graft.report.comparison_page import read_comparison
 from graft.report.demo_page import write_story
 from graft.report.run_page import write_report
-from graft.runs.run import write_table
-from graft.training.recipe import Run, train_run
+from graft.runs.run import Run
+from graft.training.recipe import train
+from graft.utils.cache_folder import cache_folder
+from graft.utils.csv_table import write_table
 from graft.utils.files import write_json
 from graft.utils.progress import Progress
 
@@ -45,22 +46,28 @@ def run_demo(out: Path, progress: Progress) -> dict[str, Any]:
     settings: dict[str, Any] = {"flip": False, "seed": SEED}  # a mirrored digit is no digit
 
     progress.say("1 of 3: a small network learns the digits 0 to 4")
-    first = train_run(
+    first = train(
         source_table,
         TrainConfig(model="base_cnn", image_size=IMAGE_SIZE, **settings),
+        SplitConfig(seed=SEED),
         out / "source",
         progress,
     )
     progress.say(f"2 of 3: the digits 5 to 9 from scratch, {PER_CLASS} images a class")
-    scratch = train_run(
+    scratch = train(
         few_table,
         TrainConfig(model="base_cnn", image_size=IMAGE_SIZE, **settings),
+        SplitConfig(seed=SEED),
         out / "scratch",
         progress,
     )
     progress.say("3 of 3: the same by a new head on the first network, frozen")
-    transfer = train_run(
-        few_table, TrainConfig(model=str(out / "source"), **settings), out / "transfer", progress
+    transfer = train(
+        few_table,
+        TrainConfig(model=str(out / "source"), **settings),
+        SplitConfig(seed=SEED),
+        out / "transfer",
+        progress,
     )
     for run in (first, scratch, transfer):
         write_report(run.path, run.files)

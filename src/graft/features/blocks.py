@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from graft.features.cache import Activations
+from graft.features.activations import Activations
 
 # Numbers in a block of rows: bounds the memory that it takes.
 NUMBERS_IN_ORDER = 2**21

@@ -1,131 +1,150 @@
-"""Whatever is frozen is computed once: activations of a data set, by way of the cache."""
+"""FeatureTable: what one pass over the files of a data set gives, a row an image.
 
-import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+`extract` reads, hashes, decodes and encodes; `read_table` does all but encode, without PyTorch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from graft.data.augmentation import Augmentation
-from graft.data.decode import resized_shorter_side
-from graft.data.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, SIDE
-from graft.data.reader import PLAIN, Loaded
-from graft.features.backends import BATCH, LazyBackend
-from graft.features.cache import Activations, Store, key_of, open_store
-from graft.features.extraction import encode
-from graft.models.backbone import Backbone
+from graft.config import SplitConfig
+from graft.data.dataset import Dataset
+from graft.data.decode import Preprocess, UnusableImageError
+from graft.data.fingerprint import FINGERPRINT, SIDE, Fingerprints, fingerprints
+from graft.data.reader import Loaded, stream
+from graft.data.split import expected_split
+from graft.features.activations import Activations
 from graft.utils.progress import Progress
 
-# Raise when decode.py or views.py change the pixels that they make.
-PIXELS_FORMAT = 2
+if TYPE_CHECKING:
+    from graft.features.cached_encoder import CachedEncoder
+
+# Every byte is read and decoded, but large JPEGs at an eighth of their size.
+_SIZE = Preprocess(SIDE, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+Rows = Sequence[int] | NDArray[np.int64]
 
 
+@dataclass(frozen=True)
 class FeatureTable:
-    """The frozen split's activations by view: features of a backbone; with a `cut`, rows of its
-    Prefix, `cut_size` numbers of activation before the features; or for a network that trains
-    from pixels (`backend` None) the pixels themselves.
+    """A row for each of the N images of a data set, in its order.
+
+    `digests` are sha256 of the files' bytes, None for a file that could not be read; `problems`
+    says, by row, why a file cannot be used. `encoder` holds the activations; None where images
+    were only read.
     """
 
-    def __init__(
-        self,
-        cache: Path,
-        backbone: Backbone,
-        backend: LazyBackend | None,
-        views: int,
-        augmentation: Augmentation = PLAIN,
-        cut: str | None = None,
-        cut_size: int = 0,
-    ):
-        self.cache = cache
-        self.backbone, self.views, self.backend = backbone, views, backend
-        self.augmentation = augmentation
-        self.cut, self.cut_size = cut, cut_size
-        # An image's fingerprint depends on the size that it is decoded at, if that is small.
-        least = min(SIDE, resized_shorter_side(backbone.preprocess))
-        key = key_of(fingerprint=FINGERPRINT_FORMAT, side=least)
-        self.fingerprints = open_store(cache, key, "view0", (FINGERPRINT.itemsize,), np.uint8)
-        self.stores = self._open(cache)
-        if backend and not any(map(len, self.stores)):
-            # Nothing cached under the expected backend's name: the one that can really run this
-            # network may have another.
-            expected = backend.name
-            if backend().name != expected:
-                self.stores = self._open(cache)
-        self._begun = any(map(len, self.stores))
-        self.from_cache = False
+    dataset: Dataset
+    digests: list[bytes | None]
+    problems: dict[int, UnusableImageError]
+    encoder: "CachedEncoder | None" = None
+    read: NDArray[np.uint8] | None = None  # raw fingerprints (N, bytes), without an encoder
 
-    def _open(self, cache: Path) -> list[Store]:
-        preprocess = self.backbone.preprocess
-        if self.backend is None:
-            key = key_of(pixels=preprocess.to_json(), format=PIXELS_FORMAT)
-            shape: tuple[int, ...] = (preprocess.height, preprocess.width, 3)
-            dtype: Any = np.uint8
-        else:
-            digest, name = self.backbone.digest, self.backend.name
-            described = {"encoder": digest, "backend": name, "format": PIXELS_FORMAT}
-            key = key_of(**described, **({"cut": self.cut} if self.cut else {}))
-            shape, dtype = (self.cut_size + self.backbone.features,), np.float16
-        names = ["view0", *(f"view{v}{self.augmentation.key}" for v in range(1, self.views))]
-        return [open_store(cache, key, name, shape, dtype) for name in names]
+    def __len__(self) -> int:
+        return len(self.digests)
 
-    def compute(
-        self,
-        files: Sequence[Path],
-        views_of: Callable[[int, bytes], Sequence[int]],
-        on_loaded: Callable[[Loaded], None],
-        progress: Progress,
-    ) -> int:
-        """Make sure that the stores hold each file's views and fingerprint; returns the number of
-        views computed. `from_cache` says whether others were there from an earlier run.
+    def readable(self) -> list[int]:
+        """The rows of images that could be decoded."""
+        return [i for i in range(len(self)) if i not in self.problems]
 
-        `views_of` says, given a position and a digest, which views the file needs. Every file is
-        read and hashed, and decoded only if a view of it is missing. Unusable files are left to
-        `on_loaded`.
+    def digest(self, row: int) -> bytes:
+        """The sha256 of a readable file's bytes."""
+        return self.digests[row] or b""
+
+    def select(self, rows: Rows) -> "FeatureTable":
+        """The table of these images alone, with the data set of the same."""
+        chosen = [int(i) for i in rows]
+        return replace(
+            self,
+            dataset=self.dataset.select(chosen),
+            digests=[self.digests[i] for i in chosen],
+            problems={n: self.problems[i] for n, i in enumerate(chosen) if i in self.problems},
+            read=None if self.read is None else self.read[chosen],
+        )
+
+    def fingerprints(self, rows: Rows) -> Fingerprints:
+        """What the audit needs to know of these readable images, records (n,)."""
+        if self.encoder is None:
+            raw = np.empty((0, FINGERPRINT.itemsize), np.uint8) if self.read is None else self.read
+            return fingerprints(raw[np.asarray(rows, np.int64)])
+        return fingerprints(
+            self.encoder.fingerprints.gather([self.digest(int(i)) for i in rows]).whole()
+        )
+
+    def activations(self, rows: Rows, view: int = 0) -> Activations:
+        """What the frozen network gives for these images in one view, (n, …); pixels where all of
+        it is trained. KeyError where no pass computed them: see `complete`.
         """
+        if self.encoder is None:
+            raise ValueError("a table that was read without an encoder has no activations")
+        return self.encoder.gather([self.digest(int(i)) for i in rows], view)
 
-        def missing(index: int, digest: bytes) -> list[int]:
-            wanted = views_of(index, digest)
-            lacking = [v for v in wanted if digest not in self.stores[v]]
-            self.from_cache |= self._begun and len(lacking) < len(wanted)
-            return lacking
+    def features(self, rows: Rows, view: int = 0) -> Activations | None:
+        """The features (n, D) of these images in one view; None without a frozen network."""
+        if self.encoder is None or self.encoder.backend is None:
+            return None
+        found = self.activations(rows, view)
+        return found.columns(self.encoder.cut_size) if self.encoder.cut else found
 
-        def loaded(item: Loaded) -> None:
-            if item.fingerprint is not None and item.digest is not None:
-                self.fingerprints.put(item.digest, item.fingerprint)
-            on_loaded(item)
-            progress.advance(item.index + 1)
+    def complete(self, rows: Rows, views: Sequence[int], progress: Progress) -> None:
+        """Compute these views of these images where they are missing: an image may be in another
+        split than its own content foretold (see `extract`).
+        """
+        if self.encoder is None:
+            return
+        late = [int(i) for i in rows if not self.encoder.has_views(self.digest(int(i)), views)]
+        if late:
+            files = [self.dataset.examples[i].file for i in late]
+            progress.start("encoding the rest", len(files))
+            self.encoder.compute(files, lambda i, digest: views, lambda loaded: None, progress)
+            progress.finish()
 
-        computed = 0
-        try:
-            for item in encode(
-                files,
-                self.backbone.preprocess,
-                self.backend,
-                wanted=missing,
-                augmentation=self.augmentation,
-                on_loaded=loaded,
-                fingerprinted=lambda digest: digest not in self.fingerprints,
-                batch=self.backend.batch if self.backend else BATCH,
-            ):
-                for view, value in item.values.items():
-                    if item.loaded.digest is not None:
-                        self.stores[view].put(item.loaded.digest, value)
-                        computed += 1
-        finally:  # also when interrupted: what is done is done
-            for store in (*self.stores, self.fingerprints):
-                store.flush()
-        return computed
 
-    def has_views(self, digest: bytes, views: int) -> bool:
-        """Whether the first `views` views of a file are there."""
-        return all(digest in store for store in self.stores[:views])
+def extract(
+    dataset: Dataset, encoder: "CachedEncoder", config: SplitConfig, progress: Progress
+) -> FeatureTable:
+    """Read, hash, fingerprint, decode and encode every image in one pass over the files.
 
-    def row_bytes(self) -> int:
-        """The disk that one view of an image takes."""
-        store = self.stores[0]
-        return math.prod(store.shape) * int(store.dtype.itemsize)
+    What the cache holds is not computed again. All `encoder.views` views are made of images that
+    their own content puts into train (an image's split is known before the others are read,
+    unless it is split by time), the plain view of the others.
+    """
+    examples, views = dataset.examples, encoder.views
 
-    def gather(self, digests: Sequence[bytes], view: int = 0) -> Activations:
-        """The activations of these files in one view, in this order."""
-        return self.stores[view].gather(digests)
+    def views_of(row: int, digest: bytes) -> range:
+        if views == 1 or config.time_by is not None:
+            return range(1)
+        split = expected_split(config.seed, examples[row], digest, config.val_fraction)
+        return range(views if split == "train" else 1)
+
+    table = FeatureTable(dataset, [None] * len(examples), {}, encoder)
+    doing = "reading, checking, encoding" if encoder.backend else "reading, checking"
+    progress.start(doing, len(examples))
+    files = [example.file for example in examples]
+    encoder.compute(files, views_of, lambda loaded: _note(table, loaded), progress)
+    progress.finish()
+    return table
+
+
+def read_table(dataset: Dataset, progress: Progress) -> FeatureTable:
+    """Read, hash, fingerprint and decode every image; nothing is encoded, nothing cached."""
+    files = [example.file for example in dataset.examples]
+    raw = np.zeros((len(files), FINGERPRINT.itemsize), np.uint8)
+    table = FeatureTable(dataset, [None] * len(files), {}, None, raw)
+    progress.start("checking", len(files))
+    for loaded in stream(files, _SIZE, lambda row, digest: (), fingerprinted=lambda digest: True):
+        _note(table, loaded)
+        if loaded.fingerprint is not None:
+            raw[loaded.index] = loaded.fingerprint
+        progress.advance(loaded.index + 1)
+    progress.finish()
+    return table
+
+
+def _note(table: FeatureTable, loaded: Loaded) -> None:
+    table.digests[loaded.index] = loaded.digest
+    if loaded.problem is not None:
+        table.problems[loaded.index] = loaded.problem

@@ -1,19 +1,14 @@
 """The training images most like an image: why the classifier says what it says."""
 
-import csv
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from graft.errors import ModelError
 from graft.models.ood import OODDetector
-from graft.utils.files import replacing
+from graft.runs.run import Run
 
 # The file in the run folder.
 NEIGHBORS = "neighbors.safetensors"
@@ -58,20 +53,12 @@ class Neighbors:
         ]
 
     @classmethod
-    def read(cls, run: Path, detector: OODDetector) -> "Neighbors":
+    def read(cls, run: Run, detector: OODDetector) -> "Neighbors":
         """Those of a run; ModelError if it has none."""
-        for name in (NEIGHBORS, "dataset.csv"):
-            if not (run / name).is_file():
-                raise ModelError(f"{run}: {name} is not there; train the run again")
-        try:
-            stored = load_file(run / NEIGHBORS)
-            with (run / "dataset.csv").open(encoding="utf-8", newline="") as stream:
-                images = list(csv.DictReader(stream))
-            chosen = [images[i] for i in stored["rows"].tolist()]
-            paths, labels = [p["path"] for p in chosen], [p["label"] for p in chosen]
-            return cls(detector, paths, labels, stored["places"].float())
-        except (SafetensorError, KeyError, IndexError) as error:
-            raise ModelError(f"{run}: {NEIGHBORS} is damaged: {error}") from error
+        known, places = run.neighbors()
+        return cls(
+            detector, [row["path"] for row in known], [row["label"] for row in known], places
+        )
 
     @classmethod
     def of(
@@ -83,11 +70,6 @@ class Neighbors:
     ) -> "Neighbors":
         """From features (n, D) of training images, with their names; rounded as they are kept."""
         return cls(detector, paths, labels, _places(detector, features).half().float())
-
-    def write(self, run: Path, rows: NDArray[np.int64]) -> None:
-        """Keep them in a run; `rows` (n,) are their lines in dataset.csv, the first being 0."""
-        with replacing(run / NEIGHBORS) as beside:
-            save_file({"rows": torch.from_numpy(rows), "places": self.places.half()}, beside)
 
 
 def _places(detector: OODDetector, features: NDArray[np.float16]) -> Tensor:

@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.data.sources import find_images, load_dataset
-from graft.errors import GraftError, ModelError, UsageError
+from graft.data.groups import groups_that_count
+from graft.data.sources import find_images
+from graft.errors import ModelError, UsageError
 from graft.evaluation.selective import (
     fewest_images,
     least_probability,
     set_probability,
     share_of,
 )
-from graft.features.cache import cache_folder
 from graft.inference.predictor import Policy, Prediction, load
 from graft.models.ood import expected_refusals
-from graft.runs.run import VAL_GROUPS, VAL_PREDICTIONS, read_json, read_predictions
+from graft.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,7 @@ def training_files(run: str | Path) -> dict[str, Path]:
     """Where the images of a run's source are, by their names in dataset.csv; nothing if the
     source has gone.
     """
-    try:
-        source = read_json(Path(run) / "config.json")["source"]
-        dataset = load_dataset(source, cache_folder() / "sources")
-    except (GraftError, OSError, KeyError):
-        return {}
-    return {example.path: example.file for example in dataset.examples}
+    return Run(run).files
 
 
 def policy_for(
@@ -76,12 +71,11 @@ def policy_for(
     """
     if max_error is None and coverage is None:
         return Policy(reject_ood, nearest=nearest), ""
-    file = Path(run) / VAL_PREDICTIONS
-    if not file.is_file():
-        raise ModelError(f"{run}: {VAL_PREDICTIONS} is not there; train the run again")
-    _, labels, probabilities, _ = read_predictions(file)
-    together = Path(run) / VAL_GROUPS
-    groups = read_json(together) if together.is_file() else None
+    stored = Run(run)
+    if not (stored.path / "predictions.csv").is_file():
+        raise ModelError(f"{run}: predictions.csv is missing; train the run again")
+    paths, labels, probabilities = stored.predictions("val")
+    groups = groups_that_count(stored.group_ids(paths))
     of = f" (groups, which count as wholes: {len(set(groups)):,})" if groups else ""
     said, least, set_least = [], 0.0, None
     if max_error is not None:
@@ -107,7 +101,7 @@ def policy_for(
             f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
             f"for at least {asked:.0%} of images like these"
         )
-    if reject_ood and read_json(Path(run) / "model.json").get("ood_limit") is not None:
+    if reject_ood and stored.model.get("ood_limit") is not None:
         refused = expected_refusals(len(labels))
         said.append(
             f"besides, about {refused:.1%} of images like these are refused as unlike the "

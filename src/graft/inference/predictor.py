@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from graft.data.reader import Loaded
 from graft.errors import DataError, ModelError, UsageError
@@ -25,7 +25,7 @@ from graft.inference.neighbors import Neighbor, Neighbors
 from graft.models.backbone import Backbone
 from graft.models.head import Head
 from graft.models.ood import OODDetector
-from graft.utils.files import replacing, write_json
+from graft.runs.run import Run
 
 FORMAT = 1
 # An image whose two best answers are closer than this is computed again in float32: half
@@ -61,7 +61,7 @@ class Classifier:
         """The training images, to find the nearest among; ModelError for a run without them."""
         if self.run is None or self.ood_detector is None:
             raise ModelError("this classifier has no run folder that knows its training images")
-        return Neighbors.read(self.run, self.ood_detector)
+        return Neighbors.read(Run(self.run), self.ood_detector)
 
     def close_calls(self, probabilities: NDArray[np.float64]) -> list[int]:
         """The rows of (N, K) to compute again in float32; none if the backend is exact itself."""
@@ -179,22 +179,18 @@ class Classifier:
             else:
                 yield self._prediction(item, probabilities, policy)
 
-    def save(self, run: Path, trained: int) -> None:
-        """Write model.safetensors, then model.json, each all or nothing.
+    def save(self, run: Run, trained: int) -> None:
+        """Write the model's files.
 
         `trained` is the number of parameters that were trained.
         """
         state = {f"encoder.{key}": value for key, value in self.backbone.state().items()}
         state |= {f"head.{key}": value for key, value in self.head.state_dict().items()}
         if self.ood_detector:
-            state |= {
-                f"ood_score.{key}": value for key, value in self.ood_detector.tensors().items()
-            }
-        with replacing(run / "model.safetensors") as beside:
-            save_file({k: v.contiguous() for k, v in state.items()}, beside)
+            state |= {f"ood.{key}": value for key, value in self.ood_detector.tensors().items()}
         total = self.backbone.parameters + sum(p.numel() for p in self.head.parameters())
-        write_json(
-            run / "model.json",
+        run.write_model(
+            state,
             {
                 "format": FORMAT,
                 "backbone": self.backbone.to_json(),
@@ -268,7 +264,7 @@ def load(run: str | Path, backend: str = "auto") -> Classifier:
         ood_score = None
         if stored.get("ood_limit") is not None:
             mean, std, known = (
-                state[f"ood_score.{name}"].float() for name in ("mean", "std", "directions")
+                state[f"ood.{name}"].float() for name in ("mean", "std", "directions")
             )
             ood_score = OODDetector(mean, std, known, float(stored["ood_limit"]))
         return Classifier(

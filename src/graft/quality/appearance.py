@@ -78,20 +78,20 @@ def _appearance(
 
 
 def _message(kind: str, count: int, first_format: int) -> str:
-    it = them(count)
-    return f"{images(count)} " + {
+    it, name = them(count), format_name(first_format)
+    said = {
         "blank": f"of one color all over; nothing can be learned from {it}; take {it} out",
         "dark": f"nearly black; what is learned from {it} is noise; brighten {it} or take {it} out",
-        "blurred": "without a sharp edge; the detail that tells classes apart is lost; keep "
-        f"{it} only if the images to be classified are blurred, too",
-        "tiny": f"with fewer than {TINY} pixels on the shorter side; enlarged they show little; "
+        "blurred": "without a sharp edge; the detail that tells classes apart is lost; "
+        f"keep {it} only if the images to be classified are blurred, too",
+        "tiny": f"with fewer than {TINY} pixels on the shorter side; enlarged, so few show little; "
         "look for the originals",
         "elongated": f"more than {LONG:g} times as long as wide; the network sees only the middle "
         f"square; crop {it} to the object, or train with --resize squash",
-        "wrong_extension": "whose name says another format than the bytes (first: "
-        f"{format_name(first_format)}); graft goes by the bytes, other programs may not; rename "
-        f"{it}",
-    }[kind]
+        "wrong_extension": f"with the bytes of another format than the name says (first: {name}); "
+        f"graft goes by the bytes, other programs may not; rename {it}",
+    }
+    return f"{images(count)} {said[kind]}"
 
 
 def _misnamed(file: Path, number: int) -> bool:

@@ -1,13 +1,10 @@
 """The audit: everything that is wrong with a dataset, found in one place."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from graft.data.dataset import Dataset, class_numbers
-from graft.data.decode import UnusableImageError
-from graft.data.fingerprint import Fingerprints
+from graft.features.table import FeatureTable
 from graft.quality.appearance import appearance_findings
 from graft.quality.class_sizes import class_size_findings
 from graft.quality.duplicates import Duplicates, equal_groups
@@ -16,29 +13,6 @@ from graft.quality.listing import listing_findings
 from graft.quality.near_cache import near_clusters
 from graft.quality.shortcuts import shortcut_findings
 from graft.quality.unreadable import unreadable_findings
-
-if TYPE_CHECKING:
-    from graft.features.cache import Activations
-
-
-class Table(Protocol):
-    """What the audit reads: one row for each example of the dataset.
-
-    `digests`: sha256 of each file's bytes, None where it could not be read. `problems`: by
-    position, why a file cannot be used.
-    """
-
-    @property
-    def digests(self) -> Sequence[bytes | None]: ...
-
-    @property
-    def problems(self) -> Mapping[int, UnusableImageError]: ...
-
-    def fingerprints(self, rows: Sequence[int]) -> Fingerprints:
-        """The fingerprints (n,) of these rows."""
-
-    def features(self, rows: Sequence[int]) -> "Activations | None":
-        """The features (n, D) of these rows, None without a network."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +29,7 @@ class Audit:
 
 
 def audit(
-    dataset: Dataset, table: Table, cache: Path | None = None, *, labels: bool = True
+    dataset: Dataset, table: FeatureTable, cache: Path | None = None, *, labels: bool = True
 ) -> Audit:
     """Find what is wrong with the images of a dataset, given their rows in `table`.
 

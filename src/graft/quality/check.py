@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graft.config import SplitConfig
 from graft.data.dataset import Dataset
 from graft.data.sources import load_dataset
-from graft.features.cache import cache_folder
-from graft.quality.audit import Table, audit
+from graft.features.table import FeatureTable, extract, read_table
+from graft.quality.audit import audit
 from graft.quality.finding import Finding
 from graft.quality.listing import check_listing
-from graft.quality.reading import encode_table, read_table
+from graft.utils.cache_folder import cache_folder, sources_folder
 from graft.utils.progress import Progress
 
 SILENT = Progress()
@@ -53,25 +54,21 @@ def check(
     Raises UsageError or DataError for a source that cannot be listed, ModelError for a model that
     cannot be loaded.
     """
-    cache = cache_folder()
-    dataset = load_dataset(source, cache / "sources")
+    dataset = load_dataset(source, sources_folder())
     if not dataset.examples:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))
-    if model is None:
-        table: Table = read_table(dataset, progress)
-    else:
-        table = _encoded(dataset, model, backend, cache, progress)
-    found = audit(dataset, table, cache)
+    table = _encoded(dataset, model, backend, progress) if model else read_table(dataset, progress)
+    found = audit(dataset, table, cache_folder())
     return CheckResult(dataset, len(found.usable), found.findings)
 
 
-def _encoded(
-    dataset: Dataset, model: str, backend: str, cache: Path, progress: Progress
-) -> Table:
+def _encoded(dataset: Dataset, model: str, backend: str, progress: Progress) -> FeatureTable:
+    # Here, because these import PyTorch.
     from graft.features.backends import LazyBackend
-    from graft.features.table import FeatureTable
+    from graft.features.cached_encoder import CachedEncoder
     from graft.models.backbone import find_backbone, resized
 
+    cache = cache_folder()
     backbone = resized(find_backbone(model, cache), None)
-    frozen = FeatureTable(cache, backbone, LazyBackend(backbone.build, backend), 1)
-    return encode_table(dataset, frozen, lambda index, digest: (0,), progress)
+    encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), views=1)
+    return extract(dataset, encoder, SplitConfig(), progress)

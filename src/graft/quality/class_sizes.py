@@ -24,9 +24,7 @@ def class_size_findings(
     bytes: two examples of one unit count once. Without it each example counts.
     """
     if not examples:
-        message = (
-            f"{source} has no usable image in a class folder; expected SOURCE/CLASS/image.jpg"
-        )
+        message = f"{source} has no usable image in a class folder; expected SOURCE/CLASS/image.jpg"
         return [Finding("no_images", message)]
     members: dict[str, list[int]] = defaultdict(list)
     for position, example in enumerate(examples):

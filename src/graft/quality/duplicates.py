@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graft.data.dataset import Example
-from graft.data.split import given_splits, units
+from graft.data.groups import group_ids, members_of
+from graft.data.split import given_splits
 from graft.quality.finding import Finding, images
 
 Groups = list[list[int]]  # of positions in `examples`
@@ -137,7 +138,8 @@ class Duplicates:
         first = {i: group[0] for group in self.equal for i in group}
         examples = [self.examples[i] for i in rows]
         near = [[place[i] for i in group if i in place] for group in self.near]
-        tied = units(examples, [b"%d" % first.get(i, i) for i in rows], near)
+        ids = group_ids(examples, [b"%d" % first.get(i, i) for i in rows], near)
+        tied = members_of(ids).values()
         return dict(zip(rows, given_splits(examples, tied), strict=True))
 
     def _finding(self, kind: str, message: str, groups: Groups) -> Finding:

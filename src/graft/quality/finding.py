@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from graft.errors import DataError
+
 BLOCKING, MATTERS, NOTE = SEVERITIES = ("blocking", "matters", "note")
 
 
@@ -95,6 +97,13 @@ class Finding:
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The findings with the most severe first, otherwise in the given order."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def raise_if_blocked(findings: Iterable[Finding], source: str) -> None:
+    """Raise DataError with the message of every blocking finding."""
+    blocking = [finding.message for finding in findings if finding.blocking]
+    if blocking:
+        raise DataError(f"{source} cannot be trained on: {'; '.join(blocking)}")
 
 
 def images(count: int) -> str:

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from graft.data.dataset import Example
+from graft.features.activations import Activations
 from graft.features.blocks import blocks_of, statistics
-from graft.features.cache import Activations
 from graft.quality.finding import Finding, images, some, them
 
 # The penalty as a multiple of the number of images, for features of unit variance.
@@ -185,6 +185,6 @@ def _too_small(names: list[str]) -> Finding:
 def _too_vague(accuracy: float) -> Finding:
     return Finding(
         "not_checked",
-        f"label errors were not looked for; the features predict only {accuracy:.0%} of the labels, "
-        "too few to doubt one; try another backbone (graft rank), or check the labels yourself",
+        f"label errors were not looked for; the features predict only {accuracy:.0%} of the "
+        "labels, too few to doubt one; try another backbone (graft rank), or check them yourself",
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import belonging
+from graft.data.groups import groups_that_count
 from graft.errors import DataError, UsageError
 from graft.evaluation.comparison import Pair, compare
 from graft.report import comparison_plots as plots
@@ -16,7 +16,7 @@ from graft.report.comparison_words import below, conclusion, shown, tests, train
 from graft.report.run_files import Record, RunFiles, read_run
 from graft.report.run_page import environment
 from graft.report.thumbnails import thumbnail
-from graft.runs.run import read_json
+from graft.runs.run import Run
 from graft.utils.files import write_json, write_text
 
 ALONE = 8  # images shown that one model alone gets right
@@ -108,14 +108,13 @@ def read_comparison(folders: Sequence[Path]) -> Comparison:
     for folder, run, own, name in zip(folders, runs, tested, _names(runs), strict=True):
         hits = run.probabilities.argmax(1) == run.labels
         right = hits[_order(own)][places]
-        speed = folder / "speed.json"
         rows.append(
             Row(
                 name,
                 run,
                 folder,
                 right,
-                read_json(speed)["images_per_second"] if speed.is_file() else None,
+                Run(folder).speed,
                 (folder / "model.safetensors").stat().st_size,
             )
         )
@@ -147,8 +146,8 @@ def _learned(run: RunFiles) -> list[tuple[str, ...]]:
 
 def _groups(run: RunFiles) -> list[str] | None:
     """What each tested image belongs to, itself if nothing else; None without groups."""
-    group = {row["path"]: row["group"] for row in run.images}
-    return belonging((path, group.get(path)) for path in run.tested)
+    group = {row["path"]: row["group_id"] for row in run.images}
+    return groups_that_count([group[path] for path in run.tested])
 
 
 def _names(runs: Sequence[RunFiles]) -> list[str]:

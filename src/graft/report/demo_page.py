@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from graft.report.run_page import environment
-from graft.runs.run import read_predictions
-from graft.training.recipe import Run
+from graft.runs.run import Run
 from graft.utils.files import write_text
 
 
 def write_story(out: Path, result: dict[str, Any], first: Run, scratch: Run, transfer: Run) -> Path:
     """Write out/report.html: both ways side by side, what they learned from, where they differ."""
-    paths, labels, by_transfer, classes = read_predictions(transfer.path / "predictions.csv")
-    by_scratch = read_predictions(scratch.path / "predictions.csv")[2]
+    paths, labels, by_transfer = transfer.predictions("test")
+    _, _, by_scratch = scratch.predictions("test")
+    classes = transfer.classes
     called, named = by_scratch.argmax(1), by_transfer.argmax(1)
     only_transfer = [
         (_image(transfer.files[path]), classes[label], classes[called[i]])

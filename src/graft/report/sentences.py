@@ -79,7 +79,7 @@ def the_split(run: RunFiles) -> list[str]:
 def kept_apart(images: Sequence[Mapping[str, str]]) -> list[str]:
     """Whether what belongs together stayed in one split."""
     sentences = []
-    groups, torn = run_tables.in_two_splits(images, "group")
+    groups, torn = run_tables.in_two_splits(images, "group_id")
     if torn:
         sentences.append(
             f"Careful: {counted(torn, 'group is', 'groups are')} spread over several splits, so "

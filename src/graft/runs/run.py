@@ -1,175 +1,300 @@
-"""The run folder: what is in it, who writes it when, and reading it back.
+"""The run folder: the one place that reads and writes it.
 
-config.json        settings as asked and as used, versions, device, seed
-dataset.csv        path, label, split, group, sha256; one line a usable image
-findings.json        what check found
+config.json        settings as asked and as resolved, versions, device, seed
+dataset.csv        path, label, split, group_id, sha256, then the table's own columns
+findings.json      what the audit found
 history.jsonl      one line an epoch
 model.safetensors  weights
-model.json         all that is needed to predict
-predictions.csv    the test split: path, label, one probability a class
-val_predictions.csv                 the validation split likewise
-val_groups.json    what each validation image belongs to, where images belong together
-nearest.json       the training images most like each test image that was named wrongly
-neighbors.safetensors              where the training images' features lie
+model.json         backbone, classes, preprocessing, temperature, OOD limit: enough to predict
+predictions.csv    val and test: path, split, label, one probability a class
+nearest.json       the training images nearest to each test image that was misclassified
+neighbors.safetensors               where the training images' features lie
 metrics.json       derived from predictions.csv; its presence means that the run is done
-tensorboard/       event files, if asked for
 report.html        made from the files above
-speed.json         images a second at prediction, where `graft compare` has measured it
+validation.json    cross-validation and the like, where `graft validate` was run
+speed.json         images a second at prediction, where `graft compare` measured it
+tensorboard/       event files, if asked for
 """
 
-import csv
-import io
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.errors import DataError, UsageError
-from graft.utils.files import write_text
+from graft.data.dataset import Example
+from graft.data.sources import load_dataset
+from graft.errors import DataError, GraftError, ModelError
+from graft.runs.csv_files import (
+    Predictions,
+    read_dataset,
+    read_predictions,
+    write_dataset,
+    write_predictions,
+)
+from graft.runs.folder import lacks_report, make_run_folder, remove_unfinished
+from graft.utils.cache_folder import sources_folder
+from graft.utils.files import replacing, write_json, write_text
 
-# The validation split as it is predicted: what the policy of graft predict are made from.
-VAL_PREDICTIONS = "val_predictions.csv"
-# What each validation image belongs to, where images belong together.
-VAL_GROUPS = "val_groups.json"
-# The training images most like each test image that was named wrongly.
-NEAREST = "nearest.json"
-FILES = (
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Record = dict[str, Any]
+
+# What a report and a comparison need.
+NEEDED = (
     "config.json",
     "dataset.csv",
     "findings.json",
     "history.jsonl",
-    "model.safetensors",
     "model.json",
-    VAL_PREDICTIONS,
     "predictions.csv",
-    NEAREST,
-    "neighbors.safetensors",
     "metrics.json",
-    "report.html",
 )
-UNITS = {"s": 1, "m": 60, "h": 3600}
-# What a run may hold besides.
-OTHERS = (VAL_GROUPS, "speed.json", "tensorboard")
 
 
-def new_run(out: Path, resume: bool = False) -> Path:
-    """Make the run folder, or take one that was begun and not finished; without `resume` that
-    one's checkpoints are removed.
+class Run:
+    """A run folder. What is read is read once; see the top of this module for the files."""
 
-    Raises UsageError for a finished run, a file, or a folder with something else in it: nothing
-    of the user's is ever overwritten.
-    """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; --out takes a new folder")
-    if (out / "metrics.json").exists():
-        raise UsageError(f"{out} holds a finished run; choose another --out, or remove it first")
-    if out.is_dir():
-        strange = sorted(
-            p.name
-            for p in out.iterdir()
-            if p.name not in (*FILES, *OTHERS) and not p.name.startswith(".")
-        )
-        if strange:
-            raise UsageError(
-                f"{out} holds something else than a run ({strange[0]}); choose another --out"
-            )
-        for name in (*FILES, VAL_GROUPS):
-            (out / name).unlink(missing_ok=True)
-        if not resume:
-            remove_unfinished(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be made: {error.strerror}") from error
-    return out
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
 
-def short_name(name: str) -> str:
-    """The last name of a path or a model's name, without its ending: names a folder."""
-    name = str(Path(name).absolute())
-    return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
+    @classmethod
+    def create(cls, out: Path, resume: bool = False) -> "Run":
+        """A new run in `out`, or one that was begun there; see `make_run_folder`."""
+        return cls(make_run_folder(out, resume))
 
+    @classmethod
+    def finished(cls, path: str | Path) -> "Run":
+        """A run that has all its files; DataError for a folder that is none, or is damaged."""
+        run = cls(path)
+        for name in NEEDED:
+            if not (run.path / name).is_file():
+                raise DataError(
+                    f"expected a finished run in {run.path}, but {name} is missing; train it to "
+                    "the end"
+                )
+        try:
+            _ = run.config, run.images, run.findings, run.history, run.model, run.metrics
+            _ = run._predictions
+        except (ValueError, KeyError) as error:
+            raise DataError(f"{run.path} is damaged ({error}); train it again") from error
+        return run
 
-def lacks_report(run: Path) -> bool:
-    """Whether a run was cut off between its last number and its report."""
-    return (run / "metrics.json").exists() and not (run / "report.html").exists()
+    # What is read.
 
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
 
-def free_folder(source: str, model: str, resume: bool = False) -> Path:
-    """Where a run goes that was given no folder: one that holds no finished run; to `resume`, the
-    first that lacks something.
-    """
-    base = Path("runs") / f"{short_name(source)}-{short_name(model)}"
-    folder, number = base, 1
-    while (folder / "metrics.json").exists() and not (resume and lacks_report(folder)):
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
+    @property
+    def weights(self) -> Path:
+        """model.safetensors."""
+        return self.path / "model.safetensors"
 
+    @property
+    def lacks_report(self) -> bool:
+        """Whether it was cut off between its last number and its report."""
+        return lacks_report(self.path)
 
-def remove_unfinished(run: Path) -> None:
-    """Remove what only an unfinished run needs: checkpoints, and what was chosen on the way."""
-    # Those cut off while they were written, too.
-    for file in (*run.glob(".*.safetensors"), *run.glob(".*.partial"), run / ".choice.json"):
-        file.unlink(missing_ok=True)
+    @cached_property
+    def config(self) -> Record:
+        """config.json."""
+        return dict(self._json("config.json"))
 
+    @cached_property
+    def metrics(self) -> Record:
+        """metrics.json."""
+        return dict(self._json("metrics.json"))
 
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV, all or nothing."""
-    write_text(path, "".join(_csv_line(row) for row in [header, *rows]))
+    @cached_property
+    def model(self) -> Record:
+        """model.json."""
+        return dict(self._json("model.json"))
 
+    @cached_property
+    def findings(self) -> list[Record]:
+        """findings.json."""
+        return list(self._json("findings.json"))
 
-def _csv_line(row: Sequence[object]) -> str:
-    # Written with \r\n at its end, because csv quotes no other line breaks than its terminator's.
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerow(row)
-    return buffer.getvalue().removesuffix("\r\n") + "\n"
+    @cached_property
+    def nearest(self) -> dict[str, list[str]]:
+        """The training images nearest to each misclassified test image, by path."""
+        return dict(self._json("nearest.json", {}))
 
+    @cached_property
+    def validation(self) -> Record:
+        """validation.json; empty where `graft validate` was not run."""
+        return dict(self._json("validation.json", {}))
 
-def write_predictions(
-    path: Path,
-    classes: Sequence[str],
-    rows: Iterable[tuple[str, str, NDArray[np.float64]]],
-) -> None:
-    """Write predictions.csv: path, label, one probability a class, to 9 digits."""
-    write_table(
-        path,
-        ["path", "label", *classes],
-        ([name, label, *(f"{p:.9g}" for p in values)] for name, label, values in rows),
-    )
+    @cached_property
+    def speed(self) -> float | None:
+        """Images a second at prediction; None where nobody measured it."""
+        found: float | None = self._json("speed.json", {}).get("images_per_second")
+        return found
 
+    @cached_property
+    def history(self) -> list[Record]:
+        """history.jsonl, a record an epoch."""
+        with (self.path / "history.jsonl").open(encoding="utf-8") as stream:
+            return [json.loads(line) for line in stream if line.strip()]
 
-def read_predictions(
-    path: Path,
-) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64], list[str]]:
-    """Read predictions.csv: paths, labels (N,), probabilities (N, K), classes."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.reader(stream)
-        classes = next(reader, [])[2:]
-        rows = list(reader)
-    number = {name: i for i, name in enumerate(classes)}
-    try:
-        labels = np.array([number[row[1]] for row in rows], np.int64)
-        probabilities = np.array([row[2:] for row in rows], np.float64).reshape(-1, len(classes))
-    except (IndexError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: not a table of predictions: {error}") from error
-    return [row[0] for row in rows], labels, probabilities, classes
+    @cached_property
+    def images(self) -> list[dict[str, str]]:
+        """dataset.csv, a record a usable image; ModelError where it is missing or damaged."""
+        return read_dataset(self.path / "dataset.csv")
 
+    @property
+    def classes(self) -> list[str]:
+        """The classes, in the order of the probabilities."""
+        return self._predictions.classes
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    def predictions(self, split: str) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
+        """Of a split, "val" or "test": paths (n), labels (n,), probabilities (n, K)."""
+        found = self._predictions
+        rows = np.flatnonzero(found.splits == split)
+        return [found.paths[i] for i in rows], found.labels[rows], found.probabilities[rows]
 
+    def group_ids(self, paths: Sequence[str]) -> list[str]:
+        """The group ID of each image, by its path."""
+        known = {row["path"]: row["group_id"] for row in self.images}
+        return [known.get(path, path) for path in paths]
 
-def seconds_of(budget: str | None) -> float | None:
-    """The seconds of "90s", "30m" or "2h"; None for no budget; UsageError for anything else."""
-    if budget is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", budget.strip())
-    if not found or not float(found[1]):
-        raise UsageError(f"--time-budget is a time such as 90s, 30m or 2h, not {budget!r}")
-    return float(found[1]) * UNITS[found[2]]
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """Where the images of the run's source are, by path; empty if the source is gone."""
+        try:
+            dataset = load_dataset(self.config["source"], sources_folder())
+        except (GraftError, OSError, KeyError):
+            return {}
+        return {example.path: example.file for example in dataset.examples}
+
+    def neighbors(self) -> "tuple[list[dict[str, str]], Tensor]":
+        """Training images, as in `images`, and where their features lie, unit vectors (n, Q).
+
+        Raises ModelError for a run without them.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        file = self.path / "neighbors.safetensors"
+        if not file.is_file():
+            raise ModelError(f"{self.path}: {file.name} is missing; train the run again")
+        try:
+            stored = load_file(file)
+            return [self.images[i] for i in stored["rows"].tolist()], stored["places"].float()
+        except (SafetensorError, KeyError, IndexError) as error:
+            raise ModelError(f"{file} is damaged: {error}; train the run again") from error
+
+    # What is written.
+
+    def write_dataset(
+        self,
+        examples: Sequence[Example],
+        splits: Sequence[str],
+        group_ids: Sequence[str],
+        digests: Sequence[bytes],
+    ) -> None:
+        """Write dataset.csv: a line a usable image."""
+        write_dataset(self.path / "dataset.csv", examples, splits, group_ids, digests)
+        self.__dict__.pop("images", None)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.json."""
+        self._write("config.json", "config", config)
+
+    def write_findings(self, findings: Sequence[Mapping[str, Any]]) -> None:
+        """Write findings.json."""
+        self._write("findings.json", "findings", findings)
+
+    def append_history(self, line: Mapping[str, Any]) -> None:
+        """Add an epoch's line to history.jsonl."""
+        with (self.path / "history.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(line) + "\n")
+
+    def write_model(self, tensors: "Mapping[str, Tensor]", model: Mapping[str, Any]) -> None:
+        """Write model.safetensors, then model.json, each all or nothing."""
+        from safetensors.torch import save_file
+
+        with replacing(self.weights) as beside:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, beside)
+        self._write("model.json", "model", model)
+
+    def write_predictions(
+        self,
+        classes: Sequence[str],
+        rows: Iterable[tuple[str, str, str, NDArray[np.float64]]],
+    ) -> None:
+        """Write predictions.csv: path, split, label, one probability a class, to 9 digits."""
+        write_predictions(self.path / "predictions.csv", classes, rows)
+        self.__dict__.pop("_predictions", None)
+
+    def write_neighbors(
+        self, rows: NDArray[np.int64], places: "Tensor", nearest: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Write where the features of training images lie, (n, Q), which lines of dataset.csv they
+        are, (n,) from 0, and for misclassified test images the nearest of them.
+        """
+        import torch
+        from safetensors.torch import save_file
+
+        with replacing(self.path / "neighbors.safetensors") as beside:
+            save_file({"rows": torch.from_numpy(rows), "places": places.half()}, beside)
+        self._write("nearest.json", "nearest", nearest)
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write metrics.json, which says that the run is done."""
+        self._write("metrics.json", "metrics", metrics)
+
+    def write_validation(self, found: Mapping[str, Any]) -> None:
+        """Write validation.json."""
+        self._write("validation.json", "validation", found)
+
+    def write_speed(self, found: Mapping[str, Any]) -> None:
+        """Write speed.json."""
+        self._write("speed.json", "speed", found)
+
+    def write_report(self, page: str) -> Path:
+        """Write report.html and return its path."""
+        write_text(self.path / "report.html", page)
+        return self.path / "report.html"
+
+    # What only an unfinished run has.
+
+    def checkpoint(self, stage: str) -> Path:
+        """The checkpoint of a stage of training."""
+        return self.path / f".{stage}.safetensors"
+
+    def remembered(self, name: str) -> Record | None:
+        """A choice that was made on the way, for whoever resumes; None if there is none."""
+        found: Record | None = self._json(".choice.json", {}).get(name)
+        return found
+
+    def remember(self, name: str, choice: Mapping[str, Any]) -> None:
+        """Keep a choice for whoever resumes."""
+        write_json(self.path / ".choice.json", self._json(".choice.json", {}) | {name: choice})
+
+    def remove_unfinished(self) -> None:
+        """Remove checkpoints and choices: the run is done."""
+        remove_unfinished(self.path)
+
+    def _json(self, name: str, missing: Any = None) -> Any:
+        file = self.path / name
+        if missing is not None and not file.is_file():
+            return missing
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    def _write(self, name: str, attribute: str, value: Any) -> None:
+        write_json(self.path / name, value)
+        self.__dict__.pop(attribute, None)
+
+    @cached_property
+    def _predictions(self) -> Predictions:
+        return read_predictions(self.path / "predictions.csv")

@@ -10,9 +10,9 @@ from graft.data.augmentation import Augmentation
 from graft.data.decode import Preprocess
 from graft.data.reader import stream
 from graft.errors import DataError
+from graft.features.activations import Activations
 from graft.features.backends import Backend
 from graft.features.blocks import blocks_of
-from graft.features.cache import Activations
 from graft.features.extraction import infer_float16
 from graft.training.loop import Batches
 

@@ -2,24 +2,28 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import Dataset, Example, belonging, class_numbers
+from graft.config import SplitConfig
+from graft.data.dataset import Dataset, class_numbers
+from graft.data.groups import GIVEN, group_ids, numbered
 from graft.errors import DataError, GraftError
+from graft.evaluation.folds import deal
 from graft.evaluation.intervals import share_interval
 from graft.features.backends import LazyBackend
-from graft.features.table import FeatureTable
+from graft.features.cached_encoder import CachedEncoder
+from graft.features.table import FeatureTable, extract
 from graft.models.backbone import find_backbone, resized
-from graft.quality.audit import audit
-from graft.quality.duplicates import equal_groups
+from graft.quality.audit import Audit, audit
+from graft.quality.finding import raise_if_blocked
 from graft.quality.label_errors import leave_fold_out, leave_one_out
 from graft.quality.listing import check_listing
-from graft.quality.reading import encode_table
-from graft.training.prepare import stop_if_blocked
+from graft.training.head_fit import features_of
 from graft.utils.progress import Progress
 
 # Into which groups are dealt, and left out together.
@@ -43,7 +47,7 @@ def rank(
     candidate is begun after `seconds`; one that cannot be had is a row with its `problem`.
     Raises DataError for images that cannot be trained on.
     """
-    stop_if_blocked(check_listing(dataset), dataset.source)
+    raise_if_blocked(check_listing(dataset), dataset.source)
     began = time.perf_counter()
     found: list[dict[str, Any]] = []
     for name in backbones:
@@ -65,24 +69,21 @@ def _row(
 ) -> dict[str, Any]:
     start = time.perf_counter()
     backbone = resized(find_backbone(name, cache), None)
-    frozen = FeatureTable(cache, backbone, LazyBackend(backbone.build, backend), 1)
-    table = encode_table(dataset, frozen, lambda index, digest: (0,), progress)
-    found = audit(dataset, table, cache, labels=False)
-    stop_if_blocked(found.findings, dataset.source)
-    again = {i for group in found.near for i in group[1:]}
-    again |= {i for group in equal_groups((i, table.digests[i]) for i in found.usable) for i in group[1:]}
-    kept = [i for i in found.usable if i not in again and dataset.examples[i].split != "test"]
-    examples = [dataset.examples[i] for i in kept]
-    classes = sorted({example.label for example in examples})
-    if len(classes) < 2:
-        raise DataError(f"{dataset.source}: fewer than two classes have images outside of test")
-    labels = class_numbers(examples, classes)
-    features = frozen.gather([table.digest(i) for i in kept])
-    groups = _groups(examples)
+    encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), 1)
+    table = extract(dataset, encoder, SplitConfig(), progress)
+    audited = audit(dataset, table, cache, labels=False)
+    for finding in audited.findings:
+        progress.say(f"{finding.kind}: {finding.message}")
+    raise_if_blocked(audited.findings, dataset.source)
+    table, groups = _ranked_on(table, audited)
+    labels = class_numbers(table.dataset.examples, table.dataset.classes)
+    count = len(table.dataset.classes)
+    features = features_of(table, np.arange(len(table)))
     if groups is None:
-        scores, _ = leave_one_out(features, labels, len(classes))
+        scores, _ = leave_one_out(features, labels, count)
     else:
-        scores = leave_fold_out(features, labels, len(classes), _folds(groups, labels))
+        fold, _ = deal(groups, labels, min(FOLDS, int(groups.max()) + 1), 0)
+        scores = leave_fold_out(features, labels, count, fold)
     return {
         "backbone": name,
         "accuracy": _accuracy(scores.argmax(1), labels, groups),
@@ -93,27 +94,34 @@ def _row(
     }
 
 
-def _groups(examples: Sequence[Example]) -> NDArray[np.int64] | None:
-    """The number of each image's group (N,), of its own if it has none; None without groups.
+def _ranked_on(
+    table: FeatureTable, audited: Audit
+) -> tuple[FeatureTable, NDArray[np.int64] | None]:
+    """The usable images outside a given test split, one of each copy, and the numbers (n,) of
+    their groups; None where the source gives no groups.
 
-    Raises DataError if all are of one group.
+    Raises DataError for fewer than two classes, or images of one group alone.
     """
-    names = belonging((example.path, example.group) for example in examples)
-    if names is None:
-        return None
-    numbers = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    if not numbers.any():
-        raise DataError("all images are of one group: none can be judged by the others")
-    return numbers
-
-
-def _folds(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The fold of each image (N,): groups dealt in a fixed random order, class by class."""
-    _, first = np.unique(groups, return_index=True)
-    order = np.lexsort((np.random.default_rng(0).permutation(len(first)), labels[first]))
-    fold = np.empty(len(first), np.int64)
-    fold[order] = np.arange(len(first)) % FOLDS
-    return np.asarray(fold[groups])
+    examples = table.dataset.examples
+    copies = group_ids(
+        [replace(example, group=None) for example in examples],
+        [digest or b"%d" % row for row, digest in enumerate(table.digests)],
+        audited.near,
+    )
+    first = {copies[i]: i for i in reversed(audited.usable)}
+    kept = [i for i in audited.usable if first[copies[i]] == i and examples[i].split != "test"]
+    table = table.select(kept)
+    if len(table.dataset.classes) < 2:
+        raise DataError(
+            f"{table.dataset.source}: fewer than two classes have images outside of test"
+        )
+    ids = group_ids(table.dataset.examples, [table.digest(i) for i in range(len(table))])
+    if not any(name.startswith(GIVEN) for name in ids):
+        return table, None
+    groups = numbered(ids)
+    if not groups.any():
+        raise DataError("all images are of one group: no other group can test it")
+    return table, groups
 
 
 def _accuracy(

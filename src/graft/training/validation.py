@@ -1,32 +1,21 @@
-"""The same head fitted again on other splits of the same features: what a leak, another split or
-fewer images would have made of the result. Features are computed already, so each costs seconds.
+"""`graft validate`: what another split, another seed, fewer images or a leak would have made of a
+run's result. Features are computed already, so each fit costs seconds.
 """
 
-import tempfile
-from dataclasses import replace as changed
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from graft.config import TrainConfig
 from graft.data.dataset import SPLITS
-from graft.data.split import assign_splits, unit_numbers
+from graft.data.groups import group_ids, members_of, numbered
+from graft.data.split import assign_splits
 from graft.errors import UsageError
-from graft.evaluation.calibration import fit_temperature
+from graft.evaluation.folds import deal
 from graft.evaluation.intervals import percentile
 from graft.evaluation.learning_curve import fit_curve, next_classes, points_of, resampled
-from graft.evaluation.metrics import evaluate
-from graft.inference.predictor import Classifier
-from graft.training.prepare import Prepared, complete
-from graft.training.stage import Job
-from graft.training.stages import probe
+from graft.runs.run import Run
+from graft.training.refit import Assignment, Ints, Refit, load_refit
 from graft.utils.progress import Progress
-
-Splits = NDArray[np.str_]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 # Below this share of test images with a copy in train a leak cannot show.
 LEAKS = 0.01
@@ -36,123 +25,111 @@ SHARES, TRIES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), (4, 4, 3, 2, 1)
 FEWEST = 3
 
 
-def refit(job: Job, splits: Splits, seed: int, views: int) -> tuple[Ints, Floats]:
-    """A head fitted and calibrated on these splits (N,); its test rows (n,) and their calibrated
-    probabilities (n, K).
+def validate(
+    run: Run,
+    progress: Progress,
+    folds: int | None = None,
+    repeats: int | None = None,
+    learning_curve: bool = False,
+) -> dict[str, Any]:
+    """Cross-validation in `folds`, `repeats` with other splits and seeds, a learning curve, and
+    what a split that ignores near-duplicates would have shown; kept in the run.
+
+    Raises UsageError for what these images do not allow, before anything is fitted, and as
+    `load_refit`.
     """
-    prepared = changed(job.prepared, splits=splits)
-    complete(prepared.frozen, prepared.examples, prepared.digests, splits, views, job.progress)
-    with tempfile.TemporaryDirectory() as folder:
-        plan = changed(job.plan, probe=changed(job.plan.probe, seed=seed), events=None)
-        config = changed(job.config, seed=seed)
-        other = Job(prepared, plan, config, Path(folder), Progress(), False)
-        head = probe(other, views).cpu()
-    if job.plan.backend is None:
-        raise ValueError("a network trained from pixels has no frozen features to fit again")
-    classifier = Classifier(job.backbone, head, prepared.classes, job.plan.backend)
-    val, test = (prepared.features(split).whole() for split in ("val", "test"))
-    classifier.temperature = fit_temperature(classifier.logits(val), other.labels("val"))
-    return prepared.rows("test"), classifier.probabilities(test)
+    refit = load_refit(run, progress)
+    if folds:
+        fold_splits(refit, folds)
+    if repeats:
+        repeat_splits(refit, repeats)
+    found: dict[str, Any] = dict(run.validation)
+    if (leak := leaky_split(refit)) is not None:
+        found["leaky_split"] = leak
+    if folds:
+        found["folds"] = cross_validate(refit, folds)
+    if repeats:
+        found["repeats"] = repeat(refit, repeats)
+    if learning_curve:
+        found["learning_curve"] = fit_learning_curve(refit)
+    run.write_validation(found)
+    return found
 
 
-def _score(job: Job, rows: Ints, probabilities: Floats) -> dict[str, Any]:
-    prepared = job.prepared
-    found = evaluate(
-        probabilities, prepared.labels[rows], prepared.classes, groups=prepared.groups(rows)
-    )
-    return {
-        "accuracy": found["accuracy"],
-        "macro_f1": found["macro_f1"],
-        "macro_f1_interval": found["intervals"]["macro_f1"],
-        "ece": found["ece"],
-        "n": found["n"],
-        "per_class": {name: row["recall"] for name, row in found["per_class"].items()},
-    }
-
-
-def leaky(job: Job) -> dict[str, Any] | None:
-    """What a split that ignores near duplicates would have shown; None where there are none, or
+def leaky_split(refit: Refit) -> dict[str, Any] | None:
+    """What a split that ignores near-duplicates would have shown; None where there are none, or
     the splits were given. `accuracy` is None where fewer than LEAKS of its test images have a
     copy in train: too few to show.
     """
-    prepared = job.prepared
-    given = any(example.split for example in prepared.examples)
-    if not prepared.near or given or job.config.time_by is not None:
+    examples, ids = refit.table.dataset.examples, refit.split.group_ids
+    alone = group_ids(examples, [refit.table.digest(i) for i in range(len(examples))])
+    clusters = [rows for rows in members_of(ids).values() if len({alone[i] for i in rows}) > 1]
+    given = any(example.split for example in examples)
+    if not clusters or given or refit.config.time_by is not None:
         return None
-    splits, _ = assign_splits(
-        prepared.examples, prepared.digests, job.config.seed, val_fraction=job.config.val_fraction
-    )
+    seed = refit.config.seed
+    splits, _ = assign_splits(examples, alone, seed, refit.config.val_fraction)
     if set(splits) != set(SPLITS):
         return None
     seen = sum(
         splits[i] == "test"
-        for cluster in prepared.near
+        for cluster in clusters
         if {splits[i] for i in cluster} >= {"train", "test"}
         for i in cluster
     )
     found: dict[str, Any] = {
-        "near": sum(map(len, prepared.near)),
+        "near": sum(map(len, clusters)),
         "test_seen": int(seen),
         "n": int((splits == "test").sum()),
         "accuracy": None,
     }
     if seen < LEAKS * found["n"]:
         return found
-    rows, probabilities = refit(job, splits, job.config.seed, prepared.frozen.views)
-    return found | _score(job, rows, probabilities)
+    return found | refit.score(*refit.test(splits, seed))
 
 
-def check_feasible(prepared: Prepared, config: TrainConfig) -> None:
-    """Raise UsageError where these images allow no `config.folds` or `config.repeats`: known
-    before anything is trained.
-    """
-    if config.folds:
-        _fold_splits(prepared, config, config.folds)
-    if config.repeats:
-        _repeat_splits(prepared, config, config.repeats)
-
-
-def folds(job: Job, count: int) -> dict[str, Any]:
+def cross_validate(refit: Refit, count: int) -> dict[str, Any]:
     """k-fold cross-validation: every usable image is in test once, but for those of a given test
     split, which are left out (`left_out` says how many), for they must not be trained on.
 
     Images that belong together stay in one fold, and classes are as even as that allows. Raises
-    UsageError as `check_feasible`.
+    UsageError as `fold_splits`.
     """
-    prepared, config = job.prepared, job.config
-    probabilities = np.zeros((len(prepared.labels), len(prepared.classes)))
-    tested, each = np.zeros(len(prepared.labels), bool), []
-    for number, splits in enumerate(_fold_splits(prepared, config, count), 1):
-        rows, found = refit(job, splits, config.seed, prepared.frozen.views)
+    split = refit.split
+    probabilities = np.zeros((len(split.labels), len(split.classes)))
+    tested, each = np.zeros(len(split.labels), bool), []
+    for number, splits in enumerate(fold_splits(refit, count), 1):
+        rows, found = refit.test(splits, refit.config.seed)
         probabilities[rows], tested[rows] = found, True
-        each.append(float((found.argmax(1) == prepared.labels[rows]).mean()))
-        job.progress.say(f"fold {number} of {count}: {each[-1]:.1%}")
+        each.append(float((found.argmax(1) == split.labels[rows]).mean()))
+        refit.progress.say(f"fold {number} of {count}: {each[-1]:.1%}")
     rows = np.flatnonzero(tested)
     left_out = len(tested) - len(rows)
-    return _score(job, rows, probabilities[rows]) | {
+    return refit.score(rows, probabilities[rows]) | {
         "folds": count,
         "each": each,
         "left_out": left_out,
     }
 
 
-def _fold_splits(prepared: Prepared, config: TrainConfig, count: int) -> list[Splits]:
+def fold_splits(refit: Refit, count: int) -> list[Assignment]:
     """The splits (N,) of each fold: one of `count` piles of units is test, a half as many of the
     others val, or one unit where they are few, and the rest, 70 % for five folds, train.
     """
-    if config.time_by is not None:
+    if refit.config.time_by is not None:
         raise UsageError(
             "--folds trains on images newer than those it tests, against --time-by; leave one out"
         )
-    given = prepared.splits == "test"
-    if not any(example.split == "test" for example in prepared.examples):
+    split = refit.split
+    given = split.assignment == "test"
+    if not any(example.split == "test" for example in refit.table.dataset.examples):
         given[:] = False
-    unit = np.where(given, -1, _units(prepared))
-    test, there = _dealt(unit, prepared.labels, count, config.seed)
+    unit = np.where(given, -1, numbered(split.group_ids))
+    test, there = deal(unit, split.labels, count, refit.config.seed)
     found = []
     for number in range(count):
         rest = np.where(test == number, -1, unit)
-        pile, others = _dealt(rest, prepared.labels, 2 * count - 2, config.seed)
+        pile, others = deal(rest, split.labels, 2 * count - 2, refit.config.seed)
         if there < count or others < 2:
             raise UsageError(
                 f"--folds {count} needs more groups or different images than the {there} that "
@@ -161,7 +138,7 @@ def _fold_splits(prepared: Prepared, config: TrainConfig, count: int) -> list[Sp
 
         # The pile that leaves the most classes to train on.
         def left(val: int, pile: Ints = pile) -> int:
-            return len(np.unique(prepared.labels[(pile >= 0) & (pile != val)]))
+            return len(np.unique(split.labels[(pile >= 0) & (pile != val)]))
 
         val = max(np.unique(pile[pile >= 0]).tolist(), key=left)
         splits = np.full(len(unit), "train", "<U5")
@@ -172,56 +149,28 @@ def _fold_splits(prepared: Prepared, config: TrainConfig, count: int) -> list[Sp
     return found
 
 
-def _units(prepared: Prepared) -> Ints:
-    """The number (N,) of what each image belongs to: groups, equal files, near duplicates."""
-    return unit_numbers(prepared.examples, prepared.digests, prepared.near)
-
-
-def _dealt(unit: Ints, labels: Ints, piles: int, seed: int) -> tuple[Ints, int]:
-    """Units dealt into piles, the large ones first, each where its classes are rarest: the pile
-    (N,) of each image, -1 for an image of unit -1, and the number of units. No pile is empty
-    if there are as many units.
-
-    scikit-learn's StratifiedGroupKFold refuses classes of fewer images than piles.
-    """
-    order = np.argsort(unit, kind="stable")
-    names, starts = np.unique(unit[order], return_index=True)
-    members = np.split(order, starts[1:])
-    members = members[1:] if names[0] < 0 else members
-    total = np.bincount(labels, minlength=int(labels.max()) + 1)
-    held, pile = np.zeros((piles, len(total))), np.full(len(unit), -1)
-    shuffled = np.random.default_rng(seed).permutation(len(members))
-    for i in sorted(shuffled, key=lambda i: -len(members[i])):
-        own, counts = np.unique(labels[members[i]], return_counts=True)
-        crowd = (held[:, own] * (counts / total[own] ** 2)).sum(1)
-        chosen = np.lexsort((held.sum(1), crowd))[0]
-        held[chosen, own] += counts
-        pile[members[i]] = chosen
-    return pile, len(members)
-
-
-def repeats(job: Job, count: int) -> dict[str, Any]:
+def repeat(refit: Refit, count: int) -> dict[str, Any]:
     """The accuracy with the `count` seeds that follow, on the test splits of the splits that they
     make; or, `what` being "seeds" and not "splits", on the same test split, where the source gives
     it or time makes it.
 
     `mean` is that of `each`, `low` and `high` its 95 % interval by a Bayesian bootstrap over the
     units that were tested; `n` the number of images tested by each. Raises UsageError as
-    `check_feasible`.
+    `repeat_splits`.
     """
-    prepared = job.prepared
-    every = _repeat_splits(prepared, job.config, count)
-    right = np.full((count, len(prepared.labels)), np.nan)
+    split = refit.split
+    every = repeat_splits(refit, count)
+    right = np.full((count, len(split.labels)), np.nan)
     each = []
     for number, splits in enumerate(every):
-        seed = job.config.seed + number + 1
-        rows, found = refit(job, splits, seed, prepared.frozen.views)
-        right[number, rows] = found.argmax(1) == prepared.labels[rows]
+        seed = refit.config.seed + number + 1
+        rows, found = refit.test(splits, seed)
+        right[number, rows] = found.argmax(1) == split.labels[rows]
         each.append(float(right[number, rows].mean()))
-        job.progress.say(f"repeat {number + 1} of {count}, seed {seed}: {each[-1]:.1%}")
+        refit.progress.say(f"repeat {number + 1} of {count}, seed {seed}: {each[-1]:.1%}")
     mean = float(np.mean(each))
-    low, high = percentile(resampled(right, _units(prepared)).mean(1))
-    same = all(np.array_equal(splits == "test", prepared.splits == "test") for splits in every)
+    low, high = percentile(resampled(right, numbered(split.group_ids)).mean(1))
+    same = all(np.array_equal(splits == "test", split.assignment == "test") for splits in every)
     return {
         "what": "seeds" if same else "splits",
         "each": each,
@@ -234,16 +183,17 @@ def repeats(job: Job, count: int) -> dict[str, Any]:
     }
 
 
-def _repeat_splits(prepared: Prepared, config: TrainConfig, count: int) -> list[Splits]:
+def repeat_splits(refit: Refit, count: int) -> list[Assignment]:
     """The splits (N,) of each repeat; those of the run where time made them."""
-    if config.time_by is not None:
-        return [prepared.splits] * count
+    split = refit.split
+    if refit.config.time_by is not None:
+        return [split.assignment] * count
     found = []
-    for seed in range(config.seed + 1, config.seed + count + 1):
+    for seed in range(refit.config.seed + 1, refit.config.seed + count + 1):
         splits, _ = assign_splits(
-            prepared.examples, prepared.digests, seed, prepared.near, config.val_fraction
+            refit.table.dataset.examples, split.group_ids, seed, refit.config.val_fraction
         )
-        if lacking := [split for split in SPLITS if split not in splits]:
+        if lacking := [name for name in SPLITS if name not in splits]:
             raise UsageError(
                 f"--repeats {count}: the split of seed {seed} leaves {' and '.join(lacking)} "
                 "empty; there are too few groups or different images, try --folds"
@@ -252,32 +202,32 @@ def _repeat_splits(prepared: Prepared, config: TrainConfig, count: int) -> list[
     return found
 
 
-def learning_curve(job: Job) -> dict[str, Any]:
+def fit_learning_curve(refit: Refit) -> dict[str, Any]:
     """Accuracy on test against the number of training images, and what twice as many would give.
 
     Nested random subsets of each class, each fitted anew on one view.
     """
-    prepared, config = job.prepared, job.config
-    train, test = prepared.rows("train"), prepared.rows("test")
-    labels = prepared.labels[test]
-    unit = np.unique(_units(prepared)[test], return_inverse=True)[1]
+    split = refit.split
+    train, test = split.rows("train"), split.rows("test")
+    labels = split.labels[test]
+    unit = np.unique(numbered(split.group_ids)[test], return_inverse=True)[1]
     sizes, right = [], []
     for share, tries in zip(SHARES, TRIES, strict=True):
         for number in range(tries):
-            kept = _subset(prepared.labels[train], share, config.seed + number)
-            splits = prepared.splits.copy()
+            kept = _subset(split.labels[train], share, refit.config.seed + number)
+            splits = split.assignment.copy()
             splits[train] = "out"
             splits[train[kept]] = "train"
-            found = refit(job, splits, config.seed + number, 1)[1]
+            found = refit.test(splits, refit.config.seed + number, 1)[1]
             sizes.append(len(kept))
             right.append((found.argmax(1) == labels).astype(np.float64))
-        job.progress.say(f"{len(kept):,} training images: {right[-1].mean():.1%}")
+        refit.progress.say(f"{len(kept):,} training images: {right[-1].mean():.1%}")
     fits = np.array(right)
     return {
-        "points": points_of(sizes, fits, labels, unit, prepared.classes),
+        "points": points_of(sizes, fits, labels, unit, split.classes),
         "n": len(test),
         **fit_curve(np.array(sizes, np.float64), fits, unit),
-        "next": next_classes(np.array(sizes), fits, labels, unit, prepared.classes),
+        "next": next_classes(np.array(sizes), fits, labels, unit, split.classes),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a split's images have in common besides their class: what slices are made by."""
+"""What images have in common besides their class: size, light, camera, date, group, columns."""
 
 from pathlib import Path
 
@@ -7,24 +7,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from graft.data.decode import FORMATS
-from graft.data.fingerprint import Fingerprints, camera_name, fingerprints, format_name
-from graft.training.stage import Job
+from graft.data.fingerprint import Fingerprints, camera_name, format_name
+from graft.features.table import FeatureTable
 
 Numbers = dict[str, NDArray[np.float64]]
 Names = dict[str, list[str | None]]
 
 
-def traits_of(job: Job, split: str) -> tuple[Numbers, Names]:
+def metadata_of(table: FeatureTable, rows: NDArray[np.int64]) -> tuple[Numbers, Names]:
     """Quantities (n,), NaN where one is not known, and names (n), None where there is none, of the
-    images of a split: what they look like, their group, camera, file type, the hour and date they
-    were taken, and the columns of the table.
+    images in these rows: what they look like, their group, camera, file type, the hour and date
+    they were taken, and the columns of the user's table.
     """
-    prepared = job.prepared
-    rows = prepared.rows(split)
-    examples = [prepared.examples[i] for i in rows]
-    seen = fingerprints(
-        prepared.frozen.fingerprints.gather([prepared.digests[i] for i in rows]).whole()
-    )
+    examples = [table.dataset.examples[i] for i in rows]
+    seen = table.fingerprints(rows)
     taken = np.where(seen["taken"] == 0, np.nan, seen["taken"].astype(np.float64))
     numbers = {
         "size": np.sqrt(seen["width"].astype(np.float64) * seen["height"]),

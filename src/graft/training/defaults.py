@@ -1,0 +1,103 @@
+"""The default settings of each kind of training, and which kind a config asks for."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from graft.config import TrainConfig, parse_unfreeze
+from graft.errors import UsageError
+from graft.models.backbone import Backbone, find_backbone, resized, scratch
+from graft.models.scratch_cnns import SCRATCH
+
+# The head's hidden layer and its dropout; nobody gained by other values (docs/recipes.md).
+HIDDEN, DROPOUT_HIDDEN = 256, 0.5
+# Dropout of the features themselves; deep_cnn, which has seen every image often, takes none.
+DROPOUT_IN = {"deep_cnn": 0.0}
+USUAL_DROPOUT_IN = 0.2
+# Measured in docs/recipes.md.
+COMMON: dict[str, Any] = {
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+    "batch_size": 256,
+    "ema": 0.0,
+}
+FROZEN: dict[str, Any] = COMMON | {"epochs": 20, "views": 3, "learning_rate": 2e-3}
+BASE: dict[str, Any] = COMMON | {"epochs": 40, "views": 5, "learning_rate": 3e-3}
+DEEP: dict[str, Any] = COMMON | {
+    "epochs": 22,
+    "views": 5,
+    "optimizer": "sgd",
+    "learning_rate": 0.7,
+    "weight_decay": 1.5e-3,
+    "batch_size": 512,
+    "ema": 0.99,
+}
+# deep_cnn by AdamW, for who asks for it.
+DEEP_ADAMW: dict[str, Any] = DEEP | {
+    "optimizer": "adamw",
+    "learning_rate": 5e-3,
+    "weight_decay": 0.15,
+    "ema": 0.0,
+}
+TUNED: dict[str, Any] = COMMON | {
+    "epochs": 10,
+    "views": 5,
+    "learning_rate": 1e-3,
+    "batch_size": 64,
+}
+WHOLE: dict[str, Any] = COMMON | {
+    "epochs": 8,
+    "views": 3,
+    "learning_rate": 4e-4,
+    "batch_size": 32,
+    "ema": 0.99,
+}
+
+
+def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
+    """The settings that depend on the kind of training.
+
+    Raises UsageError for an optimizer that no rate was measured for, unless it is given one, and
+    for CutMix where no images are trained on.
+    """
+    kind = parse_unfreeze(config.unfreeze)[0]
+    if backbone.weights is None:
+        found = DEEP if backbone.architecture == "deep_cnn" else BASE
+    else:
+        found = {"none": FROZEN, "all": WHOLE}.get(kind, TUNED)
+        if config.cutmix and kind != "all":
+            raise UsageError(
+                "cutmix pastes images into images: it is for base_cnn, deep_cnn and --unfreeze "
+                "all; mixup blends features, too"
+            )
+    if config.optimizer in (None, found["optimizer"]):
+        return found
+    if found is DEEP:
+        return DEEP_ADAMW
+    if config.learning_rate is None or config.weight_decay is None:
+        raise UsageError(
+            f"--optimizer {config.optimizer} has no measured rate here: give --learning-rate and "
+            "--weight-decay, too"
+        )
+    return found
+
+
+def resolve(config: TrainConfig, backbone: Backbone) -> TrainConfig:
+    """The config with the defaults that depend on the kind of training filled in.
+
+    Raises as `defaults_for`.
+    """
+    defaults = defaults_for(config, backbone)
+    return replace(
+        config,
+        **{name: value for name, value in defaults.items() if getattr(config, name) is None},
+    )
+
+
+def network(config: TrainConfig, cache: Path) -> Backbone:
+    """The network that a config names, fed as it says; raises as find_backbone and resized."""
+    if config.model in SCRATCH:
+        backbone = scratch(config.model, config.image_size, config.flip)
+    else:
+        backbone = find_backbone(config.model, cache)
+    return resized(backbone, config.image_size, config.resize)

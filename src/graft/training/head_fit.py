@@ -1,0 +1,84 @@
+"""A head on frozen features: the probe of a run, and what cross-validation fits again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graft.config import TrainConfig
+from graft.data.split import Split
+from graft.errors import UsageError
+from graft.features.activations import Activations
+from graft.features.blocks import statistics
+from graft.features.table import FeatureTable
+from graft.models.head import Head
+from graft.training.batches import in_order, shuffled, steps_of, turns
+from graft.training.defaults import DROPOUT_HIDDEN, FROZEN, HIDDEN
+from graft.training.loop import Batches
+from graft.training.plan import Plan
+
+# Small sets take smaller steps, so that an epoch has several.
+STEPS_AN_EPOCH = 8
+SMALLEST_BATCH = 16
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """An untrained head with its batches: arguments of `loop.fit`."""
+
+    head: Head
+    train: Callable[[int, int], Batches]
+    steps: int
+    val: Callable[[], Batches]
+
+
+def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: int) -> HeadFit:
+    """A head of seeded weights on the first `views` views of the frozen features.
+
+    Raises UsageError for a network without frozen features.
+    """
+    config = plan.config
+    train_rows, labels, val_labels = (
+        split.rows("train"),
+        split.labels_of("train"),
+        split.labels_of("val"),
+    )
+    seen = [features_of(table, train_rows, view) for view in range(views)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = Head(
+            plan.backbone.features, len(split.classes), HIDDEN, plan.dropout_in, DROPOUT_HIDDEN
+        )
+    head.standardize(*statistics(seen[0]))
+    val = features_of(table, split.rows("val"))
+    most = FROZEN["batch_size"] if plan.cut else config.batch_size or 1
+    batch = batch_size(most, len(labels))
+
+    def train(epoch: int, start: int) -> Batches:
+        rows = batches_of(config, labels, batch, epoch, seed)[start:]
+        return shuffled(seen, labels, rows, epoch)
+
+    return HeadFit(head, train, steps_of(len(labels), batch), lambda: in_order(val, val_labels))
+
+
+def features_of(table: FeatureTable, rows: NDArray[np.int64], view: int = 0) -> Activations:
+    """The frozen features of these rows; UsageError for a network that has none."""
+    found = table.features(rows, view)
+    if found is None:
+        raise UsageError("a network trained from pixels has no frozen features to fit a head on")
+    return found
+
+
+def batches_of(
+    config: TrainConfig, labels: NDArray[np.int64], batch: int, epoch: int, seed: int
+) -> list[NDArray[np.int64]]:
+    """The rows of train of each batch of an epoch."""
+    return turns(labels, batch, seed, epoch, config.balance == "sampling")
+
+
+def batch_size(most: int, images: int) -> int:
+    """The batch: a power of two that gives about STEPS_AN_EPOCH steps, 16 to `most`."""
+    wanted = 2 ** int(np.log2(max(1, images / STEPS_AN_EPOCH)))
+    return int(min(most, max(SMALLEST_BATCH, wanted)))

@@ -1,0 +1,183 @@
+"""From fitted weights to a calibrated model, its predictions for val and test, and its metrics."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.data.split import Split
+from graft.errors import DataError
+from graft.evaluation.calibration import fit_temperature, softmax
+from graft.evaluation.metrics import evaluate
+from graft.evaluation.selective import promises
+from graft.evaluation.slices import worst_slices
+from graft.features.backends import LazyBackend
+from graft.features.cached_encoder import CachedEncoder
+from graft.features.extraction import encode
+from graft.features.metadata import metadata_of
+from graft.features.table import FeatureTable
+from graft.inference.neighbors import Neighbors
+from graft.inference.predictor import Classifier
+from graft.models.ood import IMAGES, fit_ood_detector
+from graft.runs.run import Run
+from graft.training.new_weights import with_weights
+from graft.training.plan import Plan
+from graft.training.stages import Trained
+from graft.utils.cache_folder import cache_folder
+from graft.utils.progress import Progress
+
+# Nearest training images of a mistake.
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images of a split, as rows (n,) of the table, and the features (n, D) that the head sees."""
+
+    rows: NDArray[np.int64]
+    features: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A calibrated model and what it says: probabilities (n, K) of val and test, and the features
+    of train (at most `IMAGES` of them), val and test.
+    """
+
+    model: Classifier
+    encoded: dict[str, Encoded]
+    probabilities: dict[str, NDArray[np.float64]]
+
+
+def predict_splits(
+    plan: Plan, trained: Trained, table: FeatureTable, split: Split, run: Run, progress: Progress
+) -> Result:
+    """Calibrate on val, then predict val and test by the path that `graft predict` takes.
+
+    The features of a frozen encoder are those in the table, which predict would compute again. A
+    trained one reads the files.
+    """
+    model = _model(plan, trained, split, run)
+    rows = {name: split.rows(name) for name in ("train", "val", "test")}
+    if len(rows["train"]) > IMAGES:
+        random = np.random.default_rng(plan.config.seed)
+        rows["train"] = np.sort(random.choice(rows["train"], IMAGES, False))
+    encoded = {
+        name: Encoded(own, _features(model, table, own, name, progress))
+        for name, own in rows.items()
+    }
+    val = _logits(model, table, encoded["val"])
+    model.temperature = fit_temperature(val, split.labels_of("val"))
+    model.ood_detector = fit_ood_detector(
+        encoded["train"].features, encoded["val"].features, plan.config.seed
+    )
+    probabilities = {
+        "val": softmax(val, model.temperature),
+        "test": softmax(_logits(model, table, encoded["test"]), model.temperature),
+    }
+    return Result(model, encoded, probabilities)
+
+
+def _model(plan: Plan, trained: Trained, split: Split, run: Run) -> Classifier:
+    if trained.encoder_state is None:
+        if plan.backend is None:
+            raise ValueError("a network trained from pixels has weights of its own")
+        return Classifier(plan.backbone, trained.head, split.classes, plan.backend)
+    backbone = with_weights(plan.backbone, trained.encoder_state, run)
+    backend = LazyBackend(backbone.build, plan.config.backend)
+    return Classifier(backbone, trained.head, split.classes, backend, frozen=False)
+
+
+def _features(
+    model: Classifier,
+    table: FeatureTable,
+    rows: NDArray[np.int64],
+    name: str,
+    progress: Progress,
+) -> NDArray[np.float16]:
+    if model.frozen and (found := table.features(rows)) is not None:
+        return np.asarray(found.whole())
+    files = [table.dataset.examples[i].file for i in rows]
+    progress.start(f"encoding {name}", len(files))
+    seen = []
+    for item in encode(files, model.backbone.preprocess, model.backend):
+        if item.loaded.problem is not None:
+            raise DataError(f"{item.loaded.file}: changed while it was in use")
+        seen.append(item.values[0])
+        progress.advance(len(seen))
+    progress.finish()
+    return np.stack(seen)
+
+
+def _logits(model: Classifier, table: FeatureTable, encoded: Encoded) -> NDArray[np.float64]:
+    """Logits (n, K); those of close calls from features in float32, which are cached, too."""
+    logits = model.logits(encoded.features)
+    close = model.close_calls(softmax(logits, model.temperature))
+    if close:
+        chosen = encoded.rows[close]
+        exact = CachedEncoder(cache_folder(), model.backbone, model.exact, views=1)
+        exact.compute(
+            [table.dataset.examples[i].file for i in chosen],
+            lambda index, digest: range(1),
+            lambda loaded: None,
+            Progress(),
+        )
+        logits[close] = model.logits(exact.gather([table.digest(i) for i in chosen]).whole())
+    return logits
+
+
+def write_predictions(run: Run, result: Result, table: FeatureTable, split: Split) -> None:
+    """Write predictions.csv: val and test."""
+    examples = table.dataset.examples
+    run.write_predictions(
+        split.classes,
+        (
+            (examples[i].path, name, examples[i].label, values)
+            for name in ("val", "test")
+            for i, values in zip(split.rows(name), result.probabilities[name], strict=True)
+        ),
+    )
+
+
+def write_neighbors(run: Run, result: Result, table: FeatureTable) -> None:
+    """Write where the training images' features lie, and the nearest of each mistake on test."""
+    model, known, test = result.model, result.encoded["train"], result.encoded["test"]
+    if model.ood_detector is None:
+        return
+    examples = table.dataset.examples
+    neighbors = Neighbors.of(
+        model.ood_detector,
+        known.features,
+        [examples[i].path for i in known.rows],
+        [examples[i].label for i in known.rows],
+    )
+    answers = result.probabilities["test"].argmax(1)
+    wrong = [n for n, i in enumerate(test.rows) if model.classes[answers[n]] != examples[i].label]
+    found = neighbors.nearest(test.features[wrong], SHOWN)
+    nearest = {
+        examples[test.rows[n]].path: [neighbor.path for neighbor in near]
+        for n, near in zip(wrong, found, strict=True)
+    }
+    run.write_neighbors(known.rows, neighbors.places, nearest)
+
+
+def evaluate_test(run: Run, result: Result, table: FeatureTable, split: Split) -> dict[str, Any]:
+    """The metrics of test, from predictions.csv alone, and what policies made on val are worth."""
+    _, val_labels, val = run.predictions("val")
+    paths, labels, probabilities = run.predictions("test")
+    counts = np.bincount(split.labels_of("train"), minlength=len(split.classes))
+    groups, val_groups = split.groups_of("test"), split.groups_of("val")
+    metrics = evaluate(
+        probabilities,
+        labels,
+        split.classes,
+        majority=split.classes[int(counts.argmax())],
+        groups=groups,
+    )
+    detector = result.model.ood_detector
+    ood = detector.score(result.encoded["test"].features) if detector else None
+    kept = promises((val, val_labels), (probabilities, labels), ood, val_groups, groups)
+    right = probabilities.argmax(1) == labels
+    slices = worst_slices(right, paths, *metadata_of(table, split.rows("test")))
+    return metrics | {"promises": kept, "slices": slices}

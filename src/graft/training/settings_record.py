@@ -1,0 +1,65 @@
+"""What a run keeps of how it was made: config.json, and which fit a checkpoint belongs to."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from graft.config import SplitConfig, TrainConfig
+from graft.data.reader import cores
+from graft.data.split import Split
+from graft.features.backends import device
+from graft.features.table import FeatureTable
+from graft.models.backbone import Backbone
+from graft.training.plan import Plan
+from graft.training.stages import Trained
+
+PACKAGES = ("graft", "torch", "timm", "openvino", "pillow", "numpy")
+
+
+def settings_record(
+    source: str | Path,
+    asked: TrainConfig,
+    split_config: SplitConfig,
+    plan: Plan,
+    split: Split,
+    notes: Sequence[str],
+    started: datetime,
+) -> dict[str, Any]:
+    """config.json: settings as asked and as resolved, versions, device, seed."""
+    backend = plan.encoder.backend
+    versions = {name: version(name) for name in PACKAGES}
+    return {
+        "source": str(source),
+        "settings": {**asked.to_json(), **split_config.to_json()},
+        "resolved": {**plan.config.to_json(), **split_config.to_json()},
+        "notes": list(split.notes),
+        "training_notes": list(notes),
+        "graft": version("graft"),
+        "versions": versions | {"python": sys.version.split()[0]},
+        "device": str(device()),
+        "backend": backend.name if backend else "torch",
+        "threads": cores(),
+        "seed": asked.seed,
+        "started": started.isoformat(timespec="seconds"),
+    }
+
+
+def identity_of(config: TrainConfig, backbone: Backbone, split: Split, table: FeatureTable) -> str:
+    """What is fitted: settings, images with their splits and labels, and network."""
+    key = hashlib.sha256(json.dumps([config.to_json(), backbone.digest]).encode())
+    for digest, name, label in zip(table.digests, split.assignment, split.labels, strict=True):
+        key.update((digest or b"") + f"{name} {label};".encode())
+    return key.hexdigest()
+
+
+def trained_parameters(plan: Plan, trained: Trained) -> int:
+    """How many parameters of the classifier were trained."""
+    head = sum(p.numel() for p in trained.head.parameters())
+    if trained.encoder_state is None:
+        return head
+    return head + (plan.cut.parameters[0] if plan.cut else plan.backbone.parameters)
