@@ -124,7 +124,7 @@ def test_a_tie_of_marked_images_through_one_without_a_split_is_told_where_it_is_
     assert kinds(copies) == {"group_two_splits", "duplicates"}
 
 
-def test_a_group_is_not_torn_by_a_image_that_is_kept_out() -> None:
+def test_a_group_is_not_torn_by_an_image_that_is_kept_out() -> None:
     examples = [
         example(0, "train", "g"),
         example(1, "test", "g"),

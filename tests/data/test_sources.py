@@ -228,9 +228,12 @@ def test_files_of_a_table_that_are_not_there_are_named(tmp_path: Path) -> None:
     [
         ("image;label\n3.png;a\n", r"expected the columns image and label .* found image;label"),
         ("", "found none"),
-        ("image,label\n3.png,a\n\n3.png,\n", "row 4: image and label must both be given"),
-        ("image,label\n3.png\n", "row 2: image and label must both be given"),
-        ("image,label,split\n3.png,a,dev\n", "row 2: split is train, val or test .* not 'dev'"),
+        ("image,label\n3.png,a\n\n3.png,\n", "row 4: image and label are both required"),
+        ("image,label\n3.png\n", "row 2: image and label are both required"),
+        (
+            "image,label,split\n3.png,a,dev\n",
+            "row 2: split must be train, val, test .* not 'dev'",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_with_the_row(

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from graft.data.groups import grouped
+from graft.data.groups import group_ids, grouped
 from graft.data.sources import load_dataset
 from graft.data.split import assign_splits
 from graft.errors import UsageError
 from graft.quality.check import check
 from graft.quality.cleaning import write_fixed
+from graft.utils.cache_folder import sources_folder
 
 NAMES = [f"{n:02d}.png" for n in range(12)]
 
@@ -60,7 +61,7 @@ def plain(names: list[str]) -> list[str]:
     return [f"{name},{label(name)}" for name in names]
 
 
-def test_of_a_image_listed_twice_one_row_stays(photos: Path) -> None:
+def test_of_an_image_listed_twice_one_row_stays(photos: Path) -> None:
     said, rows = fixed(photos, "image,label", plain([*NAMES, NAMES[3]]))
     assert said == "12 images, 1 left out"
     assert [row["image"] for row in rows] == NAMES
@@ -68,7 +69,7 @@ def test_of_a_image_listed_twice_one_row_stays(photos: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "stays"), [("train test", "test"), ("val train", "val")])
-def test_of_a_image_in_two_splits_the_copy_in_train_is_left_out(
+def test_of_an_image_in_two_splits_the_copy_in_train_is_left_out(
     photos: Path, given: str, stays: str
 ) -> None:
     twice = [f"{NAMES[0]},a,{split}" for split in given.split()]
@@ -125,8 +126,9 @@ def test_what_near_copies_and_groups_connect_has_one_group_and_one_split(photos:
     assert [groups[name] for name in given] == ["anna + ben"] * 4
     assert [groups[name] for name in NAMES[3:6]] == ["carl", "carl", ""]
     examples = load_dataset(photos / "cleaned.csv", photos / "cache").examples
+    ids = group_ids(examples, [e.path.encode() for e in examples])
     for seed in range(10):
-        splits, _ = assign_splits(examples, [e.path.encode() for e in examples], seed)
+        splits, _ = assign_splits(examples, ids, seed)
         together = {p for p, e in zip(splits, examples, strict=True) if e.path in given}
         assert len(together) == 1
 
@@ -182,7 +184,7 @@ def test_a_table_into_the_cache_says_that_it_may_not_last(
     assert f"graft check {archive} brings the images back" in said
     shutil.rmtree(cache)
     assert not load_dataset(table, cache).examples
-    load_dataset(archive, cache)
+    load_dataset(archive, sources_folder())
     assert len(load_dataset(table, cache).examples) == 12
 
 

@@ -1,4 +1,4 @@
-"""List the images of a source: a folder, a table, an archive, or a named data set."""
+"""List the images of a source: a folder, a table, an archive, or a named dataset."""
 
 import csv
 import hashlib
@@ -33,12 +33,12 @@ Progress = Callable[[int, int | None], None]
 def load_dataset(source: str | Path, cache: Path, on_progress: Progress | None = None) -> Dataset:
     """List the labeled images of `source`, in path order, without opening them.
 
-    `source` is a folder with a folder a class (or train/val/test folders with those below), a
+    `source` is a folder with one folder per class (or split folders: train, val, test), a
     .csv/.tsv/.parquet table with the columns image and label (optional: split, group), an archive
-    of a folder, or the name of a data set (`graft check digits`). What has to be unpacked or
-    fetched goes below `cache`.
+    of a folder, or the name of a dataset (`graft check digits`). Archives and downloads are
+    unpacked below `cache`.
 
-    Raises DataError when the source cannot be listed at all, UsageError when there is none.
+    Raises DataError if the source cannot be listed, UsageError if it does not exist.
     """
     path = Path(source)
     name = str(source)
@@ -46,8 +46,7 @@ def load_dataset(source: str | Path, cache: Path, on_progress: Progress | None =
         return _folder(materialize(name, cache / "datasets", on_progress=on_progress), name)
     if not path.exists():
         raise UsageError(
-            f"{name}: no such folder, table or archive; the named data sets are "
-            f"{', '.join(SAMPLES)}"
+            f"{name}: no such folder, table or archive; the named datasets are {', '.join(SAMPLES)}"
         )
     if path.is_dir():
         return _folder(path, name)
@@ -57,7 +56,7 @@ def load_dataset(source: str | Path, cache: Path, on_progress: Progress | None =
         return _archive(path, name, cache)
     raise DataError(
         f"{name}: expected a folder, a table ({', '.join(sorted(TABLE_SUFFIXES))}) or an archive "
-        "(.tar, .tar.gz, .tar.xz, .zip), this file is none of them"
+        "(.tar, .tar.gz, .tar.xz, .zip), but this file is something else"
     )
 
 
@@ -78,7 +77,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _refuse(error: OSError) -> None:
-    # os.walk would leave the folder out in silence, and with it a class.
+    # os.walk would skip the folder silently, and with it a class.
     raise DataError(f"{error.filename}: the folder cannot be listed: {error.strerror}") from error
 
 
@@ -125,7 +124,7 @@ def _split_folders(root: Path) -> dict[str, str]:
 
 
 def _is_text(name: str) -> bool:
-    # The system hands over names that are not UTF-8 with stand-ins that cannot be written again.
+    # Python replaces bytes that are not UTF-8 by characters that cannot be encoded again.
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -138,7 +137,7 @@ def _subfolders(root: Path) -> list[str]:
 
 
 def _image_folders(root: Path) -> list[str]:
-    # An empty folder, or one of notes, is neither a class nor a split.
+    # A folder without images is neither a class nor a split.
     return [
         name
         for name in _subfolders(root)
@@ -189,10 +188,10 @@ def _table(path: Path, name: str, cache: Path) -> Dataset:
         where = f"{name}, row {number}"
         image, label = row["image"].strip(), row["label"].strip()
         if not image or not label:
-            raise DataError(f"{where}: image and label must both be given, one is empty")
+            raise DataError(f"{where}: image and label are both required, but one is empty")
         split = (row.get("split") or "").strip().lower()
         if split and split not in SPLIT_NAMES:
-            raise DataError(f"{where}: split is train, val or test (or empty), not {split!r}")
+            raise DataError(f"{where}: split must be train, val, test or empty, not {split!r}")
         file = Path(row.get("file") or path.parent / image)
         if not file.is_file():
             missing.append(image)
