@@ -11,7 +11,7 @@ from graft.inference.evaluate_run import evaluate_run
 from graft.inference.predict import policy_for
 from graft.inference.predictor import Policy
 from graft.quality.check import CheckResult
-from graft.quality.check_source import check_source
+from graft.quality.check import check as check_source
 from graft.runs.run import Run
 from graft.training.recipe import finish
 from graft.training.recipe import train as train_run
@@ -83,7 +83,7 @@ def rank(
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Backbones by what their frozen features know of these images; see graft.training.rank."""
-    from graft.data.sources import scan
+    from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
     from graft.utils.cache_folder import cache_folder
     from graft.utils.time_budget import seconds_of
@@ -91,7 +91,7 @@ def rank(
     cache = cache_folder()
     seconds = seconds_of(time_budget)
     return rank_backbones(
-        scan(source, cache / "sources"), backbones, cache, progress, seconds, backend
+        load_dataset(source, cache / "sources"), backbones, cache, progress, seconds, backend
     )
 
 

@@ -6,9 +6,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from graft.errors import ModelError
+from graft.features.blocks import statistics
 from graft.features.cache import Activations
 from graft.models.head import Head
-from graft.training.batches import in_order, jittered, shuffled, statistics, steps_of, turns
+from graft.training.batches import in_order, jittered, shuffled, steps_of, turns
 from graft.training.loop import FitSettings, fit, logits_of
 
 

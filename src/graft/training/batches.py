@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from graft.data.augmentation import Augmentation
@@ -13,12 +12,9 @@ from graft.data.reader import stream
 from graft.errors import DataError
 from graft.features.activations import Activations
 from graft.features.backends import Backend
+from graft.features.blocks import blocks_of
 from graft.features.extraction import infer_float16
 from graft.training.loop import Batches
-
-# Numbers in a batch that nothing is learned from: bounds the memory that it takes.
-NUMBERS_IN_ORDER = 2**21
-MOST_IN_ORDER = 512
 
 
 def turns(
@@ -132,29 +128,10 @@ def streamed(
         yield np.concatenate([out for _, out in infer_float16(backend, blocks)]), labels[rows]
 
 
-def blocks_of(count: int, shape: tuple[int, ...]) -> list[NDArray[np.int64]]:
-    """Rows in order, as many at once as fit comfortably."""
-    size = int(np.clip(NUMBERS_IN_ORDER // max(1, int(np.prod(shape))), 16, MOST_IN_ORDER))
-    return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
-
-
 def in_order(view: Activations, labels: NDArray[np.int64]) -> Batches:
     """Every image once, plain view, in order."""
     for rows in blocks_of(len(labels), view.shape):
         yield view[rows], labels[rows]
-
-
-def statistics(view: Activations) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each feature, (D,) float32 each, in one pass of blocks."""
-    total: NDArray[np.float64] = np.zeros(view.shape, np.float64)
-    squares: NDArray[np.float64] = np.zeros(view.shape, np.float64)
-    for rows in blocks_of(len(view), view.shape):
-        block = view[rows].astype(np.float32)
-        total += block.sum(0, dtype=np.float64)
-        squares += np.square(block, dtype=np.float64).sum(0)
-    mean = total / len(view)
-    std = np.sqrt(np.maximum(squares / len(view) - mean**2, 0))
-    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
 
 
 def steps_of(count: int, batch: int) -> int:

@@ -11,9 +11,10 @@ from graft.config import TrainConfig
 from graft.data.split import Split
 from graft.errors import UsageError
 from graft.features.activations import Activations
+from graft.features.blocks import statistics
 from graft.features.table import FeatureTable
 from graft.models.head import Head
-from graft.training.batches import in_order, shuffled, statistics, steps_of, turns
+from graft.training.batches import in_order, shuffled, steps_of, turns
 from graft.training.defaults import DROPOUT_HIDDEN, FROZEN, HIDDEN
 from graft.training.loop import Batches
 from graft.training.plan import Plan

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from graft.data.split import Split
+from graft.features.blocks import blocks_of
 from graft.features.table import FeatureTable
 from graft.models.encoder import Encoder
 from graft.models.head import Head
 from graft.models.split_point import Cut, Suffix
 from graft.training.batches import (
-    blocks_of,
     in_order,
     jittered,
     shuffled,
