@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from graft.data.dataset import MATTERS, NOTE, Example, Finding
 from graft.features.activations import Activations
+from graft.features.blocks import blocks_of, statistics
 from graft.quality.appearance import images, some
-from graft.training.batches import blocks_of, statistics
 
 # The penalty as a share of the number of images, for features of unit variance.
 PENALTY = 1.0
