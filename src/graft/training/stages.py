@@ -130,7 +130,7 @@ def _fine_tuned(
     batch = batch_size(plan.config.batch_size or 1, len(labels))
     batches = _CachedBatches if plan.cached else _StreamedBatches
     found = batches(plan, table, split, batch)
-    before, _ = logits_of(model, found.val())
+    before, _ = logits_of(model, found.val(), recorder.runtime)
     recorder.fit(
         "fine-tune",
         model,
@@ -140,7 +140,7 @@ def _fine_tuned(
         plan.main,
         [Group(list(suffix.parameters())), Group(list(tuned_head.parameters()))],
     )
-    after, _ = logits_of(model, found.val())
+    after, _ = logits_of(model, found.val(), recorder.runtime)
     gain, noise = paired_gain(before, after, val_labels, split.groups_of("val"))
     # How it is said in the report, too.
     fell = f"the mean loss on {len(val_labels)} validation images fell by {gain:.3f}"
