@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graft.api import check, compare, evaluate, policy, rank, train, validate
     from graft.config import SplitConfig, TrainConfig
-    from graft.data.dataset import Dataset, Example, Finding
+    from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
     from graft.inference.predictor import Classifier, Policy, Prediction, load
     from graft.quality.check import CheckResult
+    from graft.quality.finding import Finding
     from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
@@ -27,7 +28,7 @@ _WHERE = {
     "DownloadError": "graft.errors",
     "Example": "graft.data.dataset",
     "GraftError": "graft.errors",
-    "Finding": "graft.data.dataset",
+    "Finding": "graft.quality.finding",
     "ModelError": "graft.errors",
     "Prediction": "graft.inference.predictor",
     "Policy": "graft.inference.predictor",

@@ -13,7 +13,7 @@ from graft.inference.evaluate_run import evaluate_run
 from graft.inference.predict import policy_for
 from graft.inference.predictor import Policy
 from graft.quality.check import CheckResult
-from graft.quality.check_source import check_source
+from graft.quality.check import check as check_source
 from graft.runs.folder import free_folder, short_name
 from graft.runs.run import Run
 from graft.training.recipe import finish
@@ -170,11 +170,11 @@ def rank(
     """Backbones, best first, by how well a head on their frozen features classifies these images;
     see graft.training.rank.
     """
-    from graft.data.sources import scan
+    from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
     from graft.utils.cache_folder import cache_folder, sources_folder
 
-    dataset, seconds = scan(source, sources_folder()), seconds_of(time_budget)
+    dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
     return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
 
 

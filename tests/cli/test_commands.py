@@ -229,21 +229,8 @@ def test_check_and_cache_never_load_torch(digits):
 def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft_here):
     shown = graft_here("--help").out
     verbs = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.M)
-    assert verbs == (
-        [
-            "check",
-            "rank",
-            "augment",
-            "train",
-            "evaluate",
-            "validate",
-            "compare",
-            "predict",
-            "models",
-            "cache",
-            "demo",
-        ]
-    )
+    assert verbs[:6] == ["check", "rank", "augment", "train", "evaluate", "validate"]
+    assert verbs[6:] == ["compare", "predict", "models", "cache", "demo"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 

@@ -35,7 +35,7 @@ def check(
     image and label, an archive of such a folder, or a named dataset (digits, flowers,
     cats_vs_dogs, cifar10). Exits with 3 if it cannot be trained on.
     """
-    from graft.quality.check_source import check_source
+    from graft.quality.check import check as check_source
     from graft.quality.cleaning import check_target, write_fixed
     from graft.utils.cache_folder import cache_folder
 
@@ -70,11 +70,11 @@ def check(
 @click.option("--image-size", default=160, show_default=True, help="Pixels a side.")
 def augment(source: str, out: str, flip: bool, image_size: int) -> None:
     """Draw what each --augment preset does to images of SOURCE, as a PNG."""
-    from graft.data.sources import scan
+    from graft.data.sources import load_dataset
     from graft.report.augmentation_sheet import write_augmentation
     from graft.utils.cache_folder import cache_folder
 
-    dataset = scan(source, cache_folder() / "sources")
+    dataset = load_dataset(source, cache_folder() / "sources")
     click.echo(f"written: {write_augmentation(dataset, Path(out), flip, image_size)}")
 
 

@@ -32,7 +32,12 @@ def settings_markdown() -> str:
     parts = [HEAD]
     for title, kind in (("Training", TrainConfig), ("Split", SplitConfig)):
         rows = [
-            (_option(name), expected(schema).split(" that is")[0], _default(name, schema["default"]), text)
+            (
+                _option(name),
+                expected(schema).split(" that is")[0],
+                _default(name, schema["default"]),
+                text,
+            )
             for name, schema in kind.model_json_schema()["properties"].items()
             if (text := schema["description"]) and (kind is TrainConfig or name != "seed")
         ]

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from graft.data.dataset import SEVERITIES, SPLITS
+from graft.data.dataset import SPLITS
 from graft.evaluation.intervals import wilson
+from graft.quality.finding import SEVERITIES
 from graft.report.numbers import measured
 from graft.report.run_files import Record, RunFiles
 
@@ -131,7 +132,7 @@ def suspects(findings: Sequence[Record]) -> list[str]:
     return [
         path
         for finding in findings
-        if finding["kind"] == "wrong_label"
+        if finding["kind"] == "label_error"
         for path in finding["paths"]
     ]
 

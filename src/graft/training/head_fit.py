@@ -11,9 +11,10 @@ from graft.config import ResolvedConfig
 from graft.data.split import Split
 from graft.errors import UsageError
 from graft.features.activations import Activations
+from graft.features.blocks import statistics
 from graft.features.table import FeatureTable
 from graft.models.head import Head
-from graft.training.batches import in_order, shuffled, statistics, steps_of, turns
+from graft.training.batches import batch_rows, in_order, shuffled, steps_of
 from graft.training.defaults import DROPOUT_HIDDEN, FROZEN, HIDDEN
 from graft.training.loop import Batches
 from graft.training.plan import Plan
@@ -74,7 +75,7 @@ def batches_of(
     config: ResolvedConfig, labels: NDArray[np.int64], batch: int, epoch: int, seed: int
 ) -> list[NDArray[np.int64]]:
     """The rows of train of each batch of an epoch."""
-    return turns(labels, batch, seed, epoch, config.balance == "sampling")
+    return batch_rows(labels, batch, seed, epoch, config.balance == "sampling")
 
 
 def batch_size(most: int, images: int) -> int:

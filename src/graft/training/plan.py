@@ -12,8 +12,8 @@ from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
 from graft.models.split_point import Cut, divided, find_cut
 from graft.runs.run import Run
+from graft.training.cache_or_compute import say_pixels, slower_from_disk, too_large
 from graft.training.defaults import DROPOUT_IN, FROZEN, USUAL_DROPOUT_IN
-from graft.training.disk import say_pixels, slower_from_disk, too_large
 from graft.training.loop import FitSettings
 from graft.utils.cache_folder import cache_folder
 from graft.utils.progress import Progress

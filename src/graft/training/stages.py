@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from graft.data.split import Split
+from graft.features.blocks import blocks_of
 from graft.features.table import FeatureTable
 from graft.models.encoder import Encoder
 from graft.models.head import Head
 from graft.models.split_point import Cut, Suffix
 from graft.training.batches import (
-    blocks_of,
     in_order,
     jittered,
     shuffled,
@@ -27,7 +27,7 @@ from graft.training.batches import (
     streamed,
 )
 from graft.training.defaults import DROPOUT_HIDDEN
-from graft.training.gain import NOISE, paired_gain
+from graft.training.fine_tuning_gain import NOISE, paired_gain
 from graft.training.head_fit import batch_size, batches_of, head_fit
 from graft.training.loop import Batches, logits_of
 from graft.training.optim import Group
@@ -130,7 +130,7 @@ def _fine_tuned(
     batch = batch_size(plan.config.batch_size, len(labels))
     batches = _CachedBatches if plan.cached else _StreamedBatches
     found = batches(plan, table, split, batch)
-    before, _ = logits_of(model, found.val())
+    before, _ = logits_of(model, found.val(), recorder.runtime)
     recorder.fit(
         "fine-tune",
         model,
@@ -140,7 +140,7 @@ def _fine_tuned(
         plan.main,
         [Group(list(suffix.parameters())), Group(list(tuned_head.parameters()))],
     )
-    after, _ = logits_of(model, found.val())
+    after, _ = logits_of(model, found.val(), recorder.runtime)
     gain, noise = paired_gain(before, after, val_labels, split.groups_of("val"))
     # How it is said in the report, too.
     fell = f"the mean loss on {len(val_labels)} validation images fell by {gain:.3f}"
