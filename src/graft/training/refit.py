@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from graft.config import SplitConfig, TrainConfig
+from graft.config import ResolvedConfig, SplitConfig, configs_of
 from graft.data.dataset import class_numbers
 from graft.data.groups import grouped, groups_that_count
 from graft.data.sources import load_dataset
@@ -85,11 +85,7 @@ def load_refit(run: Run, progress: Progress) -> Refit:
     on frozen features. DataError where images are missing.
     """
     resolved = run.config["resolved"]
-    split_config = SplitConfig(
-        **{name: resolved[name] for name in ("group_by", "time_by", "val_fraction", "seed")}
-    )
-    names = set(resolved) - {"group_by", "time_by", "val_fraction"}
-    config = TrainConfig.from_dict({name: resolved[name] for name in names})
+    config, split_config = configs_of(resolved, ResolvedConfig)
     backbone = network(config, cache_folder())
     if config.unfreeze != "none" or backbone.weights is None:
         raise UsageError(
