@@ -135,12 +135,16 @@ def compare(
 
     if models is None:
         if settings or time_budget:
-            raise UsageError("runs that are finished take no settings and no time budget")
+            raise UsageError(
+                "finished runs are compared as they are; leave out the settings and time budget"
+            )
         folder = Path(out or "runs/comparison")
         runs = [Run(source) for source in sources]
     else:
         if len(sources) != 1:
-            raise UsageError(f"models are trained on one source, not on {len(sources)}")
+            raise UsageError(
+                f"models are trained on one source, not on {len(sources)}; leave them out for runs"
+            )
         folder = Path(out) if out else Path("runs") / f"compare-{short_name(str(sources[0]))}"
         _, split_config = configs_of(settings, TrainConfig)
         own = {name: value for name, value in settings.items() if name in TrainConfig.model_fields}
