@@ -1,4 +1,5 @@
-"""graft: a folder of labeled images in, an image classifier you can trust and use out.
+"""graft: a folder of labeled images in, an image classifier you can trust, explain and use
+out.
 
 import graft
 graft.check("photos/")                                  what is wrong with the images
@@ -9,8 +10,8 @@ graft.load("runs/birds").predict("a.jpg").label         use it
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graft.api import check, evaluate, policy, rank, train
-    from graft.config import TrainConfig
+    from graft.api import check, compare, evaluate, policy, rank, train, validate
+    from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
     from graft.inference.predictor import Classifier, Policy, Prediction, load
@@ -32,14 +33,17 @@ _WHERE = {
     "Prediction": "graft.inference.predictor",
     "Policy": "graft.inference.predictor",
     "Run": "graft.runs.run",
+    "SplitConfig": "graft.config",
     "TrainConfig": "graft.config",
     "UsageError": "graft.errors",
     "check": "graft.api",
+    "compare": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.inference.predictor",
     "rank": "graft.api",
     "policy": "graft.api",
     "train": "graft.api",
+    "validate": "graft.api",
 }
 
 __all__ = [
@@ -55,14 +59,17 @@ __all__ = [
     "Policy",
     "Prediction",
     "Run",
+    "SplitConfig",
     "TrainConfig",
     "UsageError",
     "check",
+    "compare",
     "evaluate",
     "load",
     "policy",
     "rank",
     "train",
+    "validate",
 ]
 
 

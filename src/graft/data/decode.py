@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from graft.config import RESIZES
+from graft.choices import RESIZES
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 

@@ -8,7 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from graft.config import FROM_SCRATCH, SplitConfig, TrainConfig
+from graft.choices import FROM_SCRATCH
+from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Example
 from graft.data.sources import load_dataset
 from graft.errors import UsageError
@@ -67,7 +68,7 @@ def _config(name: str, settings: dict[str, Any]) -> TrainConfig:
     chosen = settings | {"model": model, "unfreeze": unfreeze or "none"}
     if model not in FROM_SCRATCH:
         chosen.pop("image_size", None)
-    return TrainConfig.from_dict(chosen)
+    return TrainConfig(**chosen)
 
 
 def _check_earlier(

@@ -11,6 +11,7 @@ from graft.data.split import Split, split_dataset
 from graft.errors import UsageError
 from graft.features.cache import trim
 from graft.features.table import FeatureTable, extract
+from graft.models.runtime import detect_runtime
 from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
@@ -48,6 +49,7 @@ def train(
     backbone, UsageError for impossible settings or a run folder in use.
     """
     started, began = datetime.now(UTC), time.perf_counter()
+    runtime = detect_runtime()
     dataset = grouped(load_dataset(source, sources_folder()), split_config.group_by)
     raise_if_blocked(check_listing(dataset), dataset.source)
     backbone = network(config, cache_folder())
@@ -67,7 +69,7 @@ def train(
     encoded = time.perf_counter()
 
     identity = identity_of(plan.config, backbone, split, table)
-    with recording(run, progress, identity, resume, tensorboard) as recorder:
+    with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
         trained = fit_stages(plan, table, split, recorder)
     fitted = time.perf_counter()
     notes = recorder.notes
