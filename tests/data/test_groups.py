@@ -71,7 +71,7 @@ IMAGES = st.lists(
 CLUSTERS = st.lists(st.lists(st.integers(0, 24), max_size=4), max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(IMAGES, CLUSTERS, st.randoms(use_true_random=False))
 def test_connected_images_share_an_id_which_depends_on_no_order_and_no_name(
     rows, clusters, shuffler
