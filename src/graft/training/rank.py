@@ -72,8 +72,7 @@ def _row(
     encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), 1)
     table = extract(dataset, encoder, SplitConfig(), progress)
     audited = audit(dataset, table, cache, labels=False)
-    for finding in audited.findings:
-        progress.say(f"{finding.kind}: {finding.message}")
+    progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
     raise_if_blocked(audited.findings, dataset.source)
     table, groups = _ranked_on(table, audited)
     labels = class_numbers(table.dataset.examples, table.dataset.classes)
