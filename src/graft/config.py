@@ -44,7 +44,7 @@ class TrainConfig:
     (Augmentation); images of at most 32 pixels are moved and mirrored anew in every epoch, and
     strong lays a gray square on them, too. balance: none; weights: rare classes count more in the
     loss; sampling: they are drawn more often. group_by: what stays in one split: folder, a column of
-
+   
     the table, or a regular expression on the file name. time_by: the newest images are the test
     split, by exif or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats:
     also as many other splits and seeds; learning_curve: also fewer training images. These three
