@@ -12,7 +12,8 @@ from graft.config import TrainConfig
 from graft.evaluation.calibration import fit_temperature
 from graft.inference.predictor import load
 from graft.models.backbone import find_backbone
-from graft.models.split_point import Suffix, find_cut
+from graft.models.halves import Suffix
+from graft.models.split_point import find_split_point
 from graft.runs.run import read_predictions
 from graft.training.stages import layered, paired_gain
 
@@ -59,7 +60,7 @@ def test_statistics_move_when_asked_to(images, finished, tmp_path, monkeypatch):
 
 def test_earlier_blocks_learn_more_slowly_and_every_parameter_once(finished, tmp_path):
     encoder = find_backbone(str(finished), tmp_path).build()
-    cut = find_cut(encoder, "all")
+    cut = find_split_point(encoder, "all")
     suffix = Suffix(encoder, cut)
     config = TrainConfig(unfreeze="all", layer_decay=0.5, backbone_rate=0.8)
     groups = layered(suffix, cut, config)

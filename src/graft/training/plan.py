@@ -22,7 +22,8 @@ from graft.features.cache import cache_limit
 from graft.features.extraction import encode
 from graft.features.table import FeatureTable
 from graft.models.backbone import Backbone
-from graft.models.split_point import Cut, divided, find_cut
+from graft.models.halves import split_backbone
+from graft.models.split_point import SplitPoint, find_split_point
 from graft.training.loop import FitSettings
 from graft.utils.files import write_json
 from graft.utils.progress import Progress
@@ -91,7 +92,7 @@ class Plan:
     probe: FitSettings
     main: FitSettings
     backend: LazyBackend | None = None
-    cut: Cut | None = None
+    cut: SplitPoint | None = None
     cached: bool = False
     prefix_backend: LazyBackend | None = None
     shift: int = 0
@@ -176,12 +177,12 @@ def make_plan(
         weight_decay=FROZEN["weight_decay"],
         **common,
     )
-    found = find_cut(backbone.build(), config.unfreeze)
+    found = find_split_point(backbone.build(), config.unfreeze)
     progress.say(f"trained: {found.described()}")
     if found.unit is None:
         plan = Plan(probe, main, backend, found)
         return plan, FeatureTable(cache, backbone, backend, views, augmented)
-    prefix = LazyBackend(lambda: divided(backbone, found)[0], config.backend)
+    prefix = LazyBackend(lambda: split_backbone(backbone, found)[0], config.backend)
     size = math.prod(found.shape)
     row = 2 * (size + backbone.features)
     wanted, reason = _cache_fits(row, len(dataset.examples), views, cache)

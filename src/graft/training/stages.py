@@ -25,8 +25,9 @@ from graft.features.backends import LazyBackend
 from graft.inference.predictor import Classifier
 from graft.models.backbone import Backbone
 from graft.models.encoder import Encoder
+from graft.models.halves import Suffix
 from graft.models.head import Head
-from graft.models.split_point import Cut, Suffix
+from graft.models.split_point import SplitPoint
 from graft.training.batches import (
     blocks_of,
     in_order,
@@ -229,7 +230,7 @@ def _tuned(job: Job, frozen: Classifier) -> Classifier:
     return _trained(job, suffix.state(), head)
 
 
-def layered(suffix: Suffix, cut: Cut, config: TrainConfig) -> list[Group]:
+def layered(suffix: Suffix, cut: SplitPoint, config: TrainConfig) -> list[Group]:
     """The suffix's parameters: each block learns `layer_decay` times as fast as the one after it
     (Clark et al. 2020, arXiv:2003.10555), the last at `backbone_rate` times the head's rate.
     """
