@@ -7,7 +7,8 @@ import pytest
 from graft.config import TrainConfig
 from graft.data.sources import scan
 from graft.errors import UsageError
-from graft.models.backbone import find_backbone, scratch
+from graft.models.backbone import scratch
+from graft.models.weights import find_backbone
 from graft.training.plan import DEEP, DEEP_ADAMW, FROZEN, WHOLE, defaults_for, make_plan
 from graft.training.recipe import resolved
 from graft.utils.progress import Progress

@@ -11,9 +11,9 @@ from graft.api import train
 from graft.config import TrainConfig
 from graft.evaluation.calibration import fit_temperature
 from graft.inference.predictor import load
-from graft.models.backbone import find_backbone
 from graft.models.halves import Suffix
 from graft.models.split_point import find_split_point
+from graft.models.weights import find_backbone
 from graft.runs.run import read_predictions
 from graft.training.stages import layered, paired_gain
 

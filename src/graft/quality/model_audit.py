@@ -16,7 +16,8 @@ from graft.data.dataset import Dataset, Example, Finding, class_numbers
 from graft.data.fingerprint import Fingerprints, fingerprints
 from graft.features.backends import LazyBackend
 from graft.features.table import FeatureTable
-from graft.models.backbone import find_backbone, resized
+from graft.models.backbone import resized
+from graft.models.weights import find_backbone
 from graft.quality.audit import Audit, check_listing
 from graft.quality.check import CheckResult
 from graft.quality.label_errors import judged_findings

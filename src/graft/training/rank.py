@@ -13,7 +13,8 @@ from graft.errors import DataError, GraftError
 from graft.evaluation.intervals import share_interval
 from graft.features.backends import LazyBackend
 from graft.features.table import FeatureTable
-from graft.models.backbone import find_backbone, resized
+from graft.models.backbone import resized
+from graft.models.weights import find_backbone
 from graft.quality.audit import check_listing
 from graft.quality.label_errors import leave_fold_out, leave_one_out
 from graft.quality.model_audit import read_and_check

@@ -21,9 +21,10 @@ from graft.evaluation.calibration import fit_temperature, softmax
 from graft.features.backends import device
 from graft.features.cache import cache_folder, cache_limit, trim
 from graft.inference.predictor import Classifier
-from graft.models.backbone import Backbone, find_backbone, resized, scratch
+from graft.models.backbone import Backbone, resized, scratch
 from graft.models.ood import fit_ood_detector
 from graft.models.scratch_cnns import SCRATCH
+from graft.models.weights import find_backbone
 from graft.quality.audit import check_listing
 from graft.runs.run import new_run, read_json, remove_unfinished, write_table
 from graft.training.loggers import tensorboard_events
