@@ -24,7 +24,7 @@ from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
 
 if TYPE_CHECKING:
-    from graft.models.split_point import Prefix
+    from graft.models.halves import Prefix
 
 BATCH = 32
 

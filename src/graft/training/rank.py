@@ -18,7 +18,8 @@ from graft.evaluation.intervals import share_interval
 from graft.features.backends import LazyBackend
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.table import FeatureTable, extract
-from graft.models.backbone import find_backbone, resized
+from graft.models.backbone import resized
+from graft.models.weights import find_backbone
 from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
 from graft.quality.label_errors import leave_fold_out, leave_one_out
