@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from graft.config import TrainConfig
     from graft.data.dataset import Dataset, Example, Finding
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
-    from graft.inference.predictor import Classifier, Policy, Prediction, load
+    from graft.inference.policy import Policy
+    from graft.inference.predictor import Prediction, Predictor
+    from graft.inference.saved_model import load
+    from graft.models.classifier import Classifier
     from graft.quality.check import CheckResult
     from graft.training.recipe import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
 _WHERE = {
     "CheckResult": "graft.quality.check",
-    "Classifier": "graft.inference.predictor",
+    "Classifier": "graft.models.classifier",
     "DataError": "graft.errors",
     "Dataset": "graft.data.dataset",
     "DownloadError": "graft.errors",
@@ -29,13 +32,14 @@ _WHERE = {
     "Finding": "graft.data.dataset",
     "ModelError": "graft.errors",
     "Prediction": "graft.inference.predictor",
-    "Policy": "graft.inference.predictor",
+    "Predictor": "graft.inference.predictor",
+    "Policy": "graft.inference.policy",
     "Run": "graft.training.recipe",
     "TrainConfig": "graft.config",
     "UsageError": "graft.errors",
     "check": "graft.api",
     "evaluate": "graft.api",
-    "load": "graft.inference.predictor",
+    "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
     "train": "graft.api",
@@ -53,6 +57,7 @@ __all__ = [
     "ModelError",
     "Policy",
     "Prediction",
+    "Predictor",
     "Run",
     "TrainConfig",
     "UsageError",

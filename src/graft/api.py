@@ -8,8 +8,7 @@ from typing import Any
 
 from graft.config import DEFAULT_MODEL, TrainConfig
 from graft.inference.evaluate_run import evaluate_run
-from graft.inference.predict import policy_for
-from graft.inference.predictor import Policy
+from graft.inference.policy import Policy, policy_for
 from graft.quality.check import CheckResult
 from graft.quality.check_source import check_source
 from graft.runs.run import lacks_report
@@ -93,16 +92,16 @@ def policy(
     *,
     max_error: str | float | None = None,
     coverage: str | float | None = None,
-    reject_ood: bool = True,
+    abstain_ood: bool = True,
     nearest: int = 0,
 ) -> Policy:
-    """The policy for `Classifier.predict` that keep an error budget or a coverage, and how many of
-    the nearest training images to show.
+    """The policy for `Predictor.predict` that keeps an error budget or a coverage, and how many of
+    the nearest training images to name.
 
     From the run's validation images. Raises UsageError for a budget that they cannot show,
     ModelError for a run without them.
     """
-    return policy_for(run, max_error, coverage, reject_ood, nearest)[0]
+    return policy_for(run, max_error, coverage, abstain_ood, nearest)[0]
 
 
 def evaluate(

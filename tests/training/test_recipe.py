@@ -10,7 +10,7 @@ from PIL import Image
 
 from graft.api import evaluate, train
 from graft.data.decode import centre_view, decode
-from graft.inference.predictor import load
+from graft.inference.saved_model import load
 from graft.runs.run import read_predictions
 
 

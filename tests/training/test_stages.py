@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from graft.api import train
 from graft.config import TrainConfig
 from graft.evaluation.calibration import fit_temperature
-from graft.inference.predictor import load
+from graft.inference.saved_model import load
 from graft.models.halves import Suffix
 from graft.models.split_point import find_split_point
 from graft.models.weights import find_backbone

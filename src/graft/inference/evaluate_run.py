@@ -1,4 +1,4 @@
-"""The same numbers on another labeled source."""
+"""The metrics of a run on another labeled source."""
 
 import csv
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from graft.data.sources import scan
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
 from graft.features.cache import cache_folder
-from graft.inference.predictor import load
+from graft.inference.saved_model import load
 from graft.quality.appearance import images
 from graft.quality.audit import Audit
 from graft.runs.run import read_json
@@ -23,39 +23,41 @@ from graft.utils.progress import Progress
 def evaluate_run(
     run: str | Path, source: str | Path, progress: Progress, backend: str = "auto"
 ) -> dict[str, Any]:
-    """Evaluate a run on the images of a source, by the very path that predict uses.
+    """Evaluate a run on the images of a source, predicted as `predict` predicts them.
 
     A source with a test split is evaluated on that split ("split": "test"), any other on all its
-    images ("split": "all"), except those that stand in train or val of the run: they are left out
-    and told. Labels must be among the run's classes. Intervals are over groups where the source
-    has some. "findings" holds what was found, as `graft check --json` prints it.
+    images ("split": "all"). Images in train or val of the run are left out, and named in a
+    finding. Labels must be among the run's classes. Intervals are over groups where the source
+    has some. "findings" is as `graft check --json` prints it.
 
-    Raises DataError for other labels or no usable image that the run was not trained on,
-    ModelError for a run without model or not finished.
+    Raises DataError for unknown labels, or if every usable image is in train or val of the run;
+    ModelError for a run without a model, or one that is not finished.
     """
     classifier = load(run, backend)
     finished = Path(run) / "metrics.json"
     if not finished.is_file():
-        raise ModelError(f"{run}: not a finished run, metrics.json is not there; train it again")
-    learned = _learned(Path(run))
+        raise ModelError(
+            f"{run}: expected a finished run, metrics.json is not there; resume it with graft train --resume"
+        )
+    trained_on = _trained_on(Path(run))
     majority = read_json(finished)["baseline"]["majority_class"]
     dataset = scan(source, cache_folder() / "sources")
     tested = [example for example in dataset.examples if example.split == "test"]
     examples = tested or list(dataset.examples)
     number = {name: i for i, name in enumerate(classifier.classes)}
-    strange = sorted({example.label for example in examples} - set(number))
-    if strange:
+    unknown = sorted({example.label for example in examples} - set(number))
+    if unknown:
         raise DataError(
             f"{source}: the run knows the classes {', '.join(classifier.classes)}; "
-            f"{', '.join(strange)} is not among them: rename the folders or take them out"
+            f"{', '.join(unknown)} is not among them: rename or remove these labels"
         )
     audit = Audit(type(dataset)(dataset.source, tuple(examples), dataset.findings))
     used, rows, known = [], [], []
     progress.start("predicting", len(examples))
-    for item, probabilities in classifier.predict_files(example.file for example in examples):
+    for item, probabilities in classifier.encoded_files(example.file for example in examples):
         example = examples[item.loaded.index]
         progress.advance(item.loaded.index + 1)
-        if item.loaded.digest in learned:
+        if item.loaded.digest in trained_on:
             known.append(example.path)
             continue
         audit.note(item.loaded)
@@ -68,11 +70,11 @@ def evaluate_run(
         progress.say(f"{finding.kind}: {finding.message}")
     if known and not rows:
         raise DataError(
-            f"{source}: all {images(len(known))} that can be used stand in train or val of "
+            f"{source}: all {images(len(known))} that can be used are in train or val of "
             f"{run}; give images that it was not trained on"
         )
     if not rows:
-        raise DataError(f"{source} holds no usable image below a class folder")
+        raise DataError(f"{source}: expected labeled images, none is usable; see graft check")
     metrics = evaluate(
         np.stack(rows),
         np.array([number[example.label] for example in used], np.int64),
@@ -84,8 +86,8 @@ def evaluate_run(
     return metrics | {"findings": [finding.to_json() for finding in findings]}
 
 
-def _learned(run: Path) -> set[bytes]:
-    """The sha256 of each image in train or val of a run."""
+def _trained_on(run: Path) -> set[bytes]:
+    """The sha256 (32 bytes) of each image in train or val of a run."""
     file = run / "dataset.csv"
     try:
         with file.open(encoding="utf-8", newline="") as stream:
@@ -96,15 +98,15 @@ def _learned(run: Path) -> set[bytes]:
             }
     except FileNotFoundError as error:
         raise ModelError(
-            f"{file} is not there, which says what the run was trained on; put it back, or train "
-            "the run again"
+            f"{file} is not there, so nobody knows what the run was trained on; put it back, or "
+            "train the run again"
         ) from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise ModelError(f"{file} is damaged: {error}; train the run again") from error
 
 
 def _findings(audit: Audit, known: Sequence[str], left: int) -> list[Finding]:
-    """What is wrong with the images evaluated, and which the run knows already."""
+    """Findings about the images evaluated, and which of them the run was trained on."""
     found = []
     if known:
         found.append(
@@ -122,7 +124,7 @@ def _findings(audit: Audit, known: Sequence[str], left: int) -> list[Finding]:
             count = len(finding.sets)
             message = (
                 f"{images(count)} under more than one label, byte for byte: all copies get one "
-                "answer, so each is one sure mistake or more; delete the wrong copies"
+                "prediction, so each is at least one mistake; delete the wrong copies"
             )
             found.append(replace(finding, message=message))
         elif finding.paths and finding.kind not in ("too_few", "few"):

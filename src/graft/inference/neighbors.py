@@ -1,4 +1,4 @@
-"""The training images most like an image: why the classifier says what it says."""
+"""Nearest training images: why the classifier says what it says."""
 
 import csv
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ NEIGHBORS = "neighbors.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """A training image, as named in dataset.csv, and the cosine of its features' angle to those
-    of the image asked about: 1 for the same, about 0 for nothing in common.
+    """A training image, by its path in dataset.csv, and the cosine similarity of its features and
+    those of the image asked about, -1..1: 1 for the same, about 0 for nothing in common.
     """
 
     path: str
@@ -32,8 +32,8 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Training images, and where their features lie in the detector's directions: unit vectors
-    (n, Q).
+    """Training images and their features along the detector's directions, as unit vectors (n, Q)
+    float32: `places`.
     """
 
     detector: OODDetector
@@ -42,7 +42,7 @@ class Neighbors:
     places: Tensor
 
     def nearest(self, features: NDArray[np.float16], count: int) -> list[list[Neighbor]]:
-        """Of features (N, D), the `count` training images most like each, the most like first."""
+        """The `count` training images nearest to each of features (N, D), the nearest first."""
         if not len(features):
             return []
         alike = _places(self.detector, features) @ self.places.T
@@ -59,10 +59,13 @@ class Neighbors:
 
     @classmethod
     def read(cls, run: Path, detector: OODDetector) -> "Neighbors":
-        """Those of a run; ModelError if it has none."""
+        """Those of a run. Raises ModelError if it has none."""
         for name in (NEIGHBORS, "dataset.csv"):
             if not (run / name).is_file():
-                raise ModelError(f"{run}: {name} is not there; train the run again")
+                raise ModelError(
+                    f"{run}: expected the nearest training images, {name} is not there; train the "
+                    "run again"
+                )
         try:
             stored = load_file(run / NEIGHBORS)
             with (run / "dataset.csv").open(encoding="utf-8", newline="") as stream:
@@ -71,7 +74,9 @@ class Neighbors:
             paths, labels = [p["path"] for p in chosen], [p["label"] for p in chosen]
             return cls(detector, paths, labels, stored["places"].float())
         except (SafetensorError, KeyError, IndexError) as error:
-            raise ModelError(f"{run}: {NEIGHBORS} is damaged: {error}") from error
+            raise ModelError(
+                f"{run}: {NEIGHBORS} is damaged: {error}; train the run again"
+            ) from error
 
     @classmethod
     def of(
@@ -81,11 +86,11 @@ class Neighbors:
         paths: list[str],
         labels: list[str],
     ) -> "Neighbors":
-        """From features (n, D) of training images, with their names; rounded as they are kept."""
+        """From features (n, D) of training images, with paths and labels; rounded as on disk."""
         return cls(detector, paths, labels, _places(detector, features).half().float())
 
     def write(self, run: Path, rows: NDArray[np.int64]) -> None:
-        """Keep them in a run; `rows` (n,) are their lines in dataset.csv, the first being 0."""
+        """Write them to a run folder; `rows` (n,) are their rows in dataset.csv, from 0 on."""
         with replacing(run / NEIGHBORS) as beside:
             save_file({"rows": torch.from_numpy(rows), "places": self.places.half()}, beside)
 

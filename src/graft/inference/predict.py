@@ -1,30 +1,15 @@
-"""Labels for images, wherever they are."""
+"""Predictions for files, wherever they are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from graft.data.sources import find_images, scan
-from graft.errors import GraftError, ModelError, UsageError
-from graft.evaluation.selective import (
-    fewest_images,
-    least_probability,
-    set_probability,
-    share_of,
-)
+from graft.errors import GraftError, UsageError
 from graft.features.cache import cache_folder
-from graft.inference.predictor import Policy, Prediction, load
-from graft.models.ood import expected_refusals
-from graft.runs.run import VAL_GROUPS, VAL_PREDICTIONS, read_json, read_predictions
-
-
-@dataclass(frozen=True, slots=True)
-class PathResult:
-    """A file's prediction, or the problem that there is none."""
-
-    path: str
-    prediction: Prediction | None
-    problem: str = ""
+from graft.inference.policy import Policy
+from graft.inference.predictor import FileResult
+from graft.inference.saved_model import load
+from graft.runs.run import read_json
 
 
 def predict_paths(
@@ -32,7 +17,7 @@ def predict_paths(
     paths: Sequence[str | Path],
     backend: str = "auto",
     policy: Policy | None = None,
-) -> Iterator[PathResult]:
+) -> Iterator[FileResult]:
     """Predict files and, in folders, every image file below; lazily, in order.
 
     Raises UsageError for a path that does not exist, ModelError for a run without model.
@@ -40,17 +25,12 @@ def predict_paths(
     for path in paths:
         if not Path(path).exists():
             raise UsageError(f"{path}: no such file or folder")
-    classifier = load(run, backend)
     files = (file for path in paths for file in find_images(Path(path)))
-    for answer in classifier.predictions(files, policy):
-        if isinstance(answer, Prediction):
-            yield PathResult(answer.path, answer)
-        else:
-            yield PathResult(str(answer.file), None, str(answer.problem))
+    yield from load(run, backend).predict_files(files, policy)
 
 
 def training_files(run: str | Path) -> dict[str, Path]:
-    """Where the images of a run's source are, by their names in dataset.csv; nothing if the
+    """Where the images of a run's source are, by their paths in dataset.csv; nothing if the
     source has gone.
     """
     try:
@@ -59,58 +39,3 @@ def training_files(run: str | Path) -> dict[str, Path]:
     except (GraftError, OSError, KeyError):
         return {}
     return {example.path: example.file for example in dataset.examples}
-
-
-def policy_for(
-    run: str | Path,
-    max_error: str | float | None = None,
-    coverage: str | float | None = None,
-    reject_ood: bool = True,
-    nearest: int = 0,
-) -> tuple[Policy, str]:
-    """The policy that keep an error budget or a coverage, from the run's validation images, and
-    what they promise in words.
-
-    Raises UsageError for a share that is none, or a budget that cannot be kept, with the reason;
-    ModelError for a run without validation predictions.
-    """
-    if max_error is None and coverage is None:
-        return Policy(reject_ood, nearest=nearest), ""
-    file = Path(run) / VAL_PREDICTIONS
-    if not file.is_file():
-        raise ModelError(f"{run}: {VAL_PREDICTIONS} is not there; train the run again")
-    _, labels, probabilities, _ = read_predictions(file)
-    together = Path(run) / VAL_GROUPS
-    groups = read_json(together) if together.is_file() else None
-    of = f" (groups, which count as wholes: {len(set(groups)):,})" if groups else ""
-    said, least, set_least = [], 0.0, None
-    if max_error is not None:
-        budget = share_of(max_error, "--max-error")
-        found = least_probability(probabilities, labels, budget, groups=groups)
-        if found is None:
-            raise UsageError(
-                f"--max-error {max_error} cannot be kept: no threshold shows it on "
-                f"{len(labels):,} validation images{of} (without a mistake at least "
-                f"{fewest_images(budget):,} are needed); allow more, or add images"
-            )
-        least = found
-        share = float((probabilities.max(1) >= least).mean())
-        said.append(
-            f"answers from a probability of {least:.1%} on, which {share:.0%} of the "
-            f"validation images reach: at most {budget:.1%} of such answers are wrong "
-            "(95 % sure)"
-        )
-    if coverage is not None:
-        asked = share_of(coverage, "--coverage")
-        set_least = set_probability(probabilities, labels, asked, groups)
-        said.append(
-            f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
-            f"for at least {asked:.0%} of images like these"
-        )
-    if reject_ood and read_json(Path(run) / "model.json").get("ood_limit") is not None:
-        refused = expected_refusals(len(labels))
-        said.append(
-            f"besides, about {refused:.1%} of images like these are refused as unlike the "
-            "training images, which the promise counts with the others"
-        )
-    return Policy(reject_ood, least, set_least, nearest), "; ".join(said)

@@ -146,7 +146,7 @@ def _another(run: RunFiles, config: TrainConfig, now: set[tuple[str, str, str]])
 
 def measure_speed(run: Path, files: Sequence[Path], progress: Progress) -> None:
     """Predict up to TIMED of the files, and write how many a second into RUN/speed.json."""
-    from graft.inference.predictor import load
+    from graft.inference.saved_model import load
 
     classifier = load(run)
     there = [file for file in files if file.is_file()]
@@ -155,10 +155,10 @@ def measure_speed(run: Path, files: Sequence[Path], progress: Progress) -> None:
     timed = (there * -(-TIMED // max(1, len(there))))[:TIMED]
     if not classifier.backend.exact:
         classifier.exact()  # what computes close calls again: made once, whenever the first comes
-    for _ in classifier.predict_files(timed[:WARM]):
+    for _ in classifier.encoded_files(timed[:WARM]):
         pass
     start = time.perf_counter()
-    count = sum(1 for _ in classifier.predict_files(timed))
+    count = sum(1 for _ in classifier.encoded_files(timed))
     seconds = time.perf_counter() - start
     backend = classifier.backend.name
     write_json(

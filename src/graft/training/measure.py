@@ -15,7 +15,7 @@ from graft.features.cache import cache_folder
 from graft.features.extraction import encode
 from graft.features.table import FeatureTable
 from graft.inference.neighbors import Neighbors
-from graft.inference.predictor import Classifier
+from graft.inference.predictor import Predictor
 from graft.models.ood import IMAGES
 from graft.runs.run import NEAREST, VAL_GROUPS, VAL_PREDICTIONS, read_predictions, write_predictions
 from graft.training.metadata import traits_of
@@ -29,7 +29,7 @@ SHOWN = 3
 
 
 def answers_of(
-    classifier: Classifier, job: Job, split: str
+    classifier: Predictor, job: Job, split: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float16]]:
     """(n, K) probabilities for a split's images, as predict computes them from the same files, and
     the features (n, D) that they come from.
@@ -49,7 +49,7 @@ def answers_of(
     files = prepared.files(split)
     job.progress.start(f"predicting {split}", len(files))
     rows, seen = [], []
-    for item, probabilities in classifier.predict_files(files):
+    for item, probabilities in classifier.encoded_files(files):
         if probabilities is None:
             raise DataError(f"{item.loaded.file}: changed while it was in use")
         rows.append(probabilities)
@@ -59,7 +59,7 @@ def answers_of(
     return np.stack(rows), np.stack(seen)
 
 
-def from_cache(classifier: Classifier, prepared: Prepared) -> bool:
+def from_cache(classifier: Predictor, prepared: Prepared) -> bool:
     """Whether the cached activations are the features that the classifier's head sees."""
     return classifier.frozen and prepared.frozen.backend is classifier.backend
 
@@ -72,7 +72,7 @@ class Known:
     features: NDArray[np.float16]
 
 
-def known_features(classifier: Classifier, job: Job) -> Known:
+def known_features(classifier: Predictor, job: Job) -> Known:
     """The features of training images, of at most IMAGES of them."""
     prepared = job.prepared
     rows = prepared.rows("train")
@@ -93,7 +93,7 @@ def known_features(classifier: Classifier, job: Job) -> Known:
 
 
 def exact_features(
-    classifier: Classifier, prepared: Prepared, split: str, rows: list[int]
+    classifier: Predictor, prepared: Prepared, split: str, rows: list[int]
 ) -> NDArray[np.float16]:
     """Features in float32, (len(rows), D), of these rows of a split; cached too."""
     chosen = prepared.rows(split)[rows]
@@ -108,7 +108,7 @@ def exact_features(
 
 
 def evaluate_test(
-    classifier: Classifier, job: Job, val: NDArray[np.float64], known: Known
+    classifier: Predictor, job: Job, val: NDArray[np.float64], known: Known
 ) -> dict[str, Any]:
     """Predict the test split, write predictions.csv, and make the metrics from that file; with
     `val`, the validation split's probabilities (n, K), also what policy made on them are worth.

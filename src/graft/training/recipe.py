@@ -20,7 +20,8 @@ from graft.errors import UsageError
 from graft.evaluation.calibration import fit_temperature, softmax
 from graft.features.backends import device
 from graft.features.cache import cache_folder, cache_limit, trim
-from graft.inference.predictor import Classifier
+from graft.inference.predictor import Predictor
+from graft.inference.saved_model import save
 from graft.models.backbone import Backbone, resized, scratch
 from graft.models.ood import fit_ood_detector
 from graft.models.scratch_cnns import SCRATCH
@@ -98,7 +99,7 @@ def train_run(
     val = softmax(logits, classifier.temperature)
     known = known_features(classifier, job)
     classifier.ood_detector = fit_ood_detector(known.features, val_features, config.seed)
-    classifier.save(run, trained_parameters(job, classifier))
+    save(classifier, run, trained_parameters(job, classifier))
 
     write_answers(job, "val", classifier.classes, val)
     metrics = evaluate_test(classifier, job, val, known) | fitted_again(job)
@@ -156,14 +157,14 @@ def resolved(config: TrainConfig, backbone: Backbone) -> TrainConfig:
     )
 
 
-def stage_of(job: Job, classifier: Classifier) -> str:
+def stage_of(job: Job, classifier: Predictor) -> str:
     """The name of the stage whose weights were kept."""
     if not job.plan.cut:
         return "fit"
     return "probe" if classifier.frozen else "fine-tune"
 
 
-def trained_parameters(job: Job, classifier: Classifier) -> int:
+def trained_parameters(job: Job, classifier: Predictor) -> int:
     """How many parameters of the classifier were trained."""
     head = sum(p.numel() for p in classifier.head.parameters())
     if classifier.frozen:

@@ -22,7 +22,7 @@ from torch import nn
 from graft.config import TrainConfig
 from graft.evaluation.calibration import fit_temperature
 from graft.features.backends import LazyBackend
-from graft.inference.predictor import Classifier
+from graft.inference.predictor import Predictor
 from graft.models.backbone import Backbone
 from graft.models.encoder import Encoder
 from graft.models.halves import Suffix
@@ -50,12 +50,12 @@ TRAINED_ENCODER = ".encoder.safetensors"
 NOISE = 1.0
 
 
-def learn(job: Job) -> Classifier:
+def learn(job: Job) -> Predictor:
     """Fit what the plan says on train; early stopping and all choices by val."""
     if job.plan.backend is None:
         return _from_pixels(job)
     head = probe(job)
-    frozen = Classifier(job.backbone, head.cpu(), job.prepared.classes, job.plan.backend)
+    frozen = Predictor(job.backbone, head.cpu(), job.prepared.classes, job.plan.backend)
     return _tuned(job, frozen) if job.plan.cut else frozen
 
 
@@ -89,7 +89,7 @@ def probe(job: Job, views: int | None = None) -> Head:
     return head
 
 
-def _from_pixels(job: Job) -> Classifier:
+def _from_pixels(job: Job) -> Predictor:
     prepared, config, backbone = job.prepared, job.config, job.backbone
     labels, val_labels = job.labels("train"), job.labels("val")
     with torch.random.fork_rng(devices=[]):
@@ -153,7 +153,7 @@ def _groups(encoder: Encoder, head: Head, optimizer: str | None) -> list[Group]:
     return [Group([*others, *head.parameters()]), Group(biases, rate, 1 / rate)]
 
 
-def _tuned(job: Job, frozen: Classifier) -> Classifier:
+def _tuned(job: Job, frozen: Predictor) -> Predictor:
     prepared, config, plan = job.prepared, job.config, job.plan
     if plan.cut is None:
         return frozen
@@ -249,10 +249,10 @@ def layered(suffix: Suffix, cut: SplitPoint, config: TrainConfig) -> list[Group]
     return [Group(own, rate) for own, rate in zip(groups, rates, strict=True) if own]
 
 
-def _trained(job: Job, state: dict[str, torch.Tensor], head: Head) -> Classifier:
+def _trained(job: Job, state: dict[str, torch.Tensor], head: Head) -> Predictor:
     backbone = with_weights(job.backbone, state, job.run)
     backend = LazyBackend(backbone.build, job.config.backend)
-    return Classifier(backbone, head.cpu(), job.prepared.classes, backend, frozen=False)
+    return Predictor(backbone, head.cpu(), job.prepared.classes, backend, frozen=False)
 
 
 def paired_gain(

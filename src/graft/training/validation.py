@@ -18,7 +18,7 @@ from graft.evaluation.calibration import fit_temperature
 from graft.evaluation.intervals import percentile
 from graft.evaluation.learning_curve import fit_curve, next_classes, points_of, resampled
 from graft.evaluation.metrics import evaluate
-from graft.inference.predictor import Classifier
+from graft.inference.predictor import Predictor
 from graft.training.prepare import Prepared, complete
 from graft.training.stage import Job
 from graft.training.stages import probe
@@ -49,7 +49,7 @@ def refit(job: Job, splits: Splits, seed: int, views: int) -> tuple[Ints, Floats
         head = probe(other, views).cpu()
     if job.plan.backend is None:
         raise ValueError("a network trained from pixels has no frozen features to fit again")
-    classifier = Classifier(job.backbone, head, prepared.classes, job.plan.backend)
+    classifier = Predictor(job.backbone, head, prepared.classes, job.plan.backend)
     val, test = (prepared.features(split).whole() for split in ("val", "test"))
     classifier.temperature = fit_temperature(classifier.logits(val), other.labels("val"))
     return prepared.rows("test"), classifier.probabilities(test)
