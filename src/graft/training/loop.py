@@ -188,7 +188,7 @@ def logits_of(
     model: nn.Module, batches: Batches, runtime: Runtime
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """All logits (N, K) and labels (N,) of the batches, in order."""
-    backend = torch_backend(model, batch=1, dtype=runtime.dtype)
+    backend = torch_backend(model, batch=1, runtime=runtime)
     pairs = [
         (logits, labels) for labels, logits in infer(lambda: backend, ((y, x) for x, y in batches))
     ]

@@ -11,6 +11,7 @@ from graft.data.split import Split, split_dataset
 from graft.errors import UsageError
 from graft.features.cache import trim
 from graft.features.table import FeatureTable, extract
+from graft.inference.saved_model import save
 from graft.models.runtime import detect_runtime
 from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
@@ -74,7 +75,7 @@ def train(
     run.write_config(settings_record(source, config, split_config, plan, split, notes, started))
 
     result = predict_splits(plan, trained, table, split, run, progress)
-    result.model.save(run, trained_parameters(plan, trained))
+    save(result.model, run, trained_parameters(plan, trained))
     write_predictions(run, result, table, split)
     write_neighbors(run, result, table)
     metrics = evaluate_test(run, result, table, split)
