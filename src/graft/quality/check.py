@@ -66,7 +66,8 @@ def _encoded(dataset: Dataset, model: str, backend: str, progress: Progress) -> 
     from graft.config import SplitConfig
     from graft.features.backends import LazyBackend
     from graft.features.cached_encoder import CachedEncoder
-    from graft.models.backbone import find_backbone, resized
+    from graft.models.backbone import resized
+    from graft.models.weights import find_backbone
 
     cache = cache_folder()
     backbone = resized(find_backbone(model, cache), None)
