@@ -15,7 +15,8 @@ from graft.data.decode import UnusableImageError
 from graft.features import backends
 from graft.features.backends import LazyBackend, choose
 from graft.features.cached_encoder import CachedEncoder
-from graft.models.backbone import find_backbone, scratch
+from graft.models.backbone import scratch
+from graft.models.weights import find_backbone
 from graft.utils.progress import Progress
 
 BACKEND = "torch"

@@ -15,8 +15,10 @@ from graft.data.split import expected_split
 from graft.features.backends import LazyBackend
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.table import extract, read_table
-from graft.models.backbone import find_backbone, scratch
-from graft.models.split_point import divided, find_cut
+from graft.models.backbone import scratch
+from graft.models.halves import split_backbone
+from graft.models.split_point import find_split_point
+from graft.models.weights import find_backbone
 from graft.utils.progress import Progress
 
 SPLIT = SplitConfig(seed=3)
@@ -114,8 +116,8 @@ def test_missing_views_are_computed_where_an_image_came_to_train_after_all(
 def test_features_at_a_split_point_are_those_of_the_whole_encoder(
     dataset, backbone, extracted, tmp_path
 ):
-    cut = find_cut(backbone.build(), "1")
-    prefix = LazyBackend(lambda: divided(backbone, cut)[0], "torch")
+    cut = find_split_point(backbone.build(), "1")
+    prefix = LazyBackend(lambda: split_backbone(backbone, cut)[0], "torch")
     size = int(np.prod(cut.shape))
     encoder = CachedEncoder(tmp_path, backbone, prefix, 1, cut=cut.unit, cut_size=size)
     table = extract(dataset, encoder, SPLIT, Progress())

@@ -2,7 +2,8 @@ import pytest
 
 from graft.config import TrainConfig
 from graft.errors import UsageError
-from graft.models.backbone import find_backbone, scratch
+from graft.models.backbone import scratch
+from graft.models.weights import find_backbone
 from graft.training.defaults import (
     BASE,
     DEEP,
