@@ -37,7 +37,7 @@ def evaluate_run(
     finished = Path(run) / "metrics.json"
     if not finished.is_file():
         raise ModelError(
-            f"{run}: expected a finished run, metrics.json is not there; resume it with graft train --resume"
+            f"{run}: expected a finished run, metrics.json is not there; train it with --resume"
         )
     trained_on = _trained_on(Path(run))
     majority = read_json(finished)["baseline"]["majority_class"]
