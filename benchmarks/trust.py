@@ -31,7 +31,7 @@ def ood_scores(run: Path, files: list[Path], cache: Path) -> tuple[np.ndarray, f
     command = [*GRAFT, "predict", str(run), *listed, "--json"]
     _, printed = timed(command, cache)
     answers = [json.loads(line) for line in printed.splitlines()]
-    refused = sum(answer["answer"] == "none of these" for answer in answers) / len(answers)
+    refused = sum(answer["label"] is None for answer in answers) / len(answers)
     return np.array([answer["ood_score"] for answer in answers]), refused
 
 

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
 from graft.data.decode import center_view, decode
-from graft.inference.predictor import load
+from graft.inference.saved_model import load
 from graft.runs.run import read_predictions
 
 SEEDS = (42, 43, 44)

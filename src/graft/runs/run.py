@@ -99,6 +99,12 @@ class Run:
         """model.safetensors."""
         return self.path / "model.safetensors"
 
+    def state(self) -> "dict[str, Tensor]":
+        """The tensors of model.safetensors, by name."""
+        from safetensors.torch import load_file
+
+        return load_file(self.weights)
+
     @property
     def lacks_report(self) -> bool:
         """Whether it was cut off between its last number and its report."""

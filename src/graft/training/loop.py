@@ -179,12 +179,7 @@ def fit(
             history.append(epoch)
             on_epoch(epoch)
             _advance(state, epoch)
-    if not state.best:
-        raise ModelError(
-            f"the validation loss was not finite in any of {len(history)} epochs: the learning "
-            f"rate {settings.learning_rate:g} is likely too high"
-        )
-    model.load_state_dict(state.best)
+    model.load_state_dict(_best(state, settings))
     model.eval()
     return history
 
@@ -193,7 +188,7 @@ def logits_of(
     model: nn.Module, batches: Batches, runtime: Runtime
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """All logits (N, K) and labels (N,) of the batches, in order."""
-    backend = torch_backend(model, batch=1, dtype=runtime.dtype)
+    backend = torch_backend(model, batch=1, runtime=runtime)
     pairs = [
         (logits, labels) for labels, logits in infer(lambda: backend, ((y, x) for x, y in batches))
     ]
@@ -217,6 +212,16 @@ def _started(
 
 def _finished(at: Position, settings: FitSettings) -> bool:
     return at.epoch > settings.epochs or at.epoch - 1 - at.best_epoch >= settings.patience
+
+
+def _best(state: State, settings: FitSettings) -> dict[str, Tensor]:
+    """The weights of the lowest validation loss; ModelError where none was finite."""
+    if not state.best:
+        raise ModelError(
+            f"the validation loss was not finite in any of {len(state.at.history)} epochs: the "
+            f"learning rate {settings.learning_rate:g} is likely too high"
+        )
+    return state.best
 
 
 def _advance(state: State, epoch: Epoch) -> None:
