@@ -103,7 +103,7 @@ def design_effects(
     return _design(correlations(right, groups, repeats=repeats, seed=seed), groups)
 
 
-def grouped_share(
+def grouped_fraction(
     successes: int, n: int, design: Floats, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Jeffreys' interval of a proportion of images that count for 1 / `design` (R,) each, as
@@ -117,14 +117,14 @@ def grouped_share(
     return min(low, successes / n), max(high, successes / n)
 
 
-def share_interval(hits: NDArray[np.bool_], groups: Ints | None) -> tuple[float, float]:
+def fraction_interval(hits: NDArray[np.bool_], groups: Ints | None) -> tuple[float, float]:
     """The 95 % interval of the share of hits (N,): Wilson's, or where images come in groups (N,),
-    numbers from 0 on, `grouped_share` by the design effect.
+    numbers from 0 on, `grouped_fraction` by the design effect.
     """
     count = int(hits.sum())
     if groups is None:
         return wilson(count, len(hits))
-    return grouped_share(count, len(hits), design_effects(hits, groups))
+    return grouped_fraction(count, len(hits), design_effects(hits, groups))
 
 
 def resample_groups(

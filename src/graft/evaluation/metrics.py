@@ -10,7 +10,7 @@ from graft.errors import DataError
 from graft.evaluation.intervals import (
     design_effects,
     ece_interval,
-    grouped_share,
+    grouped_fraction,
     percentile,
     resample_confusion,
     resample_groups,
@@ -246,7 +246,7 @@ def _rate(hits: NDArray[np.bool_], groups: Ints | None) -> dict[str, Any]:
         (low, high), method = wilson(int(hits.sum()), len(hits)), "Wilson, 95 %"
     else:
         design = design_effects(hits, groups, repeats=REPEATS)
-        low, high = grouped_share(int(hits.sum()), len(hits), design)
+        low, high = grouped_fraction(int(hits.sum()), len(hits), design)
         method = f"Jeffreys, {_of_groups(design, groups)}, 95 %"
     return {"value": float(hits.mean()), "low": low, "high": high, "method": method}
 

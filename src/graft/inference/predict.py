@@ -9,9 +9,9 @@ from graft.data.sources import find_images
 from graft.errors import ModelError, UsageError
 from graft.evaluation.selective import (
     fewest_images,
-    least_probability,
-    set_probability,
-    share_of,
+    fraction_of,
+    probability_for_coverage,
+    probability_for_error_budget,
 )
 from graft.inference.predictor import Policy, Prediction, load
 from graft.models.ood import expected_refusals
@@ -79,8 +79,8 @@ def policy_for(
     of = f" (groups, which count as wholes: {len(set(groups)):,})" if groups else ""
     said, least, set_least = [], 0.0, None
     if max_error is not None:
-        budget = share_of(max_error, "--max-error")
-        found = least_probability(probabilities, labels, budget, groups=groups)
+        budget = fraction_of(max_error, "--max-error")
+        found = probability_for_error_budget(probabilities, labels, budget, groups=groups)
         if found is None:
             raise UsageError(
                 f"--max-error {max_error} cannot be kept: no threshold shows it on "
@@ -95,8 +95,8 @@ def policy_for(
             "(95 % sure)"
         )
     if coverage is not None:
-        asked = share_of(coverage, "--coverage")
-        set_least = set_probability(probabilities, labels, asked, groups)
+        asked = fraction_of(coverage, "--coverage")
+        set_least = probability_for_coverage(probabilities, labels, asked, groups)
         said.append(
             f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
             f"for at least {asked:.0%} of images like these"
