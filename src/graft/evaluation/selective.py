@@ -37,8 +37,8 @@ def probability_for_error_budget(
     confidence: float = CONFIDENCE,
     groups: Sequence[str] | None = None,
 ) -> float | None:
-    """The lowest top probability to answer at, so that at most `max_error` of the answers are wrong,
-    with a certainty of `confidence`; None if these images cannot show that for any threshold.
+    """The lowest top probability to answer at, so that at most `max_error` of the answers are
+    wrong, with a certainty of `confidence`; None if these images cannot show that for any.
 
     Thresholds are tested from strict to lax with the exact upper bound of a proportion (Clopper &
     Pearson 1934) until one fails: tested in an order fixed beforehand, they need no correction
@@ -74,8 +74,8 @@ def probability_for_error_budget(
 
 
 def fewest_images(max_error: float, confidence: float = CONFIDENCE) -> int:
-    """The number of validation images, all classified correctly, that it takes to show an error rate
-    of at most `max_error`.
+    """How many validation images, all classified correctly, it takes to show an error rate of at
+    most `max_error`.
     """
     return math.ceil(math.log(1 - confidence) / math.log(1 - max_error))
 
@@ -228,8 +228,8 @@ def _interval(
 
 
 def _mean_interval(values: NDArray[np.int64], groups: Ints | None) -> list[float]:
-    """The 95 % interval of the mean of values (N,): a Bayesian bootstrap over images, or over groups
-    (N,) if there are any.
+    """The 95 % interval of the mean of values (N,): a Bayesian bootstrap over images, or over
+    groups (N,) if there are any.
     """
     own = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     rng, count = np.random.default_rng(0), int(own.max()) + 1
@@ -240,7 +240,7 @@ def _mean_interval(values: NDArray[np.int64], groups: Ints | None) -> list[float
 
 
 def fraction_of(text: str | float, name: str) -> float:
-    """The fraction that "2%" or 0.02 stands for. Raises UsageError unless it lies between 0 and 1."""
+    """The fraction that "2%" or 0.02 stands for; UsageError unless it lies between 0 and 1."""
     try:
         percent = isinstance(text, str) and text.endswith("%")
         value = float(str(text).removesuffix("%")) / (100 if percent else 1)
