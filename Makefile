@@ -24,5 +24,8 @@ fmt: setup
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+docs: setup
+	$(BIN)/python -c 'from graft.cli.settings_page import write; write("docs/settings.md")'
+
 bench: setup
 	$(BIN)/python -m benchmarks

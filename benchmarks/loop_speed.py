@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from benchmarks.common import median, show, workplace
-from graft.features.cache import open_store
+from graft.features.activations import open_store
 from graft.models.backbone import scratch
-from graft.training.batches import in_order, jittered, steps_of, turns
+from graft.models.runtime import detect_runtime
+from graft.training.batches import batch_rows, in_order, jittered, steps_of
 from graft.training.loop import FitSettings, fit
 
 IMAGES, BATCH = 20_480, 256
@@ -56,16 +57,24 @@ def main() -> None:
         view = store.gather(digests)
         few = store.gather(digests[:BATCH])
         settings = FitSettings(1, 1e-3, 0.01, 0.0, 1, 0)
+        runtime = detect_runtime()
         for _ in range(rounds):
             rates["bare"].append(bare(torch.from_numpy(pixels), torch.from_numpy(labels)))
             (epoch,) = fit(
                 network(),
                 lambda epoch, start: jittered(
-                    view, labels, turns(labels, BATCH, 0, epoch), epoch, seed=0, shift=4, flip=True
+                    view,
+                    labels,
+                    batch_rows(labels, BATCH, 0, epoch),
+                    epoch,
+                    seed=0,
+                    shift=4,
+                    flip=True,
                 ),
                 steps_of(IMAGES, BATCH),
                 lambda: in_order(few, labels[:BATCH]),
                 settings,
+                runtime,
             )
             rates["graft"].append(IMAGES / epoch.seconds)
     graft, plain = median(rates["graft"]), median(rates["bare"])

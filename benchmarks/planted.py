@@ -98,7 +98,7 @@ def labels() -> None:
                     label = generator.choice(others) if number in flipped else own
                     writer.writerow([file, label])
             found = checked(table, place / "cache", "--model", WEIGHTS)
-            told = {p for i in found["findings"] if i["kind"] == "wrong_label" for p in i["paths"]}
+            told = {p for i in found["findings"] if i["kind"] == "label_error" for p in i["paths"]}
             # Bytes that stand under two labels are told, and kept out, before labels are judged.
             told |= {p for i in found["findings"] if i["kind"] == "two_labels" for p in i["paths"]}
             true = {str(files[number]) for number in flipped}
@@ -176,7 +176,7 @@ def grow() -> None:
 
 def check() -> None:
     from graft.data.reader import stream
-    from graft.quality.check import _SIZE
+    from graft.features.table import _SIZE
 
     photos = sorted(images("flowers").rglob("*.jpg"))
     random.Random(0).shuffle(photos)

@@ -27,18 +27,15 @@ LOOP: dict[str, list[str]] = {
     "as it is": [],
     "cosine": ["--schedule", "cosine"],
     "plateau": ["--schedule", "plateau"],
-    "no clipping": ["--max-grad-norm", "0"],
-    "clipped at 1": ["--max-grad-norm", "1"],
     "label smoothing 0": ["--label-smoothing", "0"],
     "ema 0.99": ["--ema", "0.99"],
     "SGD 0.05": ["--optimizer", "sgd", "--learning-rate", "0.05", "--weight-decay", "1e-4"],
 }
 LAST20: dict[str, list[str]] = HEAD | {
     "ema 0.99": ["--ema", "0.99"],
-    "layer decay 0.7": ["--layer-decay", "0.7"],
     "batch norm train": ["--batch-norm", "train"],
 }
-BALANCE = {way: ["--balance", way] for way in ("none", "weights", "sampling")}
+BALANCE = {way: ["--balance", way] for way in ("none", "sampling")}
 PIXELS: dict[str, list[str]] = {
     "as it is": [],
     "mixup 0.2": ["--mixup", "0.2"],

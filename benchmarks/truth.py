@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
-from graft.data.decode import centre_view, decode
+from graft.data.decode import center_view, decode
 from graft.inference.predictor import load
 from graft.runs.run import read_predictions
 
@@ -28,7 +28,7 @@ def main() -> None:
             eager = []
             for start in range(0, len(paths), 32):
                 views = [
-                    centre_view(decode((folder / path).read_bytes()), preprocess)
+                    center_view(decode((folder / path).read_bytes()), preprocess)
                     for path in paths[start : start + 32]
                 ]
                 with torch.inference_mode():

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from benchmarks.common import GRAFT, WEIGHTS, images, median, show, timed, workplace
-from graft.data.decode import centre_view, decode
+from graft.data.decode import center_view, decode
 from graft.data.sources import find_images
 from graft.features.cache import cache_folder
 from graft.models.backbone import find_backbone
@@ -38,7 +38,7 @@ def through(folder: str, share: str) -> float:
     )
     files = list(find_images(folder))[:BATCH]
     pixels = torch.from_numpy(
-        np.stack([centre_view(decode(file.read_bytes()), backbone.preprocess) for file in files])
+        np.stack([center_view(decode(file.read_bytes()), backbone.preprocess) for file in files])
     )
     labels = torch.randint(0, 5, (BATCH,))
     parameters = [p for p in model.parameters() if p.requires_grad]

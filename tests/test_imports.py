@@ -24,6 +24,7 @@ LEVELS = [
     "runs",
     "data",
     "config",
+    "choices",
     "utils",
     "errors",
 ]

@@ -1,4 +1,5 @@
-"""graft: a folder of labeled images in, an image classifier you can trust and use out.
+"""graft: a folder of labeled images in, an image classifier you can trust, explain and use
+out.
 
 import graft
 graft.check("photos/")                                  what is wrong with the images
@@ -9,12 +10,13 @@ graft.load("runs/birds").predict("a.jpg").label         use it
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graft.api import check, evaluate, policy, rank, train
-    from graft.config import TrainConfig
-    from graft.data.dataset import Dataset, Example, Finding
+    from graft.api import check, compare, evaluate, policy, rank, train, validate
+    from graft.config import SplitConfig, TrainConfig
+    from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
     from graft.inference.predictor import Classifier, Policy, Prediction, load
     from graft.quality.check import CheckResult
+    from graft.quality.finding import Finding
     from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
@@ -26,19 +28,22 @@ _WHERE = {
     "DownloadError": "graft.errors",
     "Example": "graft.data.dataset",
     "GraftError": "graft.errors",
-    "Finding": "graft.data.dataset",
+    "Finding": "graft.quality.finding",
     "ModelError": "graft.errors",
     "Prediction": "graft.inference.predictor",
     "Policy": "graft.inference.predictor",
     "Run": "graft.runs.run",
+    "SplitConfig": "graft.config",
     "TrainConfig": "graft.config",
     "UsageError": "graft.errors",
     "check": "graft.api",
+    "compare": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.inference.predictor",
     "rank": "graft.api",
     "policy": "graft.api",
     "train": "graft.api",
+    "validate": "graft.api",
 }
 
 __all__ = [
@@ -54,14 +59,17 @@ __all__ = [
     "Policy",
     "Prediction",
     "Run",
+    "SplitConfig",
     "TrainConfig",
     "UsageError",
     "check",
+    "compare",
     "evaluate",
     "load",
     "policy",
     "rank",
     "train",
+    "validate",
 ]
 
 

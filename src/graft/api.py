@@ -4,20 +4,29 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graft.config import DEFAULT_MODEL, SplitConfig, TrainConfig
+from graft.choices import DEFAULT_MODEL
+from graft.config import TrainConfig, configs_of
+from graft.errors import UsageError
 from graft.inference.evaluate_run import evaluate_run
 from graft.inference.predict import policy_for
 from graft.inference.predictor import Policy
 from graft.quality.check import CheckResult
-from graft.quality.check_source import check_source
+from graft.quality.check import check as check_source
+from graft.runs.folder import free_folder, short_name
 from graft.runs.run import Run
 from graft.training.recipe import finish
 from graft.training.recipe import train as train_run
 from graft.utils.progress import Progress
+from graft.utils.time_budget import seconds_of
+
+if TYPE_CHECKING:
+    from graft.report.comparison_page import Comparison
 
 SILENT = Progress()
+# What `validate` does when it is not told what to do.
+FOLDS, REPEATS = 5, 5
 
 
 def check(
@@ -27,9 +36,9 @@ def check(
     backend: str = "auto",
     progress: Progress = SILENT,
 ) -> CheckResult:
-    """What is wrong with a folder, table, archive or named data set; see CheckResult.
+    """What is wrong with a folder, table, archive or named dataset; see CheckResult.
 
-    With `model`, a pretrained network, also likely wrong labels and outliers.
+    With `model`, a pretrained network, also likely label errors and outliers.
     """
     return check_source(source, model, backend, progress)
 
@@ -37,41 +46,117 @@ def check(
 def train(
     source: str | Path,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     model: str = DEFAULT_MODEL,
     progress: Progress = SILENT,
     resume: bool = False,
     tensorboard: bool = False,
     **settings: Any,
 ) -> Run:
-    """Check, split, train, evaluate on the test split once, and write the run folder `out`.
+    """Audit, split, train, evaluate on the test split once, and write the run folder `out`, by
+    default runs/SOURCE-MODEL.
 
-    With `resume` an interrupted run in `out` is gone on with, to the same weights; with
-    `tensorboard` event files are written, too.
-    `settings` are the fields of TrainConfig. Raises DataError for images that cannot be
-    trained on, ModelError for a missing model or weights, UsageError for impossible settings or
-    an `out` that is in use.
+    `settings` are the fields of TrainConfig and SplitConfig; `seed` is for both. With `resume` an
+    interrupted run in `out` resumes, to the same weights; with `tensorboard` event files are
+    written, too.
+
+    Raises DataError for images that cannot be trained on, ModelError for a missing model or
+    weights, UsageError for impossible settings or an `out` that is in use.
     """
+    config, split_config = configs_of({"model": model, **settings}, TrainConfig)
+    folder = Path(out) if out else free_folder(str(source), config.model, resume)
     # Plotting takes half a second to import, which passes while the images are read.
     early = Thread(target=import_module, args=("graft.report.run_page",))
     early.start()
-    split_names = ("group_by", "time_by", "val_fraction")
-    split_config = SplitConfig(
-        **{name: settings.pop(name) for name in split_names if name in settings},
-        seed=settings.get("seed", 42),
-    )
-    config = TrainConfig.from_dict({"model": model, **settings})
-    run = Run(out)
+    run = Run(folder)
     if resume and run.lacks_report:
         run = finish(run, source, config, split_config)
-        progress.say(f"{out} is trained; its report was missing")
+        progress.say(f"{folder} is trained; its report was missing")
     else:
-        run = train_run(source, config, split_config, Path(out), progress, resume, tensorboard)
+        run = train_run(source, config, split_config, folder, progress, resume, tensorboard)
     early.join()
     from graft.report.run_page import write_report
 
     write_report(run.path, run.files)
     return run
+
+
+def validate(
+    run: str | Path,
+    *,
+    folds: int | None = None,
+    repeats: int | None = None,
+    learning_curve: bool = False,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """How far the result of a finished run can be trusted: cross-validation in `folds`, `repeats`
+    with other splits and seeds, and a `learning_curve`; without any of the three, all of them.
+
+    The head is fitted again on the features of the run, whose report then shows what was found.
+
+    Raises UsageError for a run that trained more than a head, and for folds or repeats that its
+    images do not allow; DataError for a folder that is no finished run.
+    """
+    from graft.report.run_page import write_report
+    from graft.training.validation import validate as validate_run
+
+    for name, value, least in (("folds", folds, 2), ("repeats", repeats, 1)):
+        if value is not None and value < least:
+            raise UsageError(f"{name} must be a whole number of at least {least}, not {value}")
+    if not (folds or repeats or learning_curve):
+        folds, repeats, learning_curve = FOLDS, REPEATS, True
+    finished = Run.finished(run)
+    found = validate_run(finished, progress, folds, repeats, learning_curve)
+    write_report(finished.path, finished.files)
+    return found
+
+
+def compare(
+    *sources: str | Path,
+    models: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    time_budget: str | None = None,
+    progress: Progress = SILENT,
+    **settings: Any,
+) -> "Comparison":
+    """Compare finished runs, or with `models` train each of them on the same split of one source.
+
+    A model may be followed by what is unfrozen ("mobilenetv2_100@20%"). After `time_budget`
+    ("30m") no further model is begun, but at least two are trained. `settings` are those of
+    `train`. Writes comparison.html, comparison.pdf and comparison.json into `out`, by default
+    runs/compare-SOURCE or runs/comparison.
+
+    Raises UsageError for fewer than two runs or models, DataError for runs that were tested on
+    different images, and what `train` raises.
+    """
+    from graft.inference.speed import measure_speed
+    from graft.report.comparison_page import read_comparison, write_comparison
+    from graft.training.compare import train_models
+
+    if models is None:
+        if settings or time_budget:
+            raise UsageError("runs that are finished take no settings and no time budget")
+        folder = Path(out or "runs/comparison")
+        runs = [Run(source) for source in sources]
+    else:
+        if len(sources) != 1:
+            raise UsageError(f"models are trained on one source, not on {len(sources)}")
+        folder = Path(out) if out else Path("runs") / f"compare-{short_name(str(sources[0]))}"
+        _, split_config = configs_of(settings, TrainConfig)
+        own = {name: value for name, value in settings.items() if name in TrainConfig.model_fields}
+        seconds = seconds_of(time_budget)
+        runs = train_models(sources[0], models, folder, progress, seconds, own, split_config)
+    read_comparison([run.path for run in runs])  # is refused before anything is measured
+    from graft.report.run_page import write_report
+
+    for run in runs:
+        if run.lacks_report:
+            write_report(run.path, run.files)
+        if run.speed is None and any(file.is_file() for file in run.files.values()):
+            measure_speed(run, list(run.files.values()), progress)
+    result = read_comparison([run.path for run in runs])
+    write_comparison(result, folder, runs[0].files)
+    return result
 
 
 def rank(
@@ -82,17 +167,15 @@ def rank(
     backend: str = "auto",
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
-    """Backbones by what their frozen features know of these images; see graft.training.rank."""
-    from graft.data.sources import scan
+    """Backbones, best first, by how well a head on their frozen features classifies these images;
+    see graft.training.rank.
+    """
+    from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
-    from graft.utils.cache_folder import cache_folder
-    from graft.utils.time_budget import seconds_of
+    from graft.utils.cache_folder import cache_folder, sources_folder
 
-    cache = cache_folder()
-    seconds = seconds_of(time_budget)
-    return rank_backbones(
-        scan(source, cache / "sources"), backbones, cache, progress, seconds, backend
-    )
+    dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
+    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
 
 
 def policy(
@@ -103,11 +186,11 @@ def policy(
     reject_ood: bool = True,
     nearest: int = 0,
 ) -> Policy:
-    """The policy for `Classifier.predict` that keep an error budget or a coverage, and how many of
-    the nearest training images to show.
+    """When to abstain: by an error budget or a coverage, set on the run's validation images; and
+    how many of the nearest training images to show with each prediction.
 
-    From the run's validation images. Raises UsageError for a budget that they cannot show,
-    ModelError for a run without them.
+    Raises UsageError for a budget that the validation images cannot show, ModelError for a run
+    without them.
     """
     return policy_for(run, max_error, coverage, reject_ood, nearest)[0]
 

@@ -1,227 +1,294 @@
-"""TrainConfig: every setting of a training run, checked when it is made."""
+"""The settings of a run, each declared once: TrainConfig and SplitConfig.
+
+From these declarations come the checks here, the options of `graft train` (cli/options.py), the
+JSON schema (`TrainConfig.model_json_schema()`) and docs/settings.md (cli/settings_page.py).
+"""
 
 import difflib
 import re
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from graft.choices import (
+    BACKEND_HELP,
+    DEFAULT_MODEL,
+    FROM_SCRATCH,
+    Backend,
+    Balance,
+    BatchNorm,
+    Optimizer,
+    Preset,
+    Resize,
+    Schedule,
+)
 from graft.errors import UsageError
 
-DEFAULT_MODEL = "mobilenetv2_100"
-FROM_SCRATCH = ("base_cnn", "deep_cnn")
-OPTIMIZERS = ("adamw", "sgd")
-PRESETS = ("none", "light", "standard", "strong")
-BATCH_NORMS = ("frozen", "train")
-RESIZES = ("crop", "squash")
-BALANCES = ("none", "weights", "sampling")
-SCHEDULES = ("one-cycle", "cosine", "plateau")
-BACKENDS = ("auto", "openvino", "torch", "float32")
+Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=8)]
+Rate = Annotated[float, Field(gt=0, lt=10)]
+Decay = Annotated[float, Field(ge=0, lt=100)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Alpha = Annotated[float, Field(ge=0, le=100)]
+Seed = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
+
+UNFREEZE = r"none|all|\d+(\.\d+)?%|[1-9]\d{0,3}"
+SEED_HELP = "The same seed gives the same split, initial weights and batches."
 
 
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """The settings of `graft train`. Each default was chosen by measurement: docs/recipes.md.
-    None stands for a default that depends on what is trained: learning/plan.py.
+class Settings(BaseModel):
+    """Settings that are checked when they are made, and do not change.
 
-    model: base_cnn, deep_cnn, a timm name, local-dir:FOLDER, or an earlier run's folder.
-    seed: of the split, the initial weights and the order of batches; ≥ 0.
-    epochs: passes over the training split at most; early stopping keeps the best one.
-    views: views of each training image; 1 is the plain one, more are seeded crops.
-    flip: whether augmented views may be mirrored (not for digits, letters, hands).
-    batch_size: images a step. learning_rate: the peak of a one-cycle schedule.
-    weight_decay: AdamW's. label_smoothing: in [0, 1). hidden: units of the head's hidden layer,
-    0 for a linear head. dropout_in, dropout_hidden: in [0, 1).
-    patience: epochs without a better validation loss before stopping.
-    image_size: input pixels a side; by default 64 for base_cnn and deep_cnn, and what a backbone's
-    weights were trained with. resize: of an image that is not square, crop shows the network the
-    middle, squash all of it, out of shape; by default as its weights were trained, mostly crop.
-    backend: auto, openvino, torch or float32; what runs the frozen encoder.
-    unfreeze: what is trained below the head: none, all, a share of the last layers ("20%") or a
-    number of last stages ("2"). backbone_rate: their learning rate as a share of the head's.
-    optimizer: adamw or sgd. schedule: one-cycle, cosine or plateau. warmup: the share of steps
-    in which the rate rises. mixup, cutmix: alphas, 0 for none. ema: decay of the weights'
-    running mean, 0 for none. augment: what views are like, none, light, standard or strong
-    (Augmentation); images of at most 32 pixels are moved and mirrored anew in every epoch, and
-    strong lays a gray square on them, too. balance: none; weights: rare classes count more in the
-    loss; sampling: they are drawn more often. group_by: what stays in one split: folder, a column
-    of the table, or a regular expression on the file name. time_by: the newest images are the test
-    split, by exif or a column of the table. folds: also k-fold cross-validation, k ≥ 2; repeats:
-    also as many other splits and seeds; learning_curve: also fewer training images. These three
-    fit the head again, so they are for frozen backbones. val_fraction: the share of the images that
-    choose the epoch and calibrate, in (0, 0.5]; the rest but 15 % for test is train. batch_norm: of
-    trained blocks, frozen: with the statistics it came with; train: with each batch's. layer_decay:
-    each trained block learns that many times as fast as the one after it, in (0, 1]. max_grad_norm:
-    the
-    largest norm of all gradients together, 0 for any.
-
-    Raises UsageError for a value outside its range.
+    Types are strict: True is not an integer, and "3" is not one either. Raises UsageError, one
+    line that names each setting at fault, what was expected and what came.
     """
 
-    model: str = DEFAULT_MODEL
-    seed: int = 42
-    epochs: int | None = None
-    views: int | None = None
-    flip: bool = True
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    label_smoothing: float = 0.1
-    hidden: int = 256
-    dropout_in: float | None = None
-    dropout_hidden: float = 0.5
-    patience: int = 10
-    image_size: int | None = None
-    resize: str | None = None
-    backend: str = "auto"
-    unfreeze: str = "none"
-    backbone_rate: float = 1.0
-    optimizer: str | None = None
-    schedule: str = "one-cycle"
-    warmup: float = 0.1
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    ema: float | None = None
-    augment: str = "standard"
-    balance: str = "none"
-    group_by: str | None = None
-    time_by: str | None = None
-    folds: int | None = None
-    repeats: int | None = None
-    learning_curve: bool = False
-    val_fraction: float = 0.15
-    batch_norm: str = "frozen"
-    layer_decay: float = 1.0
-    max_grad_norm: float = 5.0
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    def __post_init__(self) -> None:
-        _whole("seed", self.seed, 0)
-        for name in ("epochs", "views", "batch_size", "image_size"):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), 8 if name == "image_size" else 1)
-        _whole("patience", self.patience, 1)
-        _whole("hidden", self.hidden, 0)
-        if not isinstance(self.model, str):
-            raise UsageError(f"model is a name, see graft models, not {self.model!r}")
-        if not isinstance(self.flip, bool):
-            raise UsageError(f"flip is true or false, not {self.flip!r}")
-        for name in ("label_smoothing", "dropout_hidden"):
-            _number(name, getattr(self, name))
-        for name in ("learning_rate", "weight_decay", "dropout_in"):
-            if getattr(self, name) is not None:
-                _number(name, getattr(self, name))
-        if self.learning_rate is not None and not 0 < self.learning_rate < 10:
-            raise UsageError(f"learning_rate lies between 0 and 10, not {self.learning_rate}")
-        if self.weight_decay is not None and not 0 <= self.weight_decay < 100:
-            raise UsageError(f"weight_decay lies between 0 and 100, not {self.weight_decay}")
-        for name in ("label_smoothing", "dropout_in", "dropout_hidden"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
-        if self.backend not in BACKENDS:
-            raise UsageError(f"backend is one of {', '.join(BACKENDS)}, not {self.backend!r}")
-        for name, known in (
-            ("optimizer", OPTIMIZERS),
-            ("schedule", SCHEDULES),
-            ("augment", PRESETS),
-            ("balance", BALANCES),
-            ("batch_norm", BATCH_NORMS),
-            ("resize", RESIZES),
-        ):
-            unset = name in ("optimizer", "resize") and getattr(self, name) is None
-            if not unset and getattr(self, name) not in known:
-                raise UsageError(
-                    f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}"
-                )
-        for name in ("backbone_rate", "warmup", "mixup", "cutmix", "val_fraction"):
-            _number(name, getattr(self, name))
-        for name in ("layer_decay", "max_grad_norm"):
-            _number(name, getattr(self, name))
-        if self.ema is not None:
-            _number("ema", self.ema)
-        for name in ("warmup", "ema"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} lies in [0, 1), not {getattr(self, name)}")
-        for name in ("mixup", "cutmix", "backbone_rate", "max_grad_norm"):
-            if not 0 <= getattr(self, name) <= 100:
-                raise UsageError(f"{name} lies in [0, 100], not {getattr(self, name)}")
-        if not 0 < self.layer_decay <= 1:
-            raise UsageError(f"layer_decay lies in (0, 1], not {self.layer_decay}")
-        if not 0 < self.val_fraction <= 0.5:
-            raise UsageError(f"val_fraction lies in (0, 0.5], not {self.val_fraction}")
-        for name in ("group_by", "time_by"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value):
-                raise UsageError(f"{name} is text that is not empty, not {value!r}")
-        for name, least in (("folds", 2), ("repeats", 1)):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), least)
-        if not isinstance(self.learning_curve, bool):
-            raise UsageError(f"learning_curve is true or false, not {self.learning_curve!r}")
-        again = self.folds or self.repeats or self.learning_curve
-        if again and (self.unfreeze != "none" or self.model in FROM_SCRATCH):
-            raise UsageError(
-                "folds, repeats and learning_curve fit a head again on frozen features: they need "
-                "a pretrained model and unfreeze none"
-            )
-        parse_unfreeze(self.unfreeze)
-        if self.unfreeze != "none" and self.model in FROM_SCRATCH:
-            raise UsageError(f"unfreeze is for pretrained models; all of {self.model} is trained")
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise UsageError(_explained(type(self), error)) from None
 
     def to_json(self) -> dict[str, Any]:
         """As stored in config.json."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> "TrainConfig":
-        """Make a config from names and values; an unknown name gets "did you mean"."""
-        known = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-                raise UsageError(f"no setting {name!r}{hint}")
-        return cls(**settings)
+        return self.model_dump()
 
 
-@dataclass(frozen=True, slots=True)
-class SplitConfig:
-    """How images are split.
+class SplitConfig(Settings):
+    """How the images are divided into training, validation and test.
 
-    group_by: what stays in one split: folder, a column of the table, or a regular expression on
-    the file name. time_by: the newest images are test, by exif or a column of the table.
-    val_fraction: of the images that choose the epoch and calibrate, in (0, 0.5]. seed: >= 0.
+    Groups, identical files and near-duplicates always stay in one split. The test split is 15 %
+    of the images.
     """
 
-    group_by: str | None = None
-    time_by: str | None = None
-    val_fraction: float = 0.15
-    seed: int = 42
+    group_by: Text | None = Field(
+        default=None,
+        description="What must stay in one split, such as a patient: folder, a column of the "
+        "table, or a regular expression on the file name.",
+    )
+    time_by: Text | None = Field(
+        default=None,
+        description="Test on the newest images; the date is exif or a column of the table.",
+    )
+    val_fraction: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        default=0.15,
+        description="Fraction of the images for validation, which picks the best epoch and "
+        "calibrates. With tens of thousands of images 0.05 is enough.",
+    )
+    seed: Seed = Field(default=42, description=SEED_HELP)
 
-    def to_json(self) -> dict[str, Any]:
-        """As stored in config.json."""
-        return asdict(self)
 
-
-def parse_unfreeze(text: str) -> tuple[str, float]:
+def parse_unfreeze(text: object) -> tuple[str, float]:
     """("none", 0), ("all", 1), ("share", 0..1) or ("stages", N); UsageError for anything else."""
-    if text in ("none", "all"):
-        return text, float(text == "all")
-    if isinstance(text, str) and re.fullmatch(r"\d+(\.\d+)?%", text):
+    if isinstance(text, str) and re.fullmatch(UNFREEZE, text):
+        if text in ("none", "all"):
+            return text, float(text == "all")
+        if not text.endswith("%"):
+            return "stages", float(text)
         share = float(text[:-1]) / 100
         if 0 < share <= 1:
             return ("share", share) if share < 1 else ("all", 1.0)
-    if isinstance(text, str) and re.fullmatch(r"[1-9]\d{0,3}", text):
-        return "stages", float(text)
     raise UsageError(
-        f"unfreeze is none, all, a share of the last layers such as 20%, or a number of last "
-        f"stages such as 2, not {text!r}"
+        "unfreeze must be none, all, a percentage of the last layers such as 20%, or a number of "
+        f"last stages such as 2, not {text!r}"
     )
 
 
-def _number(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise UsageError(f"{name} is a number, not {value!r}")
+def _checked_unfreeze(text: object) -> object:
+    parse_unfreeze(text)
+    return text
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UsageError(f"{name} is a whole number of at least {least}, not {value!r}")
+class TrainConfig(Settings):
+    """How a classifier is trained; docs/recipes.md has the measurement behind each default.
+
+    None means that the default depends on the model and on what is trained; `resolve` in
+    training/defaults.py fills it in.
+    """
+
+    model: Text = Field(
+        default=DEFAULT_MODEL,
+        description="A name from graft models, local-dir:FOLDER or the folder of a run.",
+    )
+    unfreeze: Annotated[str, BeforeValidator(_checked_unfreeze)] = Field(
+        default="none",
+        pattern=f"^({UNFREEZE})$",
+        description="What is trained below the head: none, all, a percentage of the last layers "
+        "(20%) or a number of last stages (2).",
+    )
+    image_size: Side | None = Field(default=None, description="Pixels a side of the model's input.")
+    resize: Resize | None = Field(
+        default=None,
+        description="How an image that is not square is made so: crop to its middle, or squash "
+        "all of it.",
+    )
+    augment: Preset = Field(
+        default="standard",
+        description="How much the views of a training image differ; graft augment shows them.",
+    )
+    flip: bool = Field(
+        default=True,
+        description="Mirror some views of the training images. Not for digits, letters or hands.",
+    )
+    views: Count | None = Field(
+        default=None,
+        description="Views of each training image: the plain one, then augmented ones.",
+    )
+    epochs: Count | None = Field(
+        default=None,
+        description="Passes over the training images; early stopping keeps the best one.",
+    )
+    batch_size: Count | None = Field(
+        default=None, description="Images a step, at most; small datasets take smaller batches."
+    )
+    learning_rate: Rate | None = Field(
+        default=None, description="The highest rate of the schedule."
+    )
+    weight_decay: Decay | None = Field(
+        default=None,
+        description="Weight decay; decoupled with adamw, part of the gradient with sgd.",
+    )
+    optimizer: Optimizer | None = Field(
+        default=None, description="AdamW, or SGD with Nesterov momentum of 0.9."
+    )
+    schedule: Schedule = Field(
+        default="one-cycle", description="How the learning rate changes from step to step."
+    )
+    patience: Count = Field(
+        default=10, description="Epochs without a lower validation loss before training stops."
+    )
+    label_smoothing: Fraction = Field(
+        default=0.1, description="Probability taken from the true class and spread over all."
+    )
+    ema: Fraction | None = Field(
+        default=None, description="Decay of the moving average of the weights; 0 for no averaging."
+    )
+    batch_norm: BatchNorm = Field(
+        default="frozen",
+        description="Statistics of unfrozen BatchNorm layers: the pretrained ones, or each "
+        "batch's own.",
+    )
+    mixup: Alpha = Field(
+        default=0.0, description="Alpha of mixup, which blends examples; 0 for none."
+    )
+    cutmix: Alpha = Field(
+        default=0.0, description="Alpha of CutMix, which pastes images into images; 0 for none."
+    )
+    balance: Balance = Field(
+        default="none", description="sampling draws images of rare classes as often as the others."
+    )
+    backend: Backend = Field(default="auto", description=BACKEND_HELP)
+    seed: Seed = Field(default=42, description=SEED_HELP)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        from_scratch = self.model in FROM_SCRATCH
+        if from_scratch and self.unfreeze != "none":
+            raise UsageError(
+                f"unfreeze is for pretrained models, and {self.model} is always trained whole; "
+                "leave it out"
+            )
+        if self.cutmix and not from_scratch and parse_unfreeze(self.unfreeze)[0] != "all":
+            raise UsageError(
+                "cutmix needs a network that is trained whole: base_cnn, deep_cnn or --unfreeze "
+                "all; with frozen layers use mixup"
+            )
+        return self
+
+
+class ResolvedConfig(TrainConfig):
+    """The settings that a run is trained with: every default is filled in, nothing is None."""
+
+    image_size: Side
+    resize: Resize
+    views: Count
+    epochs: Count
+    batch_size: Count
+    learning_rate: Rate
+    weight_decay: Decay
+    optimizer: Optimizer
+    ema: Fraction
+
+
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def depends_on_model(name: str) -> bool:
+    """Whether a setting's default depends on the model and on what is trained."""
+    field = ResolvedConfig.model_fields.get(name)
+    return field is not None and field.is_required()
+
+
+def configs_of(settings: Mapping[str, Any], kind: type[Config]) -> tuple[Config, SplitConfig]:
+    """Both configs from one flat set of settings, as graft.train takes them; `seed` is for both.
+
+    Raises UsageError for an unknown name, with "did you mean", and for an impossible value.
+    """
+    train, split = kind.model_fields, SplitConfig.model_fields
+    for name in settings:
+        if name not in train and name not in split:
+            raise UsageError(_unknown(name, [*train, *(n for n in split if n not in train)]))
+    return (
+        kind(**{name: value for name, value in settings.items() if name in train}),
+        SplitConfig(**{name: value for name, value in settings.items() if name in split}),
+    )
+
+
+def expected(schema: Mapping[str, Any]) -> str:
+    """What a setting may be, in words, from its JSON schema: "a whole number of at least 1"."""
+    schema = typed(schema)
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    noun = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+    words = noun.get(schema["type"], "text that is not empty")
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        return f"{words} from {low:g} to {high:g}"
+    bounds = [
+        f"{phrase} {bound:g}"
+        for phrase, bound in (
+            ("of at least", low),
+            ("above", above),
+            ("of at most" if above is None else "up to", high),
+            ("below", below),
+        )
+        if bound is not None
+    ]
+    return " ".join([words, " and ".join(bounds)]).strip()
+
+
+def typed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a setting's values; of one that may also be None, without that."""
+    return next((one for one in schema.get("anyOf", ()) if one["type"] != "null"), schema)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about a misspelled word: "; did you mean epochs?", or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    hint = did_you_mean(name, known) or f"; the settings are {', '.join(known)}"
+    return f"there is no setting {name!r}{hint}"
+
+
+def _explained(kind: type[Settings], error: ValidationError) -> str:
+    """All that is wrong, in one line."""
+    schemas, told = kind.model_json_schema()["properties"], {}
+    for fault in error.errors(include_url=False):
+        name, came = str(fault["loc"][0]), fault["input"]
+        if fault["type"] == "extra_forbidden":
+            told[name] = _unknown(name, kind.model_fields)
+        elif fault["type"] == "missing":
+            told[name] = f"{name} is missing; it must be {expected(schemas[name])}"
+        else:
+            told[name] = f"{name} must be {expected(schemas[name])}, not {came!r}"
+            if isinstance(came, str):
+                told[name] += did_you_mean(came, typed(schemas[name]).get("enum", ()))
+    return "; ".join(told.values())

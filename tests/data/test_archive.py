@@ -156,7 +156,7 @@ def test_a_zip_locked_by_a_password_is_refused(tmp_path: Path) -> None:
     for signature, flags in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
         packed[packed.index(signature) + flags] |= 1
     archive.write_bytes(packed)
-    with pytest.raises(DataError, match="locked by a password"):
+    with pytest.raises(DataError, match="needs a password"):
         unpack(archive, tmp_path / "pets")
 
 
@@ -166,7 +166,7 @@ def test_a_zip_packed_in_a_way_that_nobody_knows_is_refused(tmp_path: Path) -> N
     for signature, method in ((b"PK\1\2", 10), (b"PK\3\4", 8)):
         packed[packed.index(signature) + method] = 99
     archive.write_bytes(packed)
-    with pytest.raises(DataError, match="packed in a way that graft cannot read"):
+    with pytest.raises(DataError, match="uses a compression that graft cannot read"):
         unpack(archive, tmp_path / "pets")
 
 
@@ -202,7 +202,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
         raise OSError(28, "No space left on device", "1.jpg")
 
     monkeypatch.setattr(tarfile, "copyfileobj", full)
-    with pytest.raises(DataError, match=r"pets could not be made: .* No space left .* make room"):
+    with pytest.raises(DataError, match=r"pets could not be made: .* No space left .* free some"):
         unpack(archive, tmp_path / "pets")
     assert list(tmp_path.iterdir()) == [archive]
 
@@ -223,7 +223,7 @@ def test_a_file_that_is_no_archive_is_named(content: bytes, suffix: str, tmp_pat
     archive.write_bytes(content)
     with pytest.raises(DataError) as caught:
         unpack(archive, tmp_path / "pets")
-    assert str(caught.value).startswith(f"{archive} is broken or not whole (")
+    assert str(caught.value).startswith(f"{archive} is damaged or incomplete (")
     assert "\n" not in str(caught.value)
 
 
@@ -250,7 +250,7 @@ def test_an_archive_cut_off_anywhere_is_refused(suffix: str, tmp_path: Path) -> 
     cut = tmp_path / f"cut{suffix}"
     for length in (*range(0, needed, 97), needed // 512 * 512, needed - 1):
         cut.write_bytes(whole[:length])
-        with pytest.raises(DataError, match="is broken or not whole"):
+        with pytest.raises(DataError, match="is damaged or incomplete"):
             unpack(cut, tmp_path / "cut")
 
 
@@ -278,7 +278,7 @@ def test_a_zip_whose_first_file_lies_before_its_beginning_is_refused(tmp_path: P
     packed = bytearray(archive.read_bytes())
     packed[packed.rindex(b"PK\5\6") + 17] += 1  # moves every member 256 bytes forward
     archive.write_bytes(packed)
-    with pytest.raises(DataError, match="is broken or not whole"):
+    with pytest.raises(DataError, match="is damaged or incomplete"):
         unpack(archive, tmp_path / "pets")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from graft.data.augmentation import MIN_AREA, Augmentation, view
-from graft.data.decode import Preprocess, centre_view, decode, resized_shorter_side
+from graft.data.decode import Preprocess, center_view, decode, resized_shorter_side
 from graft.data.distortion import augmentation
 
 GREY = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # mean, std: no matter here
@@ -51,10 +51,10 @@ def as_torchvision(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     return np.asarray(CenterCrop((preprocess.height, preprocess.width))(resize(image)))
 
 
-def test_a_squashed_view_shows_all_of_a_image_that_a_crop_cuts() -> None:
+def test_a_squashed_view_shows_all_of_an_image_that_a_crop_cuts() -> None:
     whole = Preprocess(32, 32, *GREY, resize="squash")
     for image in (ramp(300, 60), ramp(60, 300)):
-        seen, cut = centre_view(image, whole), centre_view(image, SMALL)
+        seen, cut = center_view(image, whole), center_view(image, SMALL)
         assert np.ptp(seen[..., 0]) > 235
         assert np.ptp(seen[..., 1]) > 235
         assert min(np.ptp(cut[..., 0]), np.ptp(cut[..., 1])) < 60
@@ -62,30 +62,30 @@ def test_a_squashed_view_shows_all_of_a_image_that_a_crop_cuts() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(8, 240), st.integers(8, 240), st.sampled_from(CONFIGS), st.integers(0, 99))
-def test_centre_view_is_resize_and_centre_crop_of_torchvision_to_the_bit(
+def test_center_view_is_resize_and_center_crop_of_torchvision_to_the_bit(
     width: int, height: int, preprocess: Preprocess, seed: int
 ) -> None:
     image = noise(width, height, seed)
     expected = as_torchvision(image, preprocess)
-    got = centre_view(image, preprocess)
+    got = center_view(image, preprocess)
     assert got.dtype == np.uint8
     assert np.array_equal(got, expected)
 
 
-def test_centre_view_of_real_photos_is_that_of_torchvision(flowers: Path) -> None:
+def test_center_view_of_real_photos_is_that_of_torchvision(flowers: Path) -> None:
     preprocess = Preprocess(160, 160, *GREY, "bicubic", 0.875)
     for file in sorted(flowers.glob("*/*.jpg"))[::500]:
         image = decode(file.read_bytes())
-        assert np.array_equal(centre_view(image, preprocess), as_torchvision(image, preprocess))
+        assert np.array_equal(center_view(image, preprocess), as_torchvision(image, preprocess))
 
 
 @pytest.mark.parametrize("size", [(3, 300), (300, 3), (40, 2000)])
-def test_centre_view_of_an_elongated_image_is_close_to_that_of_torchvision(
+def test_center_view_of_an_elongated_image_is_close_to_that_of_torchvision(
     size: tuple[int, int],
 ) -> None:
     # Where Pillow rounds between columns and rows may differ; where it looks may not.
     image = Image.fromarray(np.asarray(noise(*size)) // 4 + 96)  # no overshoot to cut off
-    gap = centre_view(image, SMALL).astype(int) - as_torchvision(image, SMALL)
+    gap = center_view(image, SMALL).astype(int) - as_torchvision(image, SMALL)
     assert np.abs(gap).max() <= 1
 
 
@@ -118,7 +118,7 @@ def gap_of_scaled_decoding(data: bytes) -> float:
     preprocess = Preprocess(224, 224, *GREY, "bicubic", 0.875)
     whole, scaled = decode(data), decode(data, resized_shorter_side(preprocess))
     assert max(scaled.size) < max(whole.size)
-    gap = centre_view(scaled, preprocess).astype(float) - centre_view(whole, preprocess)
+    gap = center_view(scaled, preprocess).astype(float) - center_view(whole, preprocess)
     return float(np.abs(gap).mean())
 
 
@@ -159,9 +159,9 @@ def test_numbers_and_images_have_views_of_their_own() -> None:
     assert len(seen) == 40
 
 
-def test_view_zero_is_the_centre_view_whatever_the_image_is_called_and_never_mirrored() -> None:
+def test_view_zero_is_the_center_view_whatever_the_image_is_called_and_never_mirrored() -> None:
     image = ramp(70, 50)
-    expected = centre_view(image, SMALL)
+    expected = center_view(image, SMALL)
     for name in range(8):
         for flip in (True, False):
             assert np.array_equal(
@@ -213,7 +213,7 @@ def test_a_preset_keeps_view_0_and_makes_the_others_the_same_in_every_thread(pre
 
     chosen = augmentation(preset, True)
     image = ramp(60, 50)
-    plain = centre_view(image, SMALL)
+    plain = center_view(image, SMALL)
     assert np.array_equal(view(image, 0, SMALL, digest("x"), chosen), plain)
     jobs = [(number, name) for number in range(1, 8) for name in "abcdef"]
 
@@ -230,7 +230,7 @@ def test_a_preset_keeps_view_0_and_makes_the_others_the_same_in_every_thread(pre
 
 def test_the_preset_none_changes_nothing():
     image = ramp(60, 50)
-    plain = centre_view(image, SMALL)
+    plain = center_view(image, SMALL)
     assert np.array_equal(view(image, 5, SMALL, digest("x"), Augmentation("none")), plain)
 
 

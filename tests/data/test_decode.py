@@ -162,9 +162,9 @@ def test_sixteen_bits_are_scaled_not_clipped(format: str, values: list[int]) -> 
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
-def test_pixels_of_no_agreed_range_are_refused_with_the_way_out(mode: str) -> None:
+def test_pixels_of_no_agreed_range_are_refused_with_what_to_do(mode: str) -> None:
     data = encoded(Image.new(mode, (4, 4), 70_000), "TIFF")
-    with pytest.raises(UnusableImageError, match="save it as 8 or 16 bit") as caught:
+    with pytest.raises(UnusableImageError, match="save it with 8 or 16 bits") as caught:
         decode(data)
     assert caught.value.kind == "unreadable"
 
@@ -221,7 +221,7 @@ def test_bytes_that_are_no_image_are_named_the_same_way_each_time(
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 14_000), st.binary(min_size=1, max_size=8))
-def test_damage_gives_a_image_or_a_named_problem_and_nothing_else(at: int, bad: bytes) -> None:
+def test_damage_gives_an_image_or_a_named_problem_and_nothing_else(at: int, bad: bytes) -> None:
     kinds = ("unreadable", "truncated", "oversized")
     try:
         mode = decode(JPEG[:at] + bad + JPEG[at + len(bad) :]).mode

@@ -134,7 +134,7 @@ def closed_port() -> int:
     return port
 
 
-def split_of(file: Path) -> Path:
+def partial_of(file: Path) -> Path:
     return file.with_name(file.name + ".partial")
 
 
@@ -192,7 +192,7 @@ def test_progress_of_a_resumed_file_counts_what_was_there(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file, seen = tmp_path / "x", []
-    split_of(file).write_bytes(BODY[:200_000])
+    partial_of(file).write_bytes(BODY[:200_000])
     fetch(publisher.url, file, sha256=SHA256, on_progress=lambda *it: seen.append(it))
     assert all(done > 200_000 and total == len(BODY) for done, total in seen)
 
@@ -206,7 +206,7 @@ def test_a_download_that_is_cut_off_is_tried_twice_more_from_where_it_stopped(
     assert publisher.ranges == [None, "bytes=128000-", "bytes=192000-"]
 
 
-def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
+def test_a_download_that_is_cut_off_resumes_where_it_stopped(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "images.tar"
@@ -215,11 +215,11 @@ def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
         fetch(publisher.url, file, sha256=SHA256)
     assert len(publisher.ranges) == 3
     assert not file.exists()
-    assert split_of(file).read_bytes() == BODY[:224_000]
+    assert partial_of(file).read_bytes() == BODY[:224_000]
     publisher.moods = ["whole"]
     assert fetch(publisher.url, file, sha256=SHA256).read_bytes() == BODY
     assert publisher.ranges[3:] == ["bytes=224000-"]
-    assert not split_of(file).exists()
+    assert not partial_of(file).exists()
 
 
 def test_a_server_that_goes_silent_is_cut_off(
@@ -252,17 +252,17 @@ def test_a_server_that_sends_another_range_than_asked_is_asked_for_everything(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "x"
-    split_of(file).write_bytes(BODY[:1000])
+    partial_of(file).write_bytes(BODY[:1000])
     publisher.moods = ["other range", "whole"]
     assert fetch(publisher.url, file, sha256=SHA256).read_bytes() == BODY
     assert publisher.ranges == ["bytes=1000-", None]
 
 
-def test_a_whole_split_is_only_renamed(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_partial_file_that_is_whole_is_only_renamed(publisher: Publisher, tmp_path: Path) -> None:
     for size, asked in ((None, [f"bytes={len(BODY)}-"]), (len(BODY), [])):
         publisher.ranges = []
         file = tmp_path / f"size {size}"
-        split_of(file).write_bytes(BODY)
+        partial_of(file).write_bytes(BODY)
         assert fetch(publisher.url, file, sha256=SHA256, size=size).read_bytes() == BODY
         assert publisher.ranges == asked
 
@@ -276,11 +276,11 @@ def test_a_file_with_a_wrong_checksum_is_deleted_and_both_checksums_are_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_split_of_another_file_does_not_get_into_the_file(
+def test_the_partial_of_another_file_does_not_get_into_the_file(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "x"
-    split_of(file).write_bytes(b"not the beginning of it")
+    partial_of(file).write_bytes(b"not the beginning of it")
     with pytest.raises(DownloadError, match="expected sha256"):
         fetch(publisher.url, file, sha256=SHA256)
     assert fetch(publisher.url, file, sha256=SHA256).read_bytes() == BODY
@@ -320,10 +320,10 @@ def test_an_address_that_nobody_answers_says_what_to_put_where_by_hand(
 
 def test_what_was_fetched_is_kept_when_nobody_answers_any_more(tmp_path: Path) -> None:
     file = tmp_path / "images.tar"
-    split_of(file).write_bytes(BODY[:1000])
+    partial_of(file).write_bytes(BODY[:1000])
     with pytest.raises(DownloadError, match=r"by hand .* the 1,000 bytes in .* are kept"):
         fetch(f"http://127.0.0.1:{closed_port()}/images.tar", file, sha256=SHA256)
-    assert split_of(file).read_bytes() == BODY[:1000]
+    assert partial_of(file).read_bytes() == BODY[:1000]
 
 
 def test_a_server_that_never_sends_everything_is_given_up(
@@ -394,7 +394,7 @@ def test_without_a_checksum_later_runs_compare_with_the_first_one(
         fetch(publisher.url, file, sha256=None, size=len(BODY))
 
 
-def test_a_kept_digest_that_is_none_is_named(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_stored_digest_that_is_malformed_is_named(publisher: Publisher, tmp_path: Path) -> None:
     note_of(tmp_path / "x").write_text("no digest\n")
     with pytest.raises(DownloadError, match=r"x\.sha256 should begin with .* 'no'; delete it"):
         fetch(publisher.url, tmp_path / "x", sha256=None)
@@ -418,12 +418,12 @@ def test_the_slower_of_two_takes_what_the_faster_one_finished(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "images.tar"
-    split_of(file).write_bytes(BODY[:1000])
+    partial_of(file).write_bytes(BODY[:1000])
 
     def finish() -> None:
-        with split_of(file).open("ab") as partial:
+        with partial_of(file).open("ab") as partial:
             partial.write(BODY[1000:])
-        split_of(file).rename(file)
+        partial_of(file).rename(file)
 
     publisher.before_answer = finish
     assert fetch(publisher.url, file, sha256=None, size=len(BODY)).read_bytes() == BODY
@@ -431,15 +431,15 @@ def test_the_slower_of_two_takes_what_the_faster_one_finished(
     assert sorted(tmp_path.iterdir()) == [file, note_of(file)]
 
 
-def test_a_split_that_somebody_deletes_is_a_clear_error(
+def test_a_partial_file_that_somebody_deletes_is_a_clear_error(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    publisher.before_answer = lambda: split_of(tmp_path / "x").unlink()
+    publisher.before_answer = lambda: partial_of(tmp_path / "x").unlink()
     with pytest.raises(DownloadError, match=r"x\.partial vanished; run the same command again"):
         fetch(publisher.url, tmp_path / "x", sha256=SHA256)
 
 
-def test_a_killed_download_leaves_a_split_that_the_next_one_finishes(
+def test_a_killed_download_leaves_a_partial_file_that_the_next_one_finishes(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "images.tar"
@@ -451,7 +451,7 @@ def test_a_killed_download_leaves_a_split_that_the_next_one_finishes(
     command = [sys.executable, "-c", dies_halfway, publisher.url, str(file)]
     assert subprocess.run(command, env=dict(os.environ), check=False).returncode == -9
     assert not file.exists()
-    assert 0 < split_of(file).stat().st_size < len(BODY)
+    assert 0 < partial_of(file).stat().st_size < len(BODY)
     assert fetch(publisher.url, file, sha256=SHA256).read_bytes() == BODY
 
 
@@ -471,6 +471,6 @@ def test_whatever_was_there_before_the_file_comes_whole(
     running.body, running.moods = body, [*moods, "whole"]
     with TemporaryDirectory() as folder:
         file = Path(folder, "x")
-        split_of(file).write_bytes((body + bytes(600))[:there])
+        partial_of(file).write_bytes((body + bytes(600))[:there])
         fetch(running.url, file, sha256=hashlib.sha256(body).hexdigest())
         assert file.read_bytes() == body

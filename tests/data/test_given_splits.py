@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graft.data import split as splitting
-from graft.data.dataset import MATTERS, Example
+from graft.data.dataset import Example
 from graft.data.groups import group_ids, members_of
 from graft.data.split import given_splits
-from graft.quality.duplicates import Copies
+from graft.quality.duplicates import Duplicates, with_copies
 
 
 def assign_splits(examples, digests, seed, near=(), **options):
@@ -25,7 +25,7 @@ def example(
     return Example(f"{label}/{name}.jpg", Path(f"{label}/{name}.jpg"), label, split, group)
 
 
-def kinds(copies: Copies) -> set[str]:
+def kinds(copies: Duplicates) -> set[str]:
     return {finding.kind for finding in copies.findings()}
 
 
@@ -95,7 +95,7 @@ def test_of_several_given_splits_the_one_without_takes_test_before_val_before_tr
 
 def test_copies_of_which_only_some_are_marked_are_no_leak() -> None:
     examples = [example(0, "test"), example(1), example(2, "test", "g"), example(3, None, "g")]
-    copies = Copies(examples, [[0, 1]], [[0, 2]])
+    copies = Duplicates(examples, [[0, 1]], [[0, 1, 2]])
     assert kinds(copies) == {"duplicates", "near_duplicates"}
 
 
@@ -107,24 +107,24 @@ def test_a_group_in_two_given_splits_is_told_with_all_its_images() -> None:
         example(3, "train", "h"),
         example(4, "test"),
     ]
-    (finding,) = Copies(examples, []).findings()
-    assert (finding.kind, finding.severity) == ("group_two_splits", MATTERS)
+    (finding,) = Duplicates(examples, [], []).findings()
+    assert (finding.kind, finding.severity) == ("group_two_splits", "matters")
     assert finding.sets == (("a/0.jpg", "a/1.jpg"),)
     assert finding.paths == ("a/0.jpg", "a/1.jpg")
-    assert finding.message.startswith("1 group has images in more than one of the splits given")
+    assert finding.message.startswith("1 group has images in more than one of the given splits")
     assert "'g'" in finding.message
 
 
 def test_a_tie_of_marked_images_through_one_without_a_split_is_told_where_it_is_torn() -> None:
     # The second stands in a group with a train image and is a copy of a test image.
     examples = [example(0, "train", "g"), example(1, None, "g"), example(2, "test")]
-    copies = Copies(examples, [[1, 2]])
+    copies = Duplicates(examples, [[1, 2]], [])
     splits, _ = assign_splits(examples, [b"0", b"1", b"1"], 0)
     assert splits.tolist() == ["train", "test", "test"]
     assert kinds(copies) == {"group_two_splits", "duplicates"}
 
 
-def test_a_group_is_not_torn_by_a_image_that_is_kept_out() -> None:
+def test_a_group_is_not_torn_by_an_image_that_is_kept_out() -> None:
     examples = [
         example(0, "train", "g"),
         example(1, "test", "g"),
@@ -133,7 +133,7 @@ def test_a_group_is_not_torn_by_a_image_that_is_kept_out() -> None:
         example(4, "test", label="b"),
     ]
     # The second cannot be read, the fourth has the bytes of the fifth, which has another label.
-    copies = Copies(examples, [[3, 4]], positions=[0, 2, 3, 4])
+    copies = Duplicates(examples, [[3, 4]], [], [0, 2, 3, 4])
     assert kinds(copies) == {"two_labels"}
 
 
@@ -148,19 +148,17 @@ def test_where_the_audit_tells_no_torn_copies_or_groups_the_split_has_none(
         by_content[row[1]].append(n)
     # One of each group of equals.
     near = [group[0] for group in by_content.values() if rows[group[0]][3]]
-    copies = Copies(
-        examples, [g for g in by_content.values() if len(g) > 1], [near] if len(near) > 1 else []
-    )
+    equal = [g for g in by_content.values() if len(g) > 1]
+    copies = Duplicates(examples, equal, with_copies([near] if len(near) > 1 else [], equal))
     told = kinds(copies) & {"two_splits", "near_two_splits", "group_two_splits"}
     digests = [b"%d" % row[1] for row in rows]
-    splits, _ = assign_splits(examples, digests, seed, copies.together())
+    splits, _ = assign_splits(examples, digests, seed, copies.near)
     torn = any(
-        len({str(splits[i]) for i in unit}) > 1
-        for unit in units(examples, digests, copies.together())
+        len({str(splits[i]) for i in unit}) > 1 for unit in units(examples, digests, copies.near)
     )
     source_tears = any(
         len({examples[i].split for i in unit} - {None}) > 1
-        for unit in units(examples, digests, copies.together())
+        for unit in units(examples, digests, copies.near)
     )
     assert bool(told) == source_tears
     assert told or not torn

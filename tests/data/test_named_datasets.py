@@ -146,7 +146,7 @@ def test_an_unknown_name_like_no_other_is_answered_with_all(tmp_path: Path) -> N
     with pytest.raises(UsageError) as caught:
         materialize("xyz", tmp_path)
     assert str(caught.value) == (
-        "expected one of the data sets digits, flowers, cats_vs_dogs, cifar10, got 'xyz'"
+        "expected one of the datasets digits, flowers, cats_vs_dogs, cifar10, got 'xyz'"
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from graft.data.parquet import rows_of_parquet
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.errors import DataError
 
 
@@ -155,15 +155,15 @@ def test_a_source_holds_paths_relative_to_the_table_or_the_images_themselves(
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "1.png").write_bytes(IMAGES[1])
     paths = write(tmp_path / "paths.parquet", {"image": ["sub/1.png"], "label": ["a"]})
-    (example,) = scan(paths, tmp_path / "cache").examples
+    (example,) = load_dataset(paths, tmp_path / "cache").examples
     assert (example.path, example.file) == ("sub/1.png", tmp_path / "sub" / "1.png")
 
     column = [{"bytes": data, "path": "x"} for data in IMAGES]
     columns = {"image": column, "label": list("abcab"), "split": ["train", "test", None, "", "val"]}
     inside = write(tmp_path / "bytes.parquet", columns)
-    dataset = scan(inside, tmp_path / "cache")
+    dataset = load_dataset(inside, tmp_path / "cache")
     assert [e.file.read_bytes() for e in dataset.examples] == IMAGES
     assert [e.label for e in dataset.examples] == list("abcab")
     assert [e.split for e in dataset.examples] == ["train", "test", None, None, "val"]
-    elsewhere = scan(inside, tmp_path / "other cache")
+    elsewhere = load_dataset(inside, tmp_path / "other cache")
     assert [e.path for e in elsewhere.examples] == [e.path for e in dataset.examples]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from graft.data import reader as module
 from graft.data.augmentation import Augmentation, view
-from graft.data.decode import Preprocess, centre_view, decode
+from graft.data.decode import Preprocess, center_view, decode
 from graft.data.reader import WINDOW, cores, stream
 
 TINY = Preprocess(8, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -46,7 +46,7 @@ def test_files_come_in_order_each_with_its_own_digest_and_pixels(images: list[Pa
         assert item.size == image.size
         assert item.problem is None
         assert list(item.views) == [0]
-        assert np.array_equal(item.views[0], centre_view(image, TINY))
+        assert np.array_equal(item.views[0], center_view(image, TINY))
 
 
 def test_nothing_gives_nothing() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from graft.data.sources import IMAGE_SUFFIXES, find_images, scan
+from graft.data.sources import IMAGE_SUFFIXES, find_images, load_dataset
 from graft.errors import DataError, UsageError
 
 
@@ -35,11 +35,11 @@ def lay_out(root: Path, *names: str) -> Path:
 
 
 def listed(source: Path, cache: Path) -> list[tuple[str, str, str | None]]:
-    return [(e.path, e.label, e.split) for e in scan(source, cache).examples]
+    return [(e.path, e.label, e.split) for e in load_dataset(source, cache).examples]
 
 
-def kinds(source: Path, cache: Path) -> dict[str, tuple[str, ...]]:
-    return {finding.kind: finding.paths for finding in scan(source, cache).findings}
+def left_out(source: Path, cache: Path) -> dict[str, tuple[str, ...]]:
+    return dict(load_dataset(source, cache).left_out)
 
 
 CLASSES = ("cat/1.png", "cat/2.jpg", "dog/1.png", "dog/old/3.JPEG")
@@ -53,11 +53,11 @@ OF_CLASSES = [
 
 def test_each_folder_is_a_class_and_every_image_below_it_belongs_to_it(tmp_path: Path) -> None:
     root = lay_out(tmp_path / "source", *CLASSES)
-    dataset = scan(root, tmp_path)
+    dataset = load_dataset(root, tmp_path)
     assert listed(root, tmp_path) == OF_CLASSES
     assert dataset.classes == ("cat", "dog")
     assert dataset.counts == {"cat": 2, "dog": 2}
-    assert dataset.findings == ()
+    assert dataset.left_out == {}
     for example in dataset.examples:
         assert example.file.read_bytes() == example.path.encode()
 
@@ -82,9 +82,9 @@ def test_hidden_files_empty_folders_and_other_files_are_no_classes_and_no_images
         "LICENSE",
     )
     assert listed(root, tmp_path) == OF_CLASSES
-    left_out = kinds(root, tmp_path)
-    assert set(left_out) == {"not_an_image"}
-    assert set(left_out["not_an_image"]) == {"papers/notes.txt", "cat/notes.pdf", "LICENSE"}
+    left = left_out(root, tmp_path)
+    assert set(left) == {"not_an_image"}
+    assert set(left["not_an_image"]) == {"papers/notes.txt", "cat/notes.pdf", "LICENSE"}
 
 
 @pytest.mark.parametrize("beside", ["empty/", "papers/notes.txt", ".cache/x.png", "__MACOSX/a.png"])
@@ -120,10 +120,10 @@ def test_train_alone_is_a_split_and_not_a_class(tmp_path: Path) -> None:
 def test_images_without_a_class_folder_are_named_and_left_out(tmp_path: Path) -> None:
     root = lay_out(tmp_path / "source", *CLASSES, "loose.png")
     assert listed(root, tmp_path) == OF_CLASSES
-    assert kinds(root, tmp_path) == {"no_label": ("loose.png",)}
+    assert left_out(root, tmp_path) == {"no_label": ("loose.png",)}
     splits = lay_out(tmp_path / "splits", "train/a/1.png", "train/b/1.png", "train/loose.png")
     assert len(listed(splits, tmp_path)) == 2
-    assert kinds(splits, tmp_path) == {"no_label": ("train/loose.png",)}
+    assert left_out(splits, tmp_path) == {"no_label": ("train/loose.png",)}
 
 
 def test_one_folder_that_holds_everything_is_stepped_into_and_what_lies_beside_it_told(
@@ -132,7 +132,10 @@ def test_one_folder_that_holds_everything_is_stepped_into_and_what_lies_beside_i
     names = [f"data/flowers/{name}" for name in CLASSES]
     root = lay_out(tmp_path / "source", *names, "empty/", "data/cover.png", "README")
     assert listed(root, tmp_path) == OF_CLASSES
-    assert kinds(root, tmp_path) == {"no_label": ("data/cover.png",), "not_an_image": ("README",)}
+    assert left_out(root, tmp_path) == {
+        "no_label": ("data/cover.png",),
+        "not_an_image": ("README",),
+    }
 
 
 @settings(max_examples=25, deadline=None)
@@ -149,10 +152,18 @@ def test_every_file_is_listed_or_named_or_hidden(
     root = tmp_path_factory.mktemp("any")
     names = {"/".join(["top", *folders, f"f{suffix}"]) for folders in places}
     lay_out(root, *names, "other/g.png")
-    dataset = scan(root, root)
+    dataset = load_dataset(root, root)
     told = {e.file.relative_to(root).as_posix() for e in dataset.examples}
-    told |= {path for finding in dataset.findings for path in finding.paths}
+    told |= {path for paths in dataset.left_out.values() for path in paths}
     assert told == {n for n in names if "/." not in n} | {"other/g.png"}
+
+
+def test_a_file_whose_name_is_not_utf8_is_left_out_and_named(tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "source", "a/1.png", "b/1.png")
+    with open(os.fsencode(root / "a") + b"/caf\xe9.png", "wb") as stream:  # noqa: PTH123
+        stream.write(b"x")
+    assert [path for path, _, _ in listed(root, tmp_path)] == ["a/1.png", "b/1.png"]
+    assert left_out(root, tmp_path) == {"bad_name": ("a/caf?.png",)}
 
 
 def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -177,7 +188,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_a_missing_class(
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError, match=r"dog: the folder cannot be listed: Permission denied"):
-        scan(root, tmp_path)
+        load_dataset(root, tmp_path)
 
 
 def table(root: Path, text: str, name: str = "table.csv", encoding: str = "utf-8") -> Path:
@@ -195,7 +206,7 @@ def test_a_table_gives_label_split_and_group_with_paths_relative_to_itself(
         "image,label,note,split,group\n3.png,dög,x,Valid,\nimages/2.png,cat,x,,g 1\n"
         "images/1.png,cat,x,train,g 1\n"
     ).replace(",", comma)
-    dataset = scan(table(tmp_path / "t", text, name, encoding), tmp_path)
+    dataset = load_dataset(table(tmp_path / "t", text, name, encoding), tmp_path)
     rows = [(e.path, e.label, e.split, e.group) for e in dataset.examples]
     assert rows == [
         ("3.png", "dög", "val", None),
@@ -203,13 +214,13 @@ def test_a_table_gives_label_split_and_group_with_paths_relative_to_itself(
         ("images/2.png", "cat", None, "g 1"),
     ]
     assert all(e.file.read_bytes() == e.path.encode() for e in dataset.examples)
-    assert dataset.findings == ()
+    assert dataset.left_out == {}
 
 
 def test_files_of_a_table_that_are_not_there_are_named(tmp_path: Path) -> None:
     source = table(tmp_path / "t", "image,label\n3.png,a\ngone.png,b\nimages,b\n")
     assert listed(source, tmp_path) == [("3.png", "a", None)]
-    assert kinds(source, tmp_path) == {"missing": ("gone.png", "images")}
+    assert left_out(source, tmp_path) == {"missing": ("gone.png", "images")}
 
 
 @pytest.mark.parametrize(
@@ -217,21 +228,26 @@ def test_files_of_a_table_that_are_not_there_are_named(tmp_path: Path) -> None:
     [
         ("image;label\n3.png;a\n", r"expected the columns image and label .* found image;label"),
         ("", "found none"),
-        ("image,label\n3.png,a\n\n3.png,\n", "row 4: image and label must both be given"),
-        ("image,label\n3.png\n", "row 2: image and label must both be given"),
-        ("image,label,split\n3.png,a,dev\n", "row 2: split is train, val or test .* not 'dev'"),
+        ("image,label\n3.png,a\n\n3.png,\n", "row 4: image and label are both required"),
+        ("image,label\n3.png\n", "row 2: image and label are both required"),
+        (
+            "image,label,split\n3.png,a,dev\n",
+            "row 2: split must be train, val, test .* not 'dev'",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_with_the_row(
     tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        scan(table(tmp_path / "t", text), tmp_path)
+        load_dataset(table(tmp_path / "t", text), tmp_path)
 
 
 def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="UTF-8"):
-        scan(table(tmp_path / "t", "image,label\n3.png,dög\n", encoding="latin-1"), tmp_path)
+        load_dataset(
+            table(tmp_path / "t", "image,label\n3.png,dög\n", encoding="latin-1"), tmp_path
+        )
 
 
 def packed(folder: Path, archive: Path, inside: str) -> Path:
@@ -269,25 +285,25 @@ def test_an_archive_of_any_form_is_listed_like_the_form_itself(
 
     columns = pyarrow.table({"image": [png(1), png(2)], "label": ["a", "b"]})
     pyarrow.parquet.write_table(columns, lay_out(tmp_path / "q", "x/") / "t.parquet")
-    examples = scan(packed(tmp_path / "q", tmp_path / f"q{name}", inside), cache).examples
+    examples = load_dataset(packed(tmp_path / "q", tmp_path / f"q{name}", inside), cache).examples
     assert [(e.file.read_bytes(), e.label) for e in examples] == [(png(1), "a"), (png(2), "b")]
 
 
 def test_a_source_that_is_none_is_refused_with_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no such folder, table or archive.*digits"):
-        scan(tmp_path / "nowhere", tmp_path)
+        load_dataset(tmp_path / "nowhere", tmp_path)
     lay_out(tmp_path, "model.safetensors")
     with pytest.raises(DataError, match=r"expected a folder, a table .* or an archive"):
-        scan(tmp_path / "model.safetensors", tmp_path)
+        load_dataset(tmp_path / "model.safetensors", tmp_path)
 
 
 def test_a_folder_of_the_name_of_a_data_set_goes_before_the_data_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len(scan("digits", tmp_path / "cache").examples) == 1797
+    assert len(load_dataset("digits", tmp_path / "cache").examples) == 1797
     lay_out(tmp_path / "digits", "0/a.png", "1/b.png")
-    assert len(scan("digits", tmp_path / "cache").examples) == 2
+    assert len(load_dataset("digits", tmp_path / "cache").examples) == 2
 
 
 def test_images_to_predict_are_found_in_order_without_the_hidden(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from graft.data.dataset import Example, Finding
+from graft.data.dataset import Example
 from graft.data.fingerprint import Fingerprints, fingerprint, fingerprints, format_name
-from graft.quality.appearance import look_findings, some
+from graft.quality.appearance import appearance_findings
+from graft.quality.finding import Finding, some
 
 RANDOM = np.random.default_rng(5)
 
@@ -36,7 +37,7 @@ def examples(count: int, name: str = "{}.png") -> list[Example]:
 
 
 def kinds(*images: Image.Image) -> dict[str, Finding]:
-    return {i.kind: i for i in look_findings(examples(len(images)), of(*images))}
+    return {i.kind: i for i in appearance_findings(examples(len(images)), of(*images))}
 
 
 def test_a_fingerprint_holds_size_format_color_and_luminance() -> None:
@@ -92,11 +93,11 @@ def test_a_blurred_image_is_told() -> None:
 
 
 def test_a_name_that_lies_about_the_format_is_told() -> None:
-    (finding,) = look_findings(examples(2, "{}.jpg"), of(noise(), noise(), format="PNG"))
+    (finding,) = appearance_findings(examples(2, "{}.jpg"), of(noise(), noise(), format="PNG"))
     assert (finding.kind, len(finding.paths)) == ("wrong_extension", 2)
     assert "PNG" in finding.message
-    assert look_findings(examples(1, "{}.JPEG"), of(noise(), format="JPEG")) == []
-    assert look_findings(examples(1, "{}.png"), of(noise())) == []
+    assert appearance_findings(examples(1, "{}.JPEG"), of(noise(), format="JPEG")) == []
+    assert appearance_findings(examples(1, "{}.png"), of(noise())) == []
 
 
 def test_of_many_names_three_are_named() -> None:

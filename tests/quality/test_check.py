@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.data.dataset import SEVERITIES
 from graft.data.decode import UnusableImageError, decode
-from graft.data.sources import scan
 from graft.errors import UsageError
 from graft.quality.check import check
+from graft.quality.finding import SEVERITIES
 from graft.utils.progress import Progress
 
 
@@ -58,7 +57,7 @@ def dirty(tmp_path: Path) -> Path:
 
 
 def test_everything_that_is_wrong_is_said_at_once(dirty: Path, tmp_path: Path) -> None:
-    result = check(scan(dirty, tmp_path / "cache"), Progress())
+    result = check(dirty)
     assert {finding.kind: set(finding.paths) for finding in result.findings} == {
         "empty": {"cat/empty.jpg"},
         "truncated": {"cat/cut.jpg"},
@@ -72,7 +71,7 @@ def test_everything_that_is_wrong_is_said_at_once(dirty: Path, tmp_path: Path) -
 
 
 def test_to_json_has_images_usable_classes_and_whole_findings(dirty: Path, tmp_path: Path) -> None:
-    result = check(scan(dirty, tmp_path / "cache"), Progress())
+    result = check(dirty)
     stored = json.loads(json.dumps(result.to_json()))
     assert stored["images"] == 66
     assert stored["usable"] == 61
@@ -92,7 +91,7 @@ def test_a_large_jpeg_is_read_to_its_end_although_it_is_shown_small(tmp_path: Pa
         (tmp_path / "source" / label).mkdir(parents=True)
     (tmp_path / "source" / "a" / "whole.jpg").write_bytes(whole)
     (tmp_path / "source" / "b" / "cut.jpg").write_bytes(whole[:-10])
-    result = check(scan(tmp_path / "source", tmp_path / "cache"), Progress())
+    result = check(tmp_path / "source")
     found = {finding.kind: finding.paths for finding in result.findings}
     assert found["truncated"] == ("b/cut.jpg",)
     assert result.usable == 1
@@ -101,7 +100,7 @@ def test_a_large_jpeg_is_read_to_its_end_although_it_is_shown_small(tmp_path: Pa
 def test_a_folder_without_images_blocks_instead_of_failing(tmp_path: Path) -> None:
     (tmp_path / "source" / "cat").mkdir(parents=True)
     (tmp_path / "source" / "cat" / "notes.txt").touch()
-    result = check(scan(tmp_path / "source", tmp_path / "cache"), Progress())
+    result = check(tmp_path / "source")
     assert result.blocking
     assert [finding.kind for finding in result.findings if finding.blocking] == ["no_images"]
     assert result.to_json() | {"findings": 0} == {
@@ -114,12 +113,12 @@ def test_a_folder_without_images_blocks_instead_of_failing(tmp_path: Path) -> No
 
 def test_a_source_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
-        check(scan(tmp_path / "nowhere", tmp_path / "cache"), Progress())
+        check(tmp_path / "nowhere")
 
 
 def test_progress_counts_every_file_once(dirty: Path, tmp_path: Path) -> None:
     told = Told()
-    check(scan(dirty, tmp_path / "cache"), told)
+    check(dirty, progress=told)
     assert told.calls[0] == ("start", 66)
     assert told.calls[1:-1] == [("advance", n) for n in range(1, 67)]
     assert told.calls[-1] == ("finish",)
@@ -135,7 +134,7 @@ def test_the_dirt_in_real_photos_is_found(flowers: Path, tmp_path: Path) -> None
     for file in {*copied, *files[::8]}:
         (tmp_path / "split" / file.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(file, tmp_path / "split" / file.parent.name)
-    result = check(scan(tmp_path / "split", tmp_path / "cache"), Progress())
+    result = check(tmp_path / "split")
     groups = [[f"{f.parent.name}/{f.name}" for f in g] for g in by_bytes.values() if len(g) > 1]
     assert groups
     two = {frozenset(g) for g in groups if len({path.split("/")[0] for path in g}) > 1}

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from graft.data.groups import regrouped
-from graft.data.sources import scan
+from graft.data.groups import group_ids, grouped
+from graft.data.sources import load_dataset
 from graft.data.split import assign_splits
 from graft.errors import UsageError
 from graft.quality.check import check
 from graft.quality.cleaning import write_fixed
-from graft.utils.progress import Progress
+from graft.utils.cache_folder import sources_folder
 
 NAMES = [f"{n:02d}.png" for n in range(12)]
 
@@ -45,9 +45,9 @@ def fixed(folder: Path, header: str, lines: list[str]) -> tuple[str, list[dict[s
     """What is said of a table of these lines, and the rows of its cleaned one."""
     table, cleaned = folder / "table.csv", folder / "cleaned.csv"
     table.write_text("\n".join([header, *lines]))
-    result = check(scan(table, folder / "cache"), Progress())
+    result = check(table)
     said = write_fixed(result, cleaned, folder / "cache")
-    again = check(scan(cleaned, folder / "cache"), Progress())
+    again = check(cleaned)
     assert again.usable == len(again.dataset.examples)
     assert not {i.kind for i in again.findings} & {"duplicates", "two_splits", "near_two_splits"}
     return said, rows_of(cleaned)
@@ -61,7 +61,7 @@ def plain(names: list[str]) -> list[str]:
     return [f"{name},{label(name)}" for name in names]
 
 
-def test_of_a_image_listed_twice_one_row_stays(photos: Path) -> None:
+def test_of_an_image_listed_twice_one_row_stays(photos: Path) -> None:
     said, rows = fixed(photos, "image,label", plain([*NAMES, NAMES[3]]))
     assert said == "12 images, 1 left out"
     assert [row["image"] for row in rows] == NAMES
@@ -69,7 +69,7 @@ def test_of_a_image_listed_twice_one_row_stays(photos: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "stays"), [("train test", "test"), ("val train", "val")])
-def test_of_a_image_in_two_splits_the_copy_in_train_is_left_out(
+def test_of_an_image_in_two_splits_the_copy_in_train_is_left_out(
     photos: Path, given: str, stays: str
 ) -> None:
     twice = [f"{NAMES[0]},a,{split}" for split in given.split()]
@@ -125,9 +125,10 @@ def test_what_near_copies_and_groups_connect_has_one_group_and_one_split(photos:
     groups = {row["image"]: row["group"] for row in rows}
     assert [groups[name] for name in given] == ["anna + ben"] * 4
     assert [groups[name] for name in NAMES[3:6]] == ["carl", "carl", ""]
-    examples = scan(photos / "cleaned.csv", photos / "cache").examples
+    examples = load_dataset(photos / "cleaned.csv", photos / "cache").examples
+    ids = group_ids(examples, [e.path.encode() for e in examples])
     for seed in range(10):
-        splits, _ = assign_splits(examples, [e.path.encode() for e in examples], seed)
+        splits, _ = assign_splits(examples, ids, seed)
         together = {p for p, e in zip(splits, examples, strict=True) if e.path in given}
         assert len(together) == 1
 
@@ -145,7 +146,7 @@ def test_the_other_columns_stay(photos: Path) -> None:
     assert [row["patient"] for row in rows] == [f"p{n % 5}" for n in range(12)]
     assert {row["note"] for row in rows} == {'a, "b"'}
     assert [row["findings"] for row in rows] == [str(n) for n in range(12)]
-    again = regrouped(scan(photos / "cleaned.csv", photos / "cache"), "patient")
+    again = grouped(load_dataset(photos / "cleaned.csv", photos / "cache"), "patient")
     assert {e.group for e in again.examples} == {f"p{n}" for n in range(5)}
 
 
@@ -153,7 +154,7 @@ def test_a_table_that_is_there_is_never_overwritten(photos: Path) -> None:
     table = photos / "table.csv"
     table.write_text("\n".join(["image,label", *plain(NAMES)]))
     before = table.read_text()
-    result = check(scan(table, photos / "cache"), Progress())
+    result = check(table)
     with pytest.raises(UsageError, match="overwrites nothing"):
         write_fixed(result, table, photos / "cache")
     assert table.read_text() == before
@@ -168,20 +169,23 @@ def test_the_command_refuses_its_own_source_before_it_reads_it(photos: Path, gra
     assert table.read_text() == before
 
 
-def test_a_table_into_the_cache_says_that_it_may_not_last(photos: Path) -> None:
+def test_a_table_into_the_cache_says_that_it_may_not_last(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in NAMES:
         (photos / "all" / label(name)).mkdir(parents=True, exist_ok=True)
         shutil.copy(photos / name, photos / "all" / label(name))
     archive = shutil.make_archive(str(photos / "photos"), "zip", photos / "all")
     cache, table = photos / "cache", photos / "cleaned.csv"
-    said = write_fixed(check(scan(archive, cache), Progress()), table, cache)
+    monkeypatch.setenv("GRAFT_CACHE", str(cache))
+    said = write_fixed(check(archive), table, cache)
     assert "12 images, 0 left out" in said
     assert "graft cache --clear" in said
     assert f"graft check {archive} brings the images back" in said
     shutil.rmtree(cache)
-    assert not scan(table, cache).examples
-    scan(archive, cache)
-    assert len(scan(table, cache).examples) == 12
+    assert not load_dataset(table, cache).examples
+    load_dataset(archive, sources_folder())
+    assert len(load_dataset(table, cache).examples) == 12
 
 
 def test_a_line_break_in_a_column_stays_in_it(photos: Path) -> None:
@@ -189,6 +193,6 @@ def test_a_line_break_in_a_column_stays_in_it(photos: Path) -> None:
     writer = csv.writer(file)
     writer.writerows([["image", "label", "note"], *([n, label(n), "one\rtwo"] for n in NAMES)])
     (photos / "table.csv").write_text(file.getvalue(), newline="")
-    result = check(scan(photos / "table.csv", photos / "cache"), Progress())
+    result = check(photos / "table.csv")
     write_fixed(result, photos / "cleaned.csv", photos / "cache")
     assert [row["note"] for row in rows_of(photos / "cleaned.csv")] == ["one\rtwo"] * 12

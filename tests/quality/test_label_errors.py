@@ -6,9 +6,9 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from graft.data.dataset import Example
-from graft.features.cache import open_store
+from graft.features.activations import open_store
 from graft.models.ood import fit_ood_detector
-from graft.quality.label_errors import PENALTY, judged_findings, leave_fold_out, leave_one_out
+from graft.quality.label_errors import PENALTY, label_findings, leave_fold_out, leave_one_out
 
 
 def stored(cache: Path, features: np.ndarray):
@@ -72,30 +72,28 @@ def test_flipped_labels_are_told_and_right_ones_are_not(tmp_path):
     features, labels = blobs(300)
     given = labels.copy()
     given[[5, 100, 250]] = (given[[5, 100, 250]] + 1) % 3
-    findings = judged_findings(examples(given), given, ["a", "b", "c"], stored(tmp_path, features))
+    findings = label_findings(examples(given), given, ["a", "b", "c"], stored(tmp_path, features))
     assert {i.kind: set(i.paths) for i in findings} == {
-        "wrong_label": {"5.jpg", "100.jpg", "250.jpg"}
+        "label_error": {"5.jpg", "100.jpg", "250.jpg"}
     }
 
 
 def test_a_image_unlike_all_others_is_told(tmp_path):
     features, labels = blobs(300)
     features[7] = np.random.default_rng(1).normal(0, 12, 12)
-    findings = judged_findings(
-        examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features)
-    )
-    (finding,) = [finding for finding in findings if finding.kind != "wrong_label"]
+    findings = label_findings(examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features))
+    (finding,) = [finding for finding in findings if finding.kind != "label_error"]
     assert (finding.kind, finding.severity, finding.paths) == ("outlier", "note", ("7.jpg",))
 
 
 def test_features_that_say_nothing_of_the_labels_accuse_none_and_say_so(tmp_path):
     features, _ = blobs(300)
     labels = np.random.default_rng(2).integers(0, 3, 300)
-    (finding,) = judged_findings(
+    (finding,) = label_findings(
         examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features)
     )
     assert (finding.kind, finding.severity, finding.paths) == ("not_checked", "note", ())
-    assert re.match("wrong labels were not looked for: .* only [234][0-9]% of", finding.message)
+    assert re.match("label errors were not looked for; .* only [234][0-9]% of", finding.message)
 
 
 def test_a_class_too_small_to_judge_is_named_and_the_others_are_judged(tmp_path):
@@ -106,13 +104,13 @@ def test_a_class_too_small_to_judge_is_named_and_the_others_are_judged(tmp_path)
     given = labels.copy()
     given[[4, 100]] = (given[[4, 100]] + 1) % 2  # of the first two classes
     features[[3, few[0]]] = np.random.default_rng(1).normal(0, 12, (2, 12))
-    findings = judged_findings(
+    findings = label_findings(
         examples(given), given, ["a", "b", "few", "d"], stored(tmp_path, features)
     )
     found = {finding.kind: finding for finding in findings}
-    assert list(found) == ["not_checked", "wrong_label", "outlier"]
+    assert list(found) == ["not_checked", "label_error", "outlier"]
     assert "in 1 class of fewer than 10 images ('few')" in found["not_checked"].message
-    assert {"4.jpg", "100.jpg"} <= set(found["wrong_label"].paths)
+    assert {"4.jpg", "100.jpg"} <= set(found["label_error"].paths)
     assert found["outlier"].paths == ("3.jpg",)
     small = {f"{n}.jpg" for n in few}
     assert not small & {path for finding in findings for path in finding.paths}
@@ -120,7 +118,7 @@ def test_a_class_too_small_to_judge_is_named_and_the_others_are_judged(tmp_path)
 
 def test_classes_that_are_all_too_small_are_told_and_none_is_judged(tmp_path):
     features, labels = blobs(27)
-    (finding,) = judged_findings(
+    (finding,) = label_findings(
         examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features)
     )
     assert finding.kind == "not_checked"
@@ -129,7 +127,7 @@ def test_classes_that_are_all_too_small_are_told_and_none_is_judged(tmp_path):
 
 def test_of_no_image_nothing_is_said(tmp_path):
     none = np.empty(0, np.int64)
-    assert judged_findings([], none, [], stored(tmp_path, np.empty((0, 12)))) == []
+    assert label_findings([], none, [], stored(tmp_path, np.empty((0, 12)))) == []
 
 
 @pytest.mark.parametrize("count", [40, 400])

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from graft.data.sources import scan
 from graft.quality.check import CheckResult, check
-from graft.utils.progress import Progress
 
 EACH = 6
 # What cannot be used at all.
@@ -88,7 +86,7 @@ def audited(
             path = f"{photo.parent.name}/{kind}{number}.{ending}"
             (root / path).write_bytes(data)
             planted.setdefault(kind, set()).add(path)
-    return check(scan(root, root / "cache"), Progress()), planted
+    return check(root), planted
 
 
 def told(result: CheckResult, kind: str) -> set[str]:

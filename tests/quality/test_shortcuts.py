@@ -5,10 +5,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from graft.data.fingerprint import FINGERPRINT, Fingerprints
-from graft.data.sources import scan
 from graft.quality.check import check
 from graft.quality.shortcuts import shortcut_findings
-from graft.utils.progress import Progress
 
 
 def rows(count: int = 200, classes: int = 2) -> tuple[Fingerprints, np.ndarray]:
@@ -120,7 +118,7 @@ def test_a_class_from_another_source_is_told_by_its_files(tmp_path: Path) -> Non
             ImageOps.expand(image.resize((70, 70)), 10).save(tmp_path / name / f"{number}.png")
         else:
             image.save(tmp_path / name / f"{number}.jpg")
-    findings = check(scan(tmp_path, tmp_path / "cache"), Progress()).findings
+    findings = check(tmp_path).findings
     told = [finding.message for finding in findings if finding.kind == "shortcut"]
     assert all("alone tells 'c' from the other classes in" in message for message in told)
     assert {"the border", "the file type"} <= {message.split(" alone")[0] for message in told}

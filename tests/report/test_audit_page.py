@@ -53,7 +53,7 @@ def test_a_cleaned_table_must_be_a_table(messy, graft_here):
     assert (ended.code, "cleaned.csv" in ended.err) == (2, True)
 
 
-def test_a_model_finds_wrong_labels_too(digits, finished, tmp_path, graft_here):
+def test_a_model_finds_label_errors_too(digits, finished, tmp_path, graft_here):
     table = tmp_path / "flipped.csv"
     files = sorted(digits.rglob("*.png"))
     flipped = files[7]
@@ -62,5 +62,5 @@ def test_a_model_finds_wrong_labels_too(digits, finished, tmp_path, graft_here):
     table.write_text("\n".join(["image,label", *lines]))
     found = json.loads(graft_here("check", table, "--model", finished, "--json").out)
     told = {finding["kind"]: finding["paths"] for finding in found["findings"]}
-    assert str(flipped) in told["wrong_label"]
-    assert len(told["wrong_label"]) < 5
+    assert str(flipped) in told["label_error"]
+    assert len(told["label_error"]) < 5

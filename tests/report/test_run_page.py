@@ -146,7 +146,7 @@ def test_bad_slices_and_likely_wrong_labels_are_shown_as_images(tmp_path, make_r
     row = {"quantity": "camera", "value": "Nikon D1", "n": 30, "accuracy": 0.5, "low": 0.3}
     row |= {"high": 0.7, "p": 0.001, "worse": True, "mistakes": wrong}
     (run / "metrics.json").write_text(json.dumps(metrics | {"slices": [row]}))
-    finding = {"kind": "wrong_label", "severity": "matters", "paths": wrong, "message": "look"}
+    finding = {"kind": "label_error", "severity": "matters", "paths": wrong, "message": "look"}
     (run / "findings.json").write_text(json.dumps([finding]))
     page = read(run, files)
     assert "50.0 % of the 30 images with camera “Nikon D1”" in page.text

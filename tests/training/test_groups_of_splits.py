@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graft.training.prepare import Prepared
 
 from graft.data.dataset import Dataset, Example
-from graft.training.prepare import Prepared
 
 ROWS = np.arange(100)
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from graft.training.optim import (
+    BETA1,
     PLATEAU_EPOCHS,
     PLATEAU_FACTOR,
     Group,
@@ -74,7 +75,7 @@ sys.exit("torch._dynamo" in sys.modules)
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_a_groups_rate_is_a_share_of_the_schedules():
+def test_a_groups_rate_multiplies_that_of_the_schedule():
     slow, fast = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
     optimizer = Optimizer([Group([slow], 0.1), Group([fast])], "sgd")
     (slow.sum() + fast.sum()).backward()
@@ -82,7 +83,7 @@ def test_a_groups_rate_is_a_share_of_the_schedules():
     assert torch.allclose((1 - slow) * 10, 1 - fast)
 
 
-def test_its_state_goes_on_where_it_was():
+def test_its_state_continues_where_it_was():
     torch.manual_seed(0)
     weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
     optimizers = [Optimizer([Group([w])]) for w in weights]
@@ -110,6 +111,6 @@ def test_cosine_rises_to_one_and_falls_to_almost_nothing(total, warmup):
 
 def test_plateau_cuts_the_rate_when_validation_stops_improving():
     losses = [1.0, 0.9, *[0.95] * PLATEAU_EPOCHS]
-    assert plateau(100, 1000, 0.01, losses[:-1]) == 1.0
-    assert plateau(100, 1000, 0.01, losses) == PLATEAU_FACTOR
-    assert plateau(0, 1000, 0.01, []) == pytest.approx(0.1)
+    assert plateau(100, 1000, 0.01, losses[:-1]) == (1.0, BETA1)
+    assert plateau(100, 1000, 0.01, losses) == (PLATEAU_FACTOR, BETA1)
+    assert plateau(0, 1000, 0.01, [])[0] == pytest.approx(0.1)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from graft.config import TrainConfig
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.errors import UsageError
 from graft.models.backbone import find_backbone, scratch
 from graft.training.plan import DEEP, DEEP_ADAMW, FROZEN, WHOLE, defaults_for, make_plan
@@ -47,7 +47,7 @@ def test_cutmix_is_refused_where_no_images_are_trained_on(finished, tmp_path):
 def test_the_disk_that_pixels_take_is_said_or_refused_before_it_is_taken(
     make_digits, tmp_path, monkeypatch
 ):
-    dataset = scan(make_digits(tmp_path / "digits", each=20), tmp_path)
+    dataset = load_dataset(make_digits(tmp_path / "digits", each=20), tmp_path)
     backbone = scratch("base_cnn", 64)
     config, told = resolved(TrainConfig(model="base_cnn"), backbone), Told()
     make_plan(config, backbone, dataset, tmp_path, told, tmp_path)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from graft.api import evaluate, train
-from graft.data.decode import centre_view, decode
+from graft.data.decode import center_view, decode
 from graft.inference.predictor import load
 from graft.runs.run import read_predictions
 
@@ -39,7 +39,7 @@ def test_the_saved_model_in_float32_names_the_test_images_as_the_fast_path_did(f
     classifier = load(run.path)
     encoder, preprocess = classifier.backbone.build(), classifier.backbone.preprocess
     paths, _, fast, _ = read_predictions(run.path / "predictions.csv")
-    views = [centre_view(decode((photos / path).read_bytes()), preprocess) for path in paths]
+    views = [center_view(decode((photos / path).read_bytes()), preprocess) for path in paths]
     with torch.inference_mode():
         exact = classifier.head(encoder(torch.from_numpy(np.stack(views)))).argmax(1).numpy()
     assert (exact == fast.argmax(1)).mean() >= 0.995

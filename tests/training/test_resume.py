@@ -86,7 +86,7 @@ def test_a_checkpoint_of_other_settings_is_refused(make_digits, tmp_path, graft_
     assert not (out / "metrics.json").exists()
     ended = graft_here(*train, "--epochs", "3", "--resume")
     assert ended.code == 2
-    assert "was begun with other settings" in ended.err
+    assert "was started with other settings" in ended.err
 
 
 def test_a_run_killed_before_its_report_is_finished_by_resuming_it(

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from graft.training.prepare import Prepared
+from graft.training.stage import Job
 from PIL import Image
 
 from graft.config import TrainConfig
 from graft.data.dataset import Example
 from graft.errors import UsageError
 from graft.training import validation
-from graft.training.prepare import Prepared
-from graft.training.stage import Job
 from graft.training.validation import check_feasible
 from graft.utils.progress import Progress
 

@@ -168,3 +168,36 @@ def rank_table(rows: list[dict[str, Any]]) -> None:
             f"{row['seconds']:.0f}",
         )
     _print(table)
+
+
+def validation_table(found: dict[str, Any]) -> None:
+    """A line for each of cross-validation, repeats, learning curve and leak that was measured."""
+    table = Table("validation", "accuracy (95 % interval)", "", box=None)
+    if folds := found.get("folds"):
+        table.add_row(
+            f"{folds['folds']}-fold cross-validation",
+            _interval(*(folds["accuracy"][name] for name in ("value", "low", "high"))),
+            f"{folds['n']:,} images, folds from {min(folds['each']):.1%} to "
+            f"{max(folds['each']):.1%}",
+        )
+    if repeats := found.get("repeats"):
+        table.add_row(
+            f"{len(repeats['each'])} repeats with other {repeats['what']}",
+            _interval(repeats["mean"], repeats["low"], repeats["high"]),
+            f"from {min(repeats['each']):.1%} to {max(repeats['each']):.1%}",
+        )
+    if curve := found.get("learning_curve"):
+        for point in curve["points"]:
+            table.add_row(
+                f"{point['images']:,} training images",
+                _interval(*(point[name] for name in ("accuracy", "low", "high"))),
+                "",
+            )
+    leak = found.get("leaky_split")
+    if leak and leak["accuracy"]:
+        table.add_row(
+            "split that ignores near-duplicates",
+            _interval(*(leak["accuracy"][name] for name in ("value", "low", "high"))),
+            f"{leak['test_seen']:,} of {leak['n']:,} test images have a copy in train",
+        )
+    _print(table)

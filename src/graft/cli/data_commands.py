@@ -14,10 +14,10 @@ RANKED = "mobilenetv2_100,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch
 
 @click.command()
 @click.argument("source")
-@click.option("--model", help="A pretrained network to find wrong labels and outliers with.")
-@click.option("--html", help="Write a page with the images, to this file.")
+@click.option("--model", help="A pretrained model that also finds label errors and outliers.")
+@click.option("--html", help="Write a page with the images to this file.")
 @click.option(
-    "--fix", help="Write a new table (.csv) without what cannot be used; no file is touched."
+    "--fix", help="Write a table (.csv) of the usable images; your files stay as they are."
 )
 @BACKEND
 @JSON
@@ -29,13 +29,13 @@ def check(
     backend: str,
     as_json: bool,
 ) -> None:
-    """Say what is wrong with a folder of images, by file.
+    """Audit the images and labels of a dataset, file by file.
 
-    SOURCE is a folder with a folder a class, a .csv/.tsv/.parquet table with the columns image
-    and label, an archive of a folder, or a named data set (digits, flowers, cats_vs_dogs,
-    cifar10). Exits with 3 if it cannot be trained on.
+    SOURCE is a folder with one folder for each class, a .csv/.tsv/.parquet table with the columns
+    image and label, an archive of such a folder, or a named dataset (digits, flowers,
+    cats_vs_dogs, cifar10). Exits with 3 if it cannot be trained on.
     """
-    from graft.quality.check_source import check_source
+    from graft.quality.check import check as check_source
     from graft.quality.cleaning import check_target, write_fixed
     from graft.utils.cache_folder import cache_folder
 
@@ -45,7 +45,7 @@ def check(
         raise UsageError(f"--html takes a page to write, such as audit.html, not {html!r}")
     result = check_source(source, model, backend, on_stderr_progress())
     if not model:
-        click.echo("labels and outliers: not checked without --model (see graft models)", err=True)
+        click.echo("label errors and outliers: checked with --model only (graft models)", err=True)
     if html:
         from graft.report.audit_page import write_audit
 
@@ -65,27 +65,27 @@ def check(
 
 @click.command()
 @click.argument("source")
-@click.option("--out", default="augment.png", show_default=True, help="The image to write.")
-@click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]")
+@click.option("--out", default="augment.png", show_default=True, help="The PNG to write.")
+@click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror some views.")
 @click.option("--image-size", default=160, show_default=True, help="Pixels a side.")
 def augment(source: str, out: str, flip: bool, image_size: int) -> None:
-    """Show what each --augment preset makes of SOURCE's own images, as a PNG."""
-    from graft.data.sources import scan
+    """Draw what each --augment preset does to images of SOURCE, as a PNG."""
+    from graft.data.sources import load_dataset
     from graft.report.augmentation_sheet import write_augmentation
     from graft.utils.cache_folder import cache_folder
 
-    dataset = scan(source, cache_folder() / "sources")
+    dataset = load_dataset(source, cache_folder() / "sources")
     click.echo(f"written: {write_augmentation(dataset, Path(out), flip, image_size)}")
 
 
 @click.command()
 @click.argument("source")
 @click.option("--backbones", default=RANKED, show_default=True, help="Names as in graft models.")
-@click.option("--time-budget", help="Such as 5m: no further candidate is begun after it.")
+@click.option("--time-budget", help="Such as 5m; after it no further backbone is begun.")
 @BACKEND
 @JSON
 def rank(source: str, backbones: str, time_budget: str | None, backend: str, as_json: bool) -> None:
-    """Which backbone suits SOURCE: each one's frozen features, judged on your own images."""
+    """Rank backbones by how well their frozen features classify the images of SOURCE."""
     from graft.api import rank as rank_backbones
 
     rows = rank_backbones(
@@ -107,7 +107,7 @@ def rank(source: str, backbones: str, time_budget: str | None, backend: str, as_
 @click.argument("pattern", required=False)
 @JSON
 def models(pattern: str | None, as_json: bool) -> None:
-    """What can be trained: a chosen few, or with PATTERN (such as 'resnet*') all of timm's."""
+    """List the models to choose from; PATTERN (such as 'resnet*') searches all of timm."""
     from graft.models.zoo import list_models
 
     rows = list_models(pattern)
@@ -123,21 +123,22 @@ def models(pattern: str | None, as_json: bool) -> None:
 @click.option("--clear", is_flag=True, help="Remove everything in it.")
 @JSON
 def cache(clear: bool, as_json: bool) -> None:
-    """What the cache of activations, weights and unpacked data holds, and where it is."""
-    from graft.features import cache as disk
+    """Show where the cache is and what it holds: activations, weights, unpacked datasets."""
+    from graft.features.cache import clear as clear_cache
+    from graft.features.cache import usage
+    from graft.utils.cache_folder import cache_folder, cache_limit
 
-    folder = disk.cache_folder()
-    removed = disk.clear(folder) if clear else 0
-    held = {
-        entry.kind: {"files": entry.files, "bytes": entry.bytes} for entry in disk.usage(folder)
-    }
+    folder = cache_folder()
+    removed = clear_cache(folder) if clear else 0
+    held = {entry.kind: {"files": entry.files, "bytes": entry.bytes} for entry in usage(folder)}
     if as_json:
-        shown = {"folder": str(folder), "limit": disk.cache_limit(), "removed": removed, **held}
+        shown = {"folder": str(folder), "limit": cache_limit(), "removed": removed, **held}
         click.echo(json.dumps(shown))
         return
     from graft.cli.console import cache_table
 
-    cache_table(folder, disk.cache_limit(), held, removed if clear else None)
+    cache_table(folder, cache_limit(), held, removed if clear else None)
 
 
-COMMANDS = (check, augment, rank, models, cache)
+COMMANDS = (check, rank, augment)
+MORE_COMMANDS = (models, cache)

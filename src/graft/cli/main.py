@@ -9,6 +9,7 @@ import os
 import sys
 
 import click
+from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from graft.cli import data_commands, model_commands
 from graft.errors import INTERRUPTED, GraftError
@@ -16,14 +17,30 @@ from graft.errors import INTERRUPTED, GraftError
 _EXIT_CODES = (__doc__ or "").partition("\n\n")[2]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
+class _InOrder(click.Group):
+    """A group whose commands are listed in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES
+)
 @click.version_option(package_name="graft", message="graft %(version)s")
 def main() -> None:
-    """A folder of labeled images in, an image classifier you can trust and use out."""
+    """A folder of labeled images in, an image classifier you can trust, explain and use out."""
 
 
-for _command in (*data_commands.COMMANDS, *model_commands.COMMANDS):
-    main.add_command(_command)
+# In the order of the work.
+for _commands in (
+    data_commands.COMMANDS,
+    model_commands.COMMANDS,
+    data_commands.MORE_COMMANDS,
+    model_commands.MORE_COMMANDS,
+):
+    for _command in _commands:
+        main.add_command(_command)
 
 
 def process() -> None:
@@ -45,16 +62,18 @@ def process() -> None:
 def run() -> None:
     """The command line: errors become one line on stderr and their exit code."""
     try:
-        main.main(standalone_mode=False)
+        main.main(prog_name="graft", standalone_mode=False)
     except GraftError as error:
         _fail(str(error), error.exit_code)
     except click.exceptions.Abort:
         _interrupted()
     except KeyboardInterrupt:
         _interrupted()
-    except click.ClickException as error:
+    except NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        _fail(_explained(error), error.exit_code, error.ctx)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except OSError as error:  # a reader of stdout that has gone (head, less) is click's business
@@ -62,14 +81,34 @@ def run() -> None:
         _fail(f"{where}{error.strerror or error}", GraftError.exit_code)
 
 
-def _fail(message: str, code: int) -> None:
-    click.echo(f"graft: {message}", err=True)
+def _explained(error: click.UsageError) -> str:
+    """What click found wrong with the command line, in one line."""
+    match error:
+        case click.NoSuchOption():
+            what, near = f"no such option {error.option_name}", error.possibilities
+        case NoSuchCommand():
+            what, near = f"no such command {error.command_name}", error.possibilities
+        case click.MissingParameter():
+            name = error.param.make_metavar(error.ctx) if error.param and error.ctx else ""
+            what, near = f"{name} is missing", None
+        case click.BadParameter():
+            name = error.param.opts[-1] if error.param else "argument"
+            what, near = f"{name}: {error.message.rstrip('.')}", None
+        case _:
+            what, near = error.format_message().rstrip("."), None
+            what = what[:1].lower() + what[1:]
+    path = error.ctx.command_path if error.ctx else "graft"
+    return f"{what}; did you mean {near[0]}?" if near else f"{what}; see {path} --help"
+
+
+def _fail(message: str, code: int, ctx: click.Context | None = None) -> None:
+    click.echo(f"{ctx.command_path if ctx else 'graft'}: {message}", err=True)
     sys.exit(code)
 
 
 def _interrupted() -> None:
     _fail(
-        "interrupted; what was encoded is in the cache; graft train goes on from its last "
+        "interrupted; what was encoded is in the cache. graft train resumes from its last "
         "checkpoint with --resume and the same --out, graft compare with the same command",
         INTERRUPTED,
     )

@@ -1,4 +1,4 @@
-"""Commands about classifiers: train, evaluate, predict, compare, demo."""
+"""Commands about classifiers: train, evaluate, validate, compare, predict, demo."""
 
 import json
 import sys
@@ -8,53 +8,52 @@ from typing import Any
 
 import click
 
-from graft.cli.options import BACKEND, JSON, on_stderr_progress, train_options
+from graft.cli.options import (
+    BACKEND,
+    JSON,
+    SettingsCommand,
+    given,
+    help_all,
+    on_stderr_progress,
+)
 from graft.errors import DataError
 
+# The settings that `graft train --help` shows; --help-all shows the others, too.
+COMMON_SETTINGS = (
+    "model",
+    "unfreeze",
+    "epochs",
+    "augment",
+    "flip",
+    "image_size",
+    "group_by",
+    "seed",
+)
 COMPARED = "base_cnn,deep_cnn,mobilenetv2_100,mobilenetv2_100@20%"
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=COMMON_SETTINGS, advanced=True)
 @click.argument("source")
-@train_options
-@BACKEND
-@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@click.option("--out", help="The run folder to make.  [default: runs/SOURCE-MODEL]")
+@click.option("--resume", is_flag=True, help="Resume an interrupted run.")
 @click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard, too.")
 @JSON
-def train(
-    source: str,
-    out: str | None,
-    resume: bool,
-    tensorboard: bool,
-    as_json: bool,
-    **settings: Any,
-) -> None:
-    """Audit, split, train, evaluate on the test split once, write a report.
+@help_all
+def train(source: str, as_json: bool, **settings: Any) -> None:
+    """Audit, split, train, evaluate on the test split once, and write a report.
 
-    SOURCE as in graft check.
+    SOURCE is what graft check takes.
     """
-    from graft.config import TrainConfig
-    from graft.runs.folder import free_folder
-
-    config = TrainConfig.from_dict(settings)
-    folder = Path(out) if out else free_folder(source, config.model, resume)
     from graft.api import train as train_source
 
-    finished = train_source(
-        source,
-        out=folder,
-        progress=on_stderr_progress(),
-        resume=resume,
-        tensorboard=tensorboard,
-        **config.to_json(),
-    )
+    run = train_source(source, progress=on_stderr_progress(), **given(settings))
     if as_json:
-        click.echo(json.dumps(finished.metrics, ensure_ascii=False))
+        click.echo(json.dumps(run.metrics, ensure_ascii=False))
     else:
         from graft.cli.console import metrics_table
 
-        metrics_table(finished.metrics)
-        click.echo(f"report: {folder / 'report.html'}")
+        metrics_table(run.metrics)
+        click.echo(f"report: {run.path / 'report.html'}")
 
 
 @click.command()
@@ -63,10 +62,10 @@ def train(
 @BACKEND
 @JSON
 def evaluate(run_folder: str, source: str, backend: str, as_json: bool) -> None:
-    """The same numbers as train's, for another labeled SOURCE."""
-    from graft.inference.evaluate_run import evaluate_run
+    """Evaluate a run on another labeled SOURCE, with the same metrics as train."""
+    from graft.api import evaluate as evaluate_run
 
-    metrics = evaluate_run(run_folder, source, on_stderr_progress(), backend)
+    metrics = evaluate_run(run_folder, source, progress=on_stderr_progress(), backend=backend)
     if as_json:
         click.echo(json.dumps(metrics, ensure_ascii=False))
     else:
@@ -77,13 +76,53 @@ def evaluate(run_folder: str, source: str, backend: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run_folder", metavar="RUN")
+@click.option("--folds", type=int, help="Folds of cross-validation, such as 5.")
+@click.option("--repeats", type=int, help="Repeats with other splits and seeds, such as 5.")
+@click.option("--learning-curve", is_flag=True, help="Would more images help?")
+@JSON
+def validate(
+    run_folder: str, folds: int | None, repeats: int | None, learning_curve: bool, as_json: bool
+) -> None:
+    """Find out how far a run's result depends on its split, its seed and its number of images.
+
+    Fits the head again on the features of RUN, a run of a frozen backbone. Without options it
+    does all three: 5 folds, 5 repeats and a learning curve. The run's report shows what was
+    found.
+    """
+    from graft.api import validate as validate_run
+
+    found = validate_run(
+        run_folder,
+        folds=folds,
+        repeats=repeats,
+        learning_curve=learning_curve,
+        progress=on_stderr_progress(),
+    )
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        from graft.cli.console import validation_table
+
+        validation_table(found)
+        click.echo(f"report: {Path(run_folder) / 'report.html'}")
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Labels shown.")
-@click.option("--max-error", help="Answer only where at most this share is wrong, such as 2%.")
-@click.option("--coverage", help="Sets of labels that hold the true one this often, such as 95%.")
-@click.option("--nearest", default=0, type=click.IntRange(0), help="Training images most like it.")
-@click.option("--html", help="Write a page with the images, to this file.")
-@click.option("--answer-all", is_flag=True, help="Also for images unlike those of training.")
+@click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Labels to show.")
+@click.option("--max-error", help="Abstain so that at most this fraction is wrong, such as 2%.")
+@click.option(
+    "--coverage", help="Prediction sets that hold the true label this often, such as 95%."
+)
+@click.option(
+    "--nearest",
+    default=0,
+    type=click.IntRange(0),
+    help="Nearest training images to show.",
+)
+@click.option("--html", help="Write a page with the images to this file.")
+@click.option("--answer-all", is_flag=True, help="Answer for out-of-distribution images, too.")
 @BACKEND
 @JSON
 def predict(
@@ -98,13 +137,13 @@ def predict(
     backend: str,
     as_json: bool,
 ) -> None:
-    """Labels with probabilities, for files and for folders of files.
+    """Predict labels with probabilities, for image files and folders of them.
 
-    An image unlike those of training is answered with "none of these". --max-error and
-    --coverage take their thresholds from the run's validation images.
+    On an image that is out of distribution, unlike the training images, the model abstains.
+    --max-error and --coverage set their thresholds on the run's validation images.
 
-    With --json one object a line. Files that are no images are named on stderr, and the exit
-    code is then 3.
+    With --json, one object a line. Files that cannot be read as images are named on stderr, and
+    the exit code is then 3.
     """
     from graft.inference.predict import policy_for, predict_paths, training_files
 
@@ -142,14 +181,11 @@ def predict(
         sys.exit(DataError.exit_code)
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=("seed", "flip", "image_size"))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE | RUN RUN...")
-@click.option("--models", default=COMPARED, show_default=True, help="To train on SOURCE.")
-@click.option("--out", help="Folder of the comparison.  [default: runs/compare-SOURCE]")
-@click.option("--time-budget", help="Such as 30m or 2h: no further model is begun after it.")
-@click.option("--seed", default=42, show_default=True, help="Of split, weights and order.")
-@click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]")
-@click.option("--image-size", type=int, help="Input pixels a side, for base_cnn and deep_cnn.")
+@click.option("--models", default=COMPARED, show_default=True, help="What to train on SOURCE.")
+@click.option("--out", help="Where the comparison goes.  [default: runs/compare-SOURCE]")
+@click.option("--time-budget", help="Such as 30m or 2h; after it no further model is begun.")
 @JSON
 def compare(
     sources: tuple[str, ...],
@@ -162,20 +198,19 @@ def compare(
     """Train several models on the same split, or take finished runs, and compare them.
 
     A model may be followed by what is unfrozen: mobilenetv2_100@20%. Writes comparison.html,
-    comparison.pdf (slides) and comparison.json. Runs that were tested on different images are
-    refused.
+    comparison.pdf (slides) and comparison.json. Runs that were tested on different images cannot
+    be compared.
     """
+    from graft.api import compare as compare_models
     from graft.runs.folder import short_name
-    from graft.training.compare import compare_runs, compare_source
 
-    if len(sources) == 1:
-        folder = Path(out) if out else Path("runs") / f"compare-{short_name(sources[0])}"
-        result = compare_source(
-            sources[0], models.split(","), folder, on_stderr_progress(), time_budget, settings
-        )
-    else:
-        folder = Path(out) if out else Path("runs") / "comparison"
-        result = compare_runs([Path(source) for source in sources], folder, on_stderr_progress())
+    one = len(sources) == 1
+    name = f"compare-{short_name(sources[0])}" if one else "comparison"
+    folder = Path(out) if out else Path("runs") / name
+    options = given(settings)
+    if one:
+        options |= {"models": models.split(","), "time_budget": time_budget}
+    result = compare_models(*sources, out=folder, progress=on_stderr_progress(), **options)
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
@@ -201,4 +236,5 @@ def demo(out: str, as_json: bool) -> None:
         demo_table(result)
 
 
-COMMANDS = (train, evaluate, predict, compare, demo)
+COMMANDS = (train, evaluate, validate, compare, predict)
+MORE_COMMANDS = (demo,)

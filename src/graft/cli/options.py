@@ -1,111 +1,116 @@
-"""Options that commands share, and those of `graft train`: one for each setting of TrainConfig
-that people change.
-"""
+"""Options that commands share, and those that are made from the settings in config.py."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from graft.config import (
-    BACKENDS,
-    BALANCES,
-    BATCH_NORMS,
-    OPTIMIZERS,
-    PRESETS,
-    RESIZES,
-    SCHEDULES,
-)
+from graft.choices import BACKEND_HELP, BACKENDS
 
 if TYPE_CHECKING:
     from graft.utils.progress import Progress
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 BACKEND = click.option(
-    "--backend",
-    default="auto",
-    type=click.Choice(BACKENDS),
-    help="What runs the encoder; auto takes the fastest there is and says which.",
+    "--backend", default="auto", type=click.Choice(BACKENDS), show_default=True, help=BACKEND_HELP
 )
-
-OPTIONS = [
-    click.option("--model", default="mobilenetv2_100", show_default=True, help="See graft models."),
-    click.option("--out", help="The run folder to make.  [default: runs/SOURCE-MODEL]"),
-    click.option("--seed", default=42, show_default=True, help="Of split, weights and order."),
-    click.option("--epochs", type=int, help="At most; early stopping keeps the best."),
-    click.option("--views", type=int, help="Views of each training image; 1: no augmentation."),
-    click.option("--flip/--no-flip", default=True, help="May views be mirrored?  [default: flip]"),
-    click.option("--image-size", type=int, help="Input pixels a side."),
-    click.option(
-        "--resize",
-        type=click.Choice(RESIZES),
-        help="Show the network the middle of an image that is not square, or squash all of it "
-        "into the square.  [default: as its weights were trained, mostly crop]",
-    ),
-    click.option(
-        "--unfreeze",
-        default="none",
-        show_default=True,
-        help="What is trained below the head: none, all, a share of the last layers (20%), or a "
-        "number of last stages (2).",
-    ),
-    click.option("--batch-size", type=int, help="Images a step, at most."),
-    click.option("--learning-rate", type=float, help="The peak of the schedule."),
-    click.option("--optimizer", type=click.Choice(OPTIMIZERS)),
-    click.option("--weight-decay", type=float, help="AdamW's is decoupled, SGD's is not."),
-    click.option(
-        "--schedule", default="one-cycle", show_default=True, type=click.Choice(SCHEDULES)
-    ),
-    click.option("--augment", default="standard", show_default=True, type=click.Choice(PRESETS)),
-    click.option(
-        "--balance",
-        default="none",
-        show_default=True,
-        type=click.Choice(BALANCES),
-        help="Let rare classes count more in the loss, or draw them more often.",
-    ),
-    click.option(
-        "--group-by",
-        help="What stays in one split (patient, video, burst): folder, a column of the table, or a "
-        "regular expression on the file name, such as '^[^_]+'.",
-    ),
-    click.option("--time-by", help="Test on the newest images: exif, or a column of the table."),
-    click.option("--folds", type=int, help="Also k-fold cross-validation."),
-    click.option("--repeats", type=int, help="Also as many other splits and seeds."),
-    click.option("--learning-curve", is_flag=True, help="Also: would more images help?"),
-    click.option(
-        "--val-fraction",
-        default=0.15,
-        show_default=True,
-        help="The share of all images that choose the epoch and calibrate; 0.05 leaves more to "
-        "learn from where there are tens of thousands.",
-    ),
-    click.option(
-        "--batch-norm",
-        default="frozen",
-        show_default=True,
-        type=click.Choice(BATCH_NORMS),
-        help="Statistics of the trained blocks: those they came with, or each batch's.",
-    ),
-    click.option("--layer-decay", default=1.0, help="How much slower each earlier block learns."),
-    click.option(
-        "--backbone-rate", default=1.0, help="The trained blocks' rate as a share of the head's."
-    ),
-    click.option("--label-smoothing", default=0.1, show_default=True, help="In [0, 1)."),
-    click.option("--warmup", default=0.1, show_default=True, help="Share of steps, in [0, 1)."),
-    click.option("--patience", default=10, show_default=True, help="Epochs without a gain."),
-    click.option("--max-grad-norm", default=5.0, show_default=True, help="Of gradients; 0: any."),
-    click.option("--mixup", default=0.0, help="Alpha of mixup; 0: none."),
-    click.option("--cutmix", default=0.0, help="Alpha of CutMix; 0: none."),
-    click.option("--ema", type=float, help="Decay of the weights' running mean; 0: none."),
-]
+TYPES = {"integer": int, "number": float, "string": str}
+# Columns of an option's name; longer ones have a line of their own.
+NAMES = 24
 
 
-def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command all of OPTIONS, in that order."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+class SettingsCommand(click.Command):
+    """A command with an option for each of some settings: those named in `settings`, or all.
+
+    The options are made when they are needed, so that `graft --help` need not load pydantic. With
+    `advanced`, --help shows the options in `settings` and --help-all the other settings, too.
+    """
+
+    def __init__(
+        self, *args: Any, settings: Sequence[str], advanced: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.shown, self.advanced, self.made = settings, advanced, False
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The options in the order in which they are shown: settings first."""
+        if not self.made:
+            options = settings_options()
+            names = [*self.shown, *(options if self.advanced else ())]
+            self.params[:0] = [options[name] for name in dict.fromkeys(names)]
+            self.made = True
+        return super().get_params(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Two lists, the second of which is for --help-all only."""
+        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        rows = [(p.name, row) for p in options if (row := p.get_help_record(ctx))]
+        advanced = set(settings_options()) - set(self.shown)
+        with formatter.section("Options"):
+            formatter.write_dl([row for name, row in rows if name not in advanced], NAMES)
+        if hidden := [row for name, row in rows if name in advanced]:
+            with formatter.section("Advanced"):
+                if ctx.meta.get("help all"):
+                    formatter.write_dl(hidden, NAMES)
+                else:
+                    named = [row[0].split()[0] for row in hidden]
+                    formatter.write_text(f"{', '.join(named)}: see {ctx.command_path} --help-all.")
+
+
+def help_all(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --help-all, for a SettingsCommand with advanced settings."""
+
+    def shown(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            ctx.meta["help all"] = True
+            click.echo(ctx.get_help())
+            ctx.exit()
+
+    return click.option(
+        "--help-all",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=shown,
+        help="Show the advanced options, too, and exit.",
+    )(command)
+
+
+def settings_options() -> dict[str, click.Option]:
+    """An option for each setting of TrainConfig and SplitConfig, by name."""
+    from graft.config import SplitConfig, TrainConfig
+
+    return {
+        name: _option(name, schema)
+        for kind in (SplitConfig, TrainConfig)
+        for name, schema in kind.model_json_schema()["properties"].items()
+    }
+
+
+def _option(name: str, schema: Mapping[str, Any]) -> click.Option:
+    from graft.config import depends_on_model, typed
+
+    flag, values, default = name.replace("_", "-"), typed(schema), schema["default"]
+    text = schema["description"] + "  [default: by model]" * depends_on_model(name)
+    shown = default is not None
+    if values["type"] == "boolean":
+        names = [f"--{flag}/--no-{flag}"]
+        return click.Option(names, default=default, help=text, show_default=shown)
+    choices = values.get("enum")
+    # Ranges and choices are checked by the settings themselves, whoever gives them.
+    return click.Option(
+        [f"--{flag}"],
+        default=default,
+        type=TYPES[values["type"]],
+        metavar=f"[{'|'.join(choices)}]" if choices else None,
+        help=text,
+        show_default=shown,
+    )
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without those that were left open."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def on_stderr_progress() -> "Progress":

@@ -1,4 +1,4 @@
-"""Unpack archives that nobody vouches for: whole or not at all, and nowhere but where asked."""
+"""Unpack untrusted archives: completely or not at all, and only into the given folder."""
 
 import errno
 import lzma
@@ -17,8 +17,7 @@ from graft.errors import DataError
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 
-# What the standard library raises for bytes that are not what their place says they are. gzip and
-# bz2 add OSError without a number.
+# What the standard library raises for damaged archives. gzip and bz2 add OSError without a number.
 _BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -40,9 +39,9 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path, destination: Path) -> Path:
     """Unpack the regular files of `archive` into the folder `destination` and return it.
 
-    A `destination` that exists is returned at once. Hidden files and what macOS adds are left out.
-    Everything is unpacked in a folder beside and renamed when it is whole; several processes may
-    do so at the same time.
+    A `destination` that exists is returned at once. Hidden files and those that macOS adds are
+    left out. Everything is unpacked into a folder beside it, which is renamed at the end; several
+    processes may do so at the same time.
 
     Raises:
         DataError: the archive is missing, of another kind, broken, empty, locked by a password,
@@ -67,25 +66,25 @@ def unpack(archive: Path, destination: Path) -> Path:
                 _unpack_tar(archive, folder)
         except NotImplementedError as error:
             raise DataError(
-                f"{archive} is packed in a way that graft cannot read ({error}); "
+                f"{archive} uses a compression that graft cannot read ({error}); "
                 "unpack it by hand and give the folder"
             ) from error
         except (*_BROKEN, OSError) as error:
-            # Any other number is the disk's fault; this one is a place before the file's beginning.
+            # Any other number is an error of the disk; this one is a position before byte 0.
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
             why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
             raise DataError(
-                f"{archive} is broken or not whole ({why}); delete it and fetch it again"
+                f"{archive} is damaged or incomplete ({why}); delete it and fetch it again"
             ) from error
     return destination
 
 
 @contextmanager
 def written_beside(destination: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes `destination` when the block ends well.
+    """Yield an empty folder to fill, which becomes `destination` if the block succeeds.
 
-    When another process made `destination` meanwhile, that one is kept and this one dropped.
+    If another process made `destination` meanwhile, that one is kept and this one deleted.
 
     Raises:
         DataError: the disk is full, or the folder cannot be written.
@@ -105,7 +104,7 @@ def written_beside(destination: Path) -> Iterator[Path]:
                     raise
     except OSError as error:
         raise DataError(
-            f"{destination} could not be made: {error}; make room or choose another folder"
+            f"{destination} could not be made: {error}; free some space or choose another folder"
         ) from error
 
 
@@ -122,9 +121,9 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise when the list of members stopped at something else than the end-of-archive block.
+    """Raise if the list of members stopped at anything but the end-of-archive block.
 
-    tarfile takes a broken or cut header after the first one for the end, and says nothing.
+    tarfile takes a damaged header after the first one for the end, without an error.
     """
     stream = tar.fileobj
     if stream is None:
@@ -152,7 +151,7 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
                 _refuse_special(archive, member.filename)
             if member.flag_bits & 1:
                 raise DataError(
-                    f"{archive} is locked by a password; unpack it by hand and give the folder"
+                    f"{archive} needs a password; unpack it by hand and give the folder"
                 )
         _check_room(archive, folder, [member.file_size for member in kept])
         for member in kept:
@@ -160,21 +159,21 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
 
 
 def _check_count(archive: Path, found: int) -> None:
-    """Raise when a zip's directory lists another number of members than its end record says.
+    """Raise if a zip's directory lists another number of members than its end record says.
 
-    zipfile leaves out, in silence, the members that a wrong length in the directory hides.
+    zipfile silently leaves out the members that a wrong length in the directory hides.
     """
     with archive.open("rb") as file:
         file.seek(max(0, archive.stat().st_size - (1 << 16) - 22))
         tail = file.read()
     (promised,) = struct.unpack_from("<H", tail, tail.rfind(b"PK\5\6") + 10)
-    # 65,535 also says that the number is too large for its place, which old tools let wrap around.
+    # 65,535 also means that the number does not fit; old tools let it wrap around.
     if promised not in (found & 0xFFFF, 0xFFFF):
         raise zipfile.BadZipFile(f"lists {found:,} of {promised:,} files")
 
 
 def _wanted(archive: Path, name: str, is_folder: bool) -> bool:
-    """Whether a member is to be unpacked. Raises DataError for a name that leads elsewhere."""
+    """Whether to unpack a member. Raises DataError for a name that leads out of the archive."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or Path(name).drive or "\0" in name:
         raise DataError(
@@ -193,12 +192,12 @@ def _refuse_special(archive: Path, name: str) -> None:
 
 
 def _check_room(archive: Path, folder: Path, sizes: list[int]) -> None:
-    """Raise DataError when there is nothing to unpack, or more than the disk has room for."""
+    """Raise DataError if there is nothing to unpack, or more than fits on the disk."""
     if not sizes:
         raise DataError(f"{archive} holds no files; expected images in class folders")
     needed, free = sum(sizes), shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
             f"{archive} unpacks to {needed:,} bytes, but only {free:,} are free in "
-            f"{folder.parent.parent}; make room or choose another folder"
+            f"{folder.parent.parent}; free some space or choose another folder"
         )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from graft.data.decode import Pixels, Preprocess, centre_view, resampled
+from graft.data.decode import Pixels, Preprocess, center_view, resampled
 
-# Random-resized crops (Szegedy et al. 2015, arXiv:1409.4842): the least share of the area that
-# each preset keeps. All are milder than the 8 % of ImageNet training: a frozen encoder does not
-# learn to undo a crop that has lost the object.
+# Random-resized crops (Szegedy et al. 2015, arXiv:1409.4842): the least fraction of the area
+# that each preset keeps. All are milder than the 8 % of ImageNet training: a frozen encoder does
+# not learn to undo a crop that has lost the object.
 MIN_AREA = {"none": 1.0, "light": 0.7, "standard": 0.35, "strong": 0.2}
 ASPECT = (3 / 4, 4 / 3)
 ATTEMPTS = 10
@@ -19,7 +19,7 @@ ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to the views above 0.
+    """How the views above 0 are made.
 
     none: nothing, they equal view 0. light, standard and strong: random-resized crops of at least
     70, 35 or 20 % of the area, mirrored half of the time if `flip`, then changed by `distort` if
@@ -50,7 +50,7 @@ def view(
     every run, whatever the order of files and the number of threads.
     """
     if number == 0 or augmentation.preset == "none":
-        return centre_view(image, preprocess)
+        return center_view(image, preprocess)
     random = np.random.default_rng([number, int.from_bytes(digest[:16], "big")])
     # One resampling from the decoded image to the view: twice as fast as a crop, then a resize.
     box = _crop_box(image.width, image.height, MIN_AREA[augmentation.preset], random)

@@ -1,17 +1,15 @@
-"""The records that the data layer hands on: Example, Finding, Dataset."""
+"""What a source holds: Example, one labeled image, and Dataset, all of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "val", "test")
-BLOCKING, MATTERS, NOTE = SEVERITIES = ("blocking", "matters", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +29,15 @@ class Example:
     columns: Mapping[str, str] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something about the data that its owner should know.
-
-    `severity`: "blocking", no classifier can be trained before it is mended; "matters", the result
-    is likely to suffer or to mislead; "note". `paths` are the images concerned, as in
-    Example.path; `message` is one sentence with the way out. `sets`: of these, the images that
-    belong together, such as copies of one.
-    """
-
-    kind: str
-    severity: str
-    paths: tuple[str, ...]
-    message: str
-    sets: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def blocking(self) -> bool:
-        """Whether training would refuse."""
-        return self.severity == BLOCKING
-
-    def to_json(self) -> dict[str, Any]:
-        """The finding as `graft check --json` prints it."""
-        return asdict(self)
-
-
 def class_numbers(examples: Iterable[Example], classes: Sequence[str]) -> NDArray[np.int64]:
-    """The place of each example's label among the classes, (N,)."""
+    """The position of each example's label in `classes`, (N,)."""
     number = {name: i for i, name in enumerate(classes)}
     return np.array([number[example.label] for example in examples], np.int64)
 
 
 def belonging(groups: Iterable[tuple[str, str | None]]) -> list[str] | None:
-    """What each image belongs to, given its path and its group: itself if it has none. None
-    without groups.
+    """The group ID of each image, given its path and its group: its own if it has no group. None
+    if no image has one.
     """
     pairs = list(groups)
     if not any(group for _, group in pairs):
@@ -75,15 +47,15 @@ def belonging(groups: Iterable[tuple[str, str | None]]) -> list[str] | None:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The images of a source, in path order, and what was noticed while listing them."""
+    """The images of a source, in path order.
+
+    `left_out` has the files that are no example, by the kind of finding that they are
+    (graft/quality/finding.py says what each kind means).
+    """
 
     source: str
     examples: tuple[Example, ...]
-    findings: tuple[Finding, ...] = ()
-
-    def select(self, rows: Iterable[int]) -> "Dataset":
-        """The data set of these images alone."""
-        return replace(self, examples=tuple(self.examples[i] for i in rows))
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -92,6 +64,10 @@ class Dataset:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Images a class, in the order of `classes`."""
+        """Number of images in each class, in the order of `classes`."""
         counted = Counter(example.label for example in self.examples)
         return {name: counted[name] for name in self.classes}
+
+    def select(self, rows: Iterable[int]) -> "Dataset":
+        """The dataset with these examples only, in this order."""
+        return replace(self, examples=tuple(self.examples[i] for i in rows))

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from graft.config import RESIZES
+from graft.choices import RESIZES
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 
 # Above this an image is taken for a decompression bomb: 2**28 bytes once decoded.
 MAX_PIXELS = 2**28 // 3
-# Pillow warns at the same size; graft names the file as a finding instead.
+# Pillow warns at the same size; graft reports the file as a finding instead.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# Cameras write broken EXIF: the image itself is whole, and is taken for upright.
+# Cameras write broken EXIF: the image itself is whole, and is taken to be upright.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 # Images only: Pillow would hand an EPS file, whatever its name, to Ghostscript to run.
@@ -28,7 +28,7 @@ FORMATS = (
 )
 
 # Scaled JPEG decoding stops at this many times the size needed, so that the resampling that
-# follows still averages over several decoded pixels (measured in tests/data/test_views.py).
+# follows still averages over several decoded pixels (measured in tests/data/test_augmentation.py).
 OVERSAMPLING = 2
 
 # An image this many times longer than wide is resampled only where the center crop lies.
@@ -43,7 +43,7 @@ _RESAMPLE = {
 
 
 class UnusableImageError(Exception):
-    """An image that cannot be used; `kind` is the Finding.kind that names why."""
+    """An image that cannot be used; `kind` is the kind of finding that says why."""
 
     def __init__(self, kind: str, reason: str):
         super().__init__(reason)
@@ -52,13 +52,12 @@ class UnusableImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """What a network wants to see, taken from its weights' own config and saved with the model.
+    """The input that a network expects, from the config of its weights and saved with the model.
 
-    `height`, `width`: input size in pixels. `resize`: crop keeps an image's shape, so what is
-    longer than wide loses its ends to the center crop; squash brings all of it to the input's
-    shape. `crop`: the share of the resized image that the center crop keeps, in (0, 1].
-    `interpolation`: a key of Pillow's filters. `mean`, `std`: per channel, for pixels scaled to
-    0..1.
+    `height`, `width`: input size in pixels. `resize`: crop keeps the aspect ratio, so a long image
+    loses its ends to the center crop; squash brings all of it to the input's shape. `crop`: the
+    fraction of the resized image that the center crop keeps, in (0, 1]. `interpolation`: a key of
+    Pillow's filters. `mean`, `std`: per channel, for pixels scaled to 0..1.
     """
 
     height: int
@@ -130,7 +129,7 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
         rgb = _to_rgb(image)
         if scaled is not None and scaled[2:] != rgb.size:
             # 2,269 rows at a quarter are 567.25, and the decoder gives 568: without this the
-            # image would be shrunk by a split of a pixel more than a whole decoding is.
+            # image would be shrunk by a fraction of a pixel more than one decoded whole.
             size = (max(1, round(scaled[2])), max(1, round(scaled[3])))
             rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=scaled)
         # The tag is read off the file's own image: conversions drop it.
@@ -142,10 +141,11 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
         raise UnusableImageError("oversized", str(error)) from error
     except UnidentifiedImageError as error:  # its own words name an address in memory
         raise UnusableImageError(
-            "unreadable", "cannot be decoded: its bytes are of no image format that Pillow knows"
+            "unreadable",
+            "cannot be decoded: its bytes are no image format that Pillow knows",
         ) from error
     # Pillow's readers raise many types on hostile bytes (SyntaxError, struct.error, KeyError…);
-    # whichever it is, the image is named and kept out.
+    # whichever it is, the image is named and left out.
     except Exception as error:
         reason = str(error) or type(error).__name__
         truncated = "truncated" in reason.lower() or "not processed" in reason.lower()
@@ -171,13 +171,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise UnusableImageError(
-                "unreadable", "has 32-bit integer pixels beyond 0..65535, save it as 8 or 16 bit"
+                "unreadable", "has 32-bit integer pixels beyond 0..65535, save it with 8 or 16 bits"
             )
         # 16 bits scaled to 8, not clipped: 65535 / 257 = 255.
         return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
     if mode == "F":
         raise UnusableImageError(
-            "unreadable", "has floating-point pixels of no agreed range, save it as 8 or 16 bit"
+            "unreadable", "has floating-point pixels of no agreed range, save it with 8 or 16 bits"
         )
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -190,13 +190,13 @@ def resized_shorter_side(preprocess: Preprocess) -> int:
     return int(max(preprocess.height, preprocess.width) / preprocess.crop)
 
 
-def centre_view(image: Image.Image, preprocess: Preprocess) -> Pixels:
+def center_view(image: Image.Image, preprocess: Preprocess) -> Pixels:
     """View 0: resize the shorter side (squash: both), then crop the center; (height, width, 3)
     uint8.
 
     The very pixels of torchvision's Resize + CenterCrop on a Pillow image (what timm evaluates
-    with). Resampling just the split that is kept would save a third of the time, but Pillow takes
-    rows or columns first by the sizes of the whole, and rounds in between, so pixels would differ.
+    with). Resampling only what is kept would save a third of the time, but the
+    size of the whole decides whether Pillow takes rows or columns first, and it rounds in between.
     """
     width, height = image.size
     side = resized_shorter_side(preprocess)

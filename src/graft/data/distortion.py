@@ -1,4 +1,4 @@
-"""The changes of color and shape of strong augmentation, by torchvision's transforms.v2."""
+"""Strong augmentation: changes of color and shape, by torchvision's transforms.v2."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 from graft.data.augmentation import Augmentation
 from graft.data.decode import Pixels
 
-# The share of views in which a box is erased, and the box's share of the area.
+# The fraction of views in which a box is erased, and the box's fraction of the area.
 ERASED, ERASED_AREA = 0.25, (0.02, 0.2)
 
 
@@ -20,9 +20,9 @@ def distorted(pixels: Pixels, random: np.random.Generator) -> Pixels:
     """The view with one change of color or shape, of a random kind and strength, and at times
     an erased box; (H, W, 3) uint8.
 
-    One change a view: TrivialAugment (Müller & Hutter 2021, arXiv:2103.10158). Erasing: Zhong et
+    One change per view: TrivialAugment (Müller & Hutter 2021, arXiv:2103.10158). Erasing: Zhong et
     al. 2017, arXiv:1708.04896. The numbers are drawn here and not by the transforms, whose one
-    generator for all threads would make a view depend on what else is going on.
+    generator for all threads would make a view depend on what the other threads do.
     """
     import torch
     from torchvision.transforms.v2 import functional as v2

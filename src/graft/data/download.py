@@ -32,8 +32,8 @@ def fetch(
 ) -> Path:
     """Fetch `url` to `destination` and return it; a file that is there already is only checked.
 
-    `sha256` is the digest that the publisher promises, in hex. With None the file must have `size`
-    bytes (when given), and the digest found is kept beside it as NAME.sha256, so that later runs
+    `sha256` is the digest that the publisher promises, in hex. If it is None, the file must have
+    `size` bytes (when given), and its digest is stored beside it as NAME.sha256, so that later runs
     compare with it. `on_progress` gets the bytes so far and the bytes in all (None: not known).
     `way_out` ends the message of a failure: what else could be done.
 
@@ -45,34 +45,29 @@ def fetch(
 
     """
     partial = destination.with_name(destination.name + ".partial")
-    note = destination.with_name(destination.name + ".sha256")
-    promised = _noted(note) if sha256 is None else sha256.lower()
+    note = destination.with_name(destination.name + ".sha256") if sha256 is None else None
+    promised = _noted(note) if note else sha256
     by_hand = f"fetch it by hand and put it at {destination.absolute()}"
     by_hand += f"; {way_out}" if way_out else ""
-    file = destination
     try:
-        if not destination.exists():
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            _download(url, partial, size, on_progress, by_hand)
-            file = partial
-        digest, problem = _inspect(file, promised, size)
-        if problem and sha256 is None and promised is not None:
-            problem += f" (what was expected is what an earlier run kept in {note})"
-        if problem and file == partial:
+        if destination.exists():
+            problem = _problem(destination, promised, size, note)
+            if problem:
+                raise DownloadError(
+                    f"{destination} is there but is not the file that was promised: {problem}; "
+                    "delete it and run the same command again"
+                )
+            return destination
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        _download(url, partial, size, on_progress, by_hand)
+        problem = _problem(partial, promised, size, note)
+        if problem:
             partial.unlink()
             raise DownloadError(
-                f"{url} is not the file that was promised: {problem}; what came is deleted: "
+                f"{url} is not the file that was promised: {problem}; it was deleted: "
                 f"run the same command again, or {by_hand}"
             )
-        if problem:
-            raise DownloadError(
-                f"{destination} is there but is not the file that was promised: {problem}; "
-                "delete it and run the same command again"
-            )
-        if promised is None:
-            _write_note(note, digest, destination.name)
-        if file == partial:
-            partial.replace(destination)
+        partial.replace(destination)
     except FileNotFoundError as error:
         if destination.exists():
             # Another process fetched to the same .partial and was the first to rename it.
@@ -80,16 +75,29 @@ def fetch(
         raise DownloadError(f"{error.filename} vanished; run the same command again") from error
     except OSError as error:
         raise DownloadError(
-            f"{destination} could not be written or read: {error}; make room or choose another "
-            "folder, then run the same command again"
+            f"{destination} could not be written or read: {error}; free some space or choose "
+            "another folder, then run the same command again"
         ) from error
     return destination
+
+
+def _problem(file: Path, promised: str | None, size: int | None, note: Path | None) -> str:
+    """How `file` differs from what was promised, "" if it does not.
+
+    `note`: where the digest of a file without a published one is stored for later runs.
+    """
+    digest, problem = _inspect(file, promised, size)
+    if problem and note is not None and promised is not None:
+        problem += f" (an earlier run stored the expected one in {note})"
+    if not problem and note is not None and promised is None:
+        _write_note(note, digest)
+    return problem
 
 
 def _download(
     url: str, partial: Path, size: int | None, on_progress: Progress | None, by_hand: str
 ) -> None:
-    """Bring `partial` to its full length, in at most three tries."""
+    """Download the rest of `partial`, in at most three tries."""
     with httpx2.Client(follow_redirects=True, timeout=TIMEOUT) as client:
         for pause in (*RETRY_PAUSES, None):
             try:
@@ -106,7 +114,7 @@ def _download(
                 if cut_off and have:
                     raise DownloadError(
                         f"{url} was cut off after {have:,} bytes ({_reason(error)}); they are "
-                        f"kept in {partial}: run the same command again and it goes on from there"
+                        f"kept in {partial}: run the same command again and it resumes there"
                     ) from error
                 kept = (
                     f"; the {have:,} bytes in {partial} are kept for the next run" if have else ""
@@ -119,7 +127,7 @@ def _download(
 def _stream(
     client: httpx2.Client, url: str, partial: Path, size: int | None, on_progress: Progress | None
 ) -> None:
-    """Write what is missing of `partial`. Raises httpx2.HTTPError, and OSError for the disk."""
+    """Write the missing bytes of `partial`. Raises httpx2.HTTPError, and OSError for the disk."""
     # A range of compressed bytes would not be a range of the file.
     headers = {"Accept-Encoding": "identity"}
     partial.touch()
@@ -127,7 +135,7 @@ def _stream(
     with partial.open("r+b") as file:
         start = file.seek(0, os.SEEK_END)
         if start and start == size:
-            return  # a kill came between the last byte and the rename
+            return  # killed between the last byte and the rename
         if start:
             headers["Range"] = f"bytes={start}-"
         with client.stream("GET", url, headers=headers) as response:
@@ -146,10 +154,10 @@ def _write(
 ) -> bool:
     """Write the body at `start` of `file`, or from the beginning when the server sends it all.
 
-    False when `file` is longer than what is published, or the server sends other bytes than asked.
+    False when `file` is longer than the published one, or the server sends other bytes than asked.
 
-    What is there is neither emptied nor appended to: processes that fetch at the same time write
-    the same bytes to the same places.
+    The file is neither emptied nor appended to: processes that fetch at the same time write the
+    same bytes to the same positions.
     """
     where = response.headers.get("Content-Range", "")
     if start and response.status_code == 416:
@@ -178,11 +186,11 @@ def _write(
 
 
 def _inspect(file: Path, promised: str | None, size: int | None) -> tuple[str, str]:
-    """The SHA-256 of `file` as it is on the disk, and what is wrong with it, "" for nothing."""
+    """The SHA-256 of `file` as it is on the disk, and what is wrong with it, "" if nothing."""
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     got = file.stat().st_size
-    if promised is not None and digest != promised:
+    if promised is not None and digest != promised.lower():
         return digest, f"expected sha256 {promised}, got {digest} ({got:,} bytes)"
     if promised is None and size is not None and got != size:
         return digest, f"expected {size:,} bytes, got {got:,}"
@@ -190,7 +198,7 @@ def _inspect(file: Path, promised: str | None, size: int | None) -> tuple[str, s
 
 
 def _noted(note: Path) -> str | None:
-    """The digest that an earlier run kept, in the form that `sha256sum --check` reads."""
+    """The digest that an earlier run stored, in the format that `sha256sum --check` reads."""
     if not note.exists():
         return None
     digest = note.read_text(encoding="utf-8", errors="replace").partition(" ")[0]
@@ -202,9 +210,9 @@ def _noted(note: Path) -> str | None:
     return digest
 
 
-def _write_note(note: Path, digest: str, name: str) -> None:
+def _write_note(note: Path, digest: str) -> None:
     beside = note.with_name(f"{note.name}.{os.getpid()}.{threading.get_ident()}")
-    beside.write_text(f"{digest}  {name}\n", encoding="utf-8")
+    beside.write_text(f"{digest}  {note.stem}\n", encoding="utf-8")
     beside.replace(note)
 
 

@@ -1,4 +1,4 @@
-"""An image in four kilobytes: what the audit needs to know of it, from the one reading pass."""
+"""Fingerprint: an image in four kilobytes, all that the audit needs to know about it."""
 
 import hashlib
 import io
@@ -10,12 +10,12 @@ from PIL import Image
 
 from graft.data.decode import FORMATS
 
-# Raise when a fingerprint comes to hold something else.
+# Raise when fingerprints hold something else.
 FINGERPRINT_FORMAT = 2
 SIDE = 64
-# Sharpness and edges are looked at in this size, so that they mean the same for every image.
+# Sharpness is measured at this size, so that it means the same for every image.
 LOOK = 128
-# Blocks a side, at least, that colors are ema_weights over.
+# Colors are averaged over at least so many blocks a side.
 BLOCKS = 24
 MAKE, MODEL, TAKEN, EXIF = 0x010F, 0x0110, 0x9003, 0x8769
 CHANGED = 0x0132

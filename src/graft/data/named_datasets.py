@@ -1,4 +1,4 @@
-"""Data sets known by name: fetched once, checked, and laid out as folders of labeled images."""
+"""Datasets known by name: fetched once, checked, and laid out as folders of labeled images."""
 
 import difflib
 import os
@@ -17,16 +17,16 @@ from graft.errors import DataError, UsageError
 if TYPE_CHECKING:
     from graft.data.download import Progress
 
-MIRROR = "GRAFT_MIRROR"  # environment: where the archives lie instead of at their publishers
+MIRROR = "GRAFT_MIRROR"  # environment: where the archives are, instead of at their publishers
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A data set that can be asked for by name.
+    """A dataset that has a name.
 
     `url` is the publisher's archive, `sha256` its digest (None: the publisher gives none), `size`
-    its bytes, `archive_name` its file name here and on a mirror. All are empty for a data set that
-    needs no download. `inside` is the folder within the archive that holds the class folders.
+    its bytes, `archive_name` its file name here and on a mirror. All are empty for a dataset that
+    needs no download. `inside` is the folder in the archive with the class folders.
     """
 
     name: str
@@ -45,7 +45,7 @@ SAMPLES = {
         Sample(
             name="digits",
             description="1,797 scanned handwritten digits, 8×8 gray, 10 classes; no download",
-            license="BSD-3-Clause, as split of scikit-learn",
+            license="BSD-3-Clause, as part of scikit-learn",
         ),
         Sample(
             name="flowers",
@@ -99,15 +99,15 @@ def materialize(
     on_progress: "Progress | None" = None,
     url: str | None = None,
 ) -> Path:
-    """Lay out the data set `name` under the cache folder `root`, once, and return its folder.
+    """Lay out the dataset `name` under the cache folder `root`, once, and return its folder.
 
     The folder holds class folders, or split folders (train, test, validation) with class folders.
-    `url` is fetched instead of the publisher's address, and so is the archive's name below
-    $GRAFT_MIRROR when that is set; the checksum holds for them too. `on_progress` gets the bytes
+    `url`, or else the archive's name below $GRAFT_MIRROR, replaces the publisher's address; the
+    checksum stays the same. `on_progress` gets the bytes
     fetched so far and the bytes in all.
 
     Raises:
-        UsageError: no data set has this name.
+        UsageError: no dataset has this name.
         DownloadError: the archive could not be fetched whole.
         DataError: the archive is broken or not laid out as published; `root` cannot be written.
 
@@ -115,7 +115,7 @@ def materialize(
     if name not in SAMPLES:
         close = difflib.get_close_matches(name, SAMPLES, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"expected one of the data sets {', '.join(SAMPLES)}, got {name!r}{hint}")
+        raise UsageError(f"expected one of the datasets {', '.join(SAMPLES)}, got {name!r}{hint}")
     sample = SAMPLES[name]
     folder = root / name
     if not folder.is_dir():
@@ -131,14 +131,14 @@ def materialize(
     images = folder if name == "cifar10" else folder / sample.inside
     if not images.is_dir():
         raise DataError(
-            f"expected the folder {sample.inside} in {sample.archive_name}, but {folder} has none; "
+            f"expected the folder {sample.inside} in {sample.archive_name}, but {folder} lacks it; "
             "delete both and run the same command again"
         )
     return images
 
 
 def _fetch(sample: Sample, root: Path, on_progress: "Progress | None", url: str | None) -> Path:
-    # Here, so that naming the data sets does not load an HTTP client.
+    # Here, so that naming the datasets does not load an HTTP client.
     from graft.data.download import fetch
 
     mirror = os.environ.get(MIRROR)
@@ -168,15 +168,15 @@ def _make_digits(folder: Path) -> None:
 def _make_cifar10(binary: Path, folder: Path) -> None:
     """Write the records of the batch files in `binary` as `folder`/SPLIT/CLASS/INDEX.png.
 
-    INDEX is the place of the record in its split, as published.
+    INDEX is the position of the record in its split, as published.
     """
     names = _cifar10_names(binary / "batches.meta.txt")
     with written_beside(folder) as beside:
         for split, batches in CIFAR10_BATCHES.items():
             for number, batch in enumerate(batches):
                 labels, pixels = _cifar10_records(binary / batch)
-                for place, (label, image) in enumerate(zip(labels, pixels, strict=True)):
-                    index = number * CIFAR10_RECORDS + place
+                for position, (label, image) in enumerate(zip(labels, pixels, strict=True)):
+                    index = number * CIFAR10_RECORDS + position
                     _write_png(image, beside / split / names[label] / f"{index:05d}.png")
 
 
@@ -217,7 +217,7 @@ def _cifar10_records(batch: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]
 def _expect_file(file: Path) -> None:
     if not file.is_file():
         raise DataError(
-            f"expected {file.name} in the archive of cifar10, but it has none; "
+            f"expected {file.name} in the archive of cifar10, but it is missing; "
             "delete the archive and run the same command again"
         )
 

@@ -14,8 +14,8 @@ def rows_of_parquet(path: Path, unpacked: Path) -> Iterator[tuple[int, dict[str,
     A row with image bytes names its file in the extra key `file`.
 
     The column `image` holds text (paths relative to the table), binary (an encoded image), or
-    the {"bytes", "path"} struct of Hugging Face data sets. Integer labels that come with class
-    names in the schema's Hugging Face metadata are kept as numbers: the names are not guessed.
+    the {"bytes", "path"} struct of Hugging Face datasets. Integer labels stay numbers, even if
+    the schema's Hugging Face metadata has names for them.
 
     Raises DataError for a file that is not Parquet or lacks a column.
     """
@@ -63,7 +63,7 @@ def _batches(path: Path, table: Any, columns: list[str], size: int) -> Iterator[
     try:
         yield from table.iter_batches(columns=columns, batch_size=size)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: is damaged, fetch it again: {error}") from error
+        raise DataError(f"{path}: is damaged; fetch it again: {error}") from error
 
 
 def _name(number: int) -> str:

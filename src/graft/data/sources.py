@@ -1,4 +1,4 @@
-"""List the images of a source: a folder, a table, an archive, or a named data set."""
+"""List the images of a source: a folder, a table, an archive, or a named dataset."""
 
 import csv
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from graft.data.archive import is_archive, unpack
-from graft.data.dataset import MATTERS, NOTE, Dataset, Example, Finding
+from graft.data.dataset import Dataset, Example
 from graft.data.named_datasets import SAMPLES, materialize
 from graft.errors import DataError, UsageError
 
@@ -30,15 +30,15 @@ SPLIT_NAMES = {
 Progress = Callable[[int, int | None], None]
 
 
-def scan(source: str | Path, cache: Path, on_progress: Progress | None = None) -> Dataset:
+def load_dataset(source: str | Path, cache: Path, on_progress: Progress | None = None) -> Dataset:
     """List the labeled images of `source`, in path order, without opening them.
 
-    `source` is a folder with a folder a class (or train/val/test folders with those below), a
+    `source` is a folder with one folder per class (or split folders: train, val, test), a
     .csv/.tsv/.parquet table with the columns image and label (optional: split, group), an archive
-    of a folder, or the name of a data set (`graft check digits`). What has to be unpacked or
-    fetched goes below `cache`.
+    of a folder, or the name of a dataset (`graft check digits`). Archives and downloads are
+    unpacked below `cache`.
 
-    Raises DataError when the source cannot be listed at all, UsageError when there is none.
+    Raises DataError if the source cannot be listed, UsageError if it does not exist.
     """
     path = Path(source)
     name = str(source)
@@ -46,8 +46,7 @@ def scan(source: str | Path, cache: Path, on_progress: Progress | None = None) -
         return _folder(materialize(name, cache / "datasets", on_progress=on_progress), name)
     if not path.exists():
         raise UsageError(
-            f"{name}: no such folder, table or archive; the named data sets are "
-            f"{', '.join(SAMPLES)}"
+            f"{name}: no such folder, table or archive; the named datasets are {', '.join(SAMPLES)}"
         )
     if path.is_dir():
         return _folder(path, name)
@@ -57,7 +56,7 @@ def scan(source: str | Path, cache: Path, on_progress: Progress | None = None) -
         return _archive(path, name, cache)
     raise DataError(
         f"{name}: expected a folder, a table ({', '.join(sorted(TABLE_SUFFIXES))}) or an archive "
-        "(.tar, .tar.gz, .tar.xz, .zip), this file is none of them"
+        "(.tar, .tar.gz, .tar.xz, .zip), but this file is something else"
     )
 
 
@@ -78,7 +77,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _refuse(error: OSError) -> None:
-    # os.walk would leave the folder out in silence, and with it a class.
+    # os.walk would skip the folder silently, and with it a class.
     raise DataError(f"{error.filename}: the folder cannot be listed: {error.strerror}") from error
 
 
@@ -92,15 +91,10 @@ def _hidden(name: str) -> bool:
 
 def _folder(root: Path, source: str) -> Dataset:
     outer, root = root, _inner_folder(root)
-    top = _image_folders(root)
-    splits = {name: SPLIT_NAMES[name.lower()] for name in top if name.lower() in SPLIT_NAMES}
-    # One class may be called "test" among others; splits are splits only if every folder is one.
-    has_splits = bool(splits) and len(splits) == len(top)
-    examples: list[Example] = []
-    left_out: list[str] = []
-    loose: list[str] = []
-    unnamed: list[str] = []
     above = root.relative_to(outer).parts
+    splits = _split_folders(root)
+    examples: list[Example] = []
+    left_out: dict[str, list[str]] = {"bad_name": [], "not_an_image": [], "no_label": []}
     for file in _walk(outer):
         names = file.relative_to(outer).parts
         inside = names[: len(above)] == above
@@ -108,54 +102,29 @@ def _folder(root: Path, source: str) -> Dataset:
             names = names[len(above) :]
         relative = "/".join(names)
         if not _is_text(relative):
-            unnamed.append(relative.encode(errors="replace").decode())
-            continue
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
-            left_out.append(relative)
-            continue
-        folders = names[:-1]
-        if not inside or len(folders) < 1 + has_splits:
-            loose.append(relative)
-            continue
-        split = splits[folders[0]] if has_splits else None
-        examples.append(Example(relative, file, folders[has_splits], split))
-    findings = []
-    if unnamed:
-        findings.append(
-            Finding(
-                "bad_name",
-                MATTERS,
-                tuple(unnamed),
-                f"{_files(len(unnamed))} whose name is not valid UTF-8 (an old archive, perhaps), "
-                "left out; rename them",
-            )
-        )
-    if left_out:
-        findings.append(
-            Finding(
-                "not_an_image",
-                NOTE,
-                tuple(left_out),
-                f"{_files(len(left_out))} in a format that graft does not read as an image, left "
-                "out; convert what is an image to JPEG or PNG",
-            )
-        )
-    if loose:
-        where = "split folder without a class folder" if has_splits else "source itself"
-        findings.append(
-            Finding(
-                "no_label",
-                MATTERS,
-                tuple(loose),
-                f"{_files(len(loose))} directly in the {where}, left out for want of a label; "
-                "put each into the folder of its class",
-            )
-        )
-    return Dataset(source, tuple(examples), tuple(findings))
+            left_out["bad_name"].append(relative.encode(errors="replace").decode())
+        elif file.suffix.lower() not in IMAGE_SUFFIXES:
+            left_out["not_an_image"].append(relative)
+        elif not inside or len(names) < 2 + bool(splits):
+            left_out["no_label"].append(relative)
+        elif splits:
+            examples.append(Example(relative, file, names[1], splits[names[0]]))
+        else:
+            examples.append(Example(relative, file, names[0]))
+    return Dataset(source, tuple(examples), {k: tuple(v) for k, v in left_out.items() if v})
+
+
+def _split_folders(root: Path) -> dict[str, str]:
+    """The split of each folder of a root that is divided into splits; empty for any other."""
+    folders = _image_folders(root)
+    # One class may be called "test" among others: all folders are split folders, or none is.
+    if not all(name.lower() in SPLIT_NAMES for name in folders):
+        return {}
+    return {name: SPLIT_NAMES[name.lower()] for name in folders}
 
 
 def _is_text(name: str) -> bool:
-    # The system hands over names that are not UTF-8 with stand-ins that cannot be written again.
+    # Python replaces bytes that are not UTF-8 by characters that cannot be encoded again.
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -168,7 +137,7 @@ def _subfolders(root: Path) -> list[str]:
 
 
 def _image_folders(root: Path) -> list[str]:
-    # An empty folder, or one of notes, is neither a class nor a split.
+    # A folder without images is neither a class nor a split.
     return [
         name
         for name in _subfolders(root)
@@ -186,10 +155,6 @@ def _inner_folder(root: Path) -> Path:
         if not _image_folders(root / inner[0]):
             return root
         root = root / inner[0]
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
 
 
 def _archive(path: Path, name: str, cache: Path) -> Dataset:
@@ -223,10 +188,10 @@ def _table(path: Path, name: str, cache: Path) -> Dataset:
         where = f"{name}, row {number}"
         image, label = row["image"].strip(), row["label"].strip()
         if not image or not label:
-            raise DataError(f"{where}: image and label must both be given, one is empty")
+            raise DataError(f"{where}: image and label are both required, but one is empty")
         split = (row.get("split") or "").strip().lower()
         if split and split not in SPLIT_NAMES:
-            raise DataError(f"{where}: split is train, val or test (or empty), not {split!r}")
+            raise DataError(f"{where}: split must be train, val, test or empty, not {split!r}")
         file = Path(row.get("file") or path.parent / image)
         if not file.is_file():
             missing.append(image)
@@ -234,18 +199,8 @@ def _table(path: Path, name: str, cache: Path) -> Dataset:
         group = (row.get("group") or "").strip() or None
         others = {key: text for key, text in row.items() if key not in (*TABLE_COLUMNS, "file")}
         examples.append(Example(image, file, label, SPLIT_NAMES.get(split), group, others or None))
-    findings: tuple[Finding, ...] = ()
-    if missing:
-        findings = (
-            Finding(
-                "missing",
-                MATTERS,
-                tuple(missing),
-                f"{_files(len(missing))} named in the table but not there, left out; paths are "
-                "relative to the table's folder",
-            ),
-        )
-    return Dataset(name, tuple(sorted(examples, key=lambda e: (e.path, e.label))), findings)
+    examples.sort(key=lambda example: (example.path, example.label))
+    return Dataset(name, tuple(examples), {"missing": tuple(missing)} if missing else {})
 
 
 def _rows_of_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

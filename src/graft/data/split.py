@@ -4,15 +4,18 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.config import SplitConfig
 from graft.data.dataset import SPLITS, Dataset, Example, class_numbers
 from graft.data.groups import groups_that_count, members_of, own_unit, unit_of
 from graft.data.time_split import split_by_time, times
 from graft.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from graft.config import SplitConfig
 
 TEST_FRACTION, VAL_FRACTION = 0.15, 0.15
 # Fewer different images than this cannot fill three splits with anything to learn or to test.
@@ -51,7 +54,7 @@ class Split:
 
 
 def split_dataset(
-    dataset: Dataset, ids: Sequence[str], config: SplitConfig, taken: NDArray[np.int64]
+    dataset: Dataset, ids: Sequence[str], config: "SplitConfig", taken: NDArray[np.int64]
 ) -> Split:
     """Split usable images by content, or with `config.time_by` by time.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graft.config import SplitConfig, TrainConfig
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.errors import UsageError
 from graft.report.comparison_page import read_comparison
 from graft.report.demo_page import write_story
@@ -78,7 +78,7 @@ def run_demo(out: Path, progress: Progress) -> dict[str, Any]:
 
 
 def _tables(out: Path) -> tuple[Path, Path]:
-    digits = scan("digits", cache_folder() / "sources").examples
+    digits = load_dataset("digits", cache_folder() / "sources").examples
     source = [e for e in digits if e.label < "5"]
     few: list[tuple[str, str, str]] = []
     random = np.random.default_rng(SEED)

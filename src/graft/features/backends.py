@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from graft.config import BACKENDS
+from graft.choices import BACKENDS
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
 

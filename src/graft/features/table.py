@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.config import SplitConfig
 from graft.data.dataset import Dataset
 from graft.data.decode import Preprocess, UnusableImageError
 from graft.data.fingerprint import FINGERPRINT, SIDE, Fingerprints, fingerprints
@@ -20,6 +19,7 @@ from graft.features.activations import Activations
 from graft.utils.progress import Progress
 
 if TYPE_CHECKING:
+    from graft.config import SplitConfig
     from graft.features.cached_encoder import CachedEncoder
 
 # Every byte is read and decoded, but large JPEGs at an eighth of their size.
@@ -104,7 +104,7 @@ class FeatureTable:
 
 
 def extract(
-    dataset: Dataset, encoder: "CachedEncoder", config: SplitConfig, progress: Progress
+    dataset: Dataset, encoder: "CachedEncoder", config: "SplitConfig", progress: Progress
 ) -> FeatureTable:
     """Read, hash, fingerprint, decode and encode every image in one pass over the files.
 

@@ -1,19 +1,22 @@
 """The same numbers on another labeled source."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from graft.data.dataset import MATTERS, Finding, belonging
-from graft.data.sources import scan
+from graft.data.dataset import Dataset, belonging
+from graft.data.decode import UnusableImageError
+from graft.data.sources import load_dataset
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
 from graft.inference.predictor import load
-from graft.quality.appearance import images
-from graft.quality.audit import _Collector
+from graft.quality.duplicates import Duplicates, equal_groups
+from graft.quality.finding import Finding, by_severity, images, them
+from graft.quality.listing import listing_findings
+from graft.quality.unreadable import unreadable_findings
 from graft.runs.run import Run
 from graft.utils.cache_folder import cache_folder
 from graft.utils.progress import Progress
@@ -41,7 +44,7 @@ def evaluate_run(
         bytes.fromhex(row["sha256"]) for row in stored.images if row["split"] in ("train", "val")
     }
     majority = stored.metrics["baseline"]["majority_class"]
-    dataset = scan(source, cache_folder() / "sources")
+    dataset = load_dataset(source, cache_folder() / "sources")
     tested = [example for example in dataset.examples if example.split == "test"]
     examples = tested or list(dataset.examples)
     number = {name: i for i, name in enumerate(classifier.classes)}
@@ -51,7 +54,9 @@ def evaluate_run(
             f"{source}: the run knows the classes {', '.join(classifier.classes)}; "
             f"{', '.join(strange)} is not among them: rename the folders or take them out"
         )
-    audit = _Collector(type(dataset)(dataset.source, tuple(examples), dataset.findings))
+    dataset = replace(dataset, examples=tuple(examples))
+    digests: dict[int, bytes | None] = {}
+    problems: dict[int, UnusableImageError] = {}
     used, rows, known = [], [], []
     progress.start("predicting", len(examples))
     for item, probabilities in classifier.predict_files(example.file for example in examples):
@@ -60,12 +65,15 @@ def evaluate_run(
         if item.loaded.digest in learned:
             known.append(example.path)
             continue
-        audit.note(item.loaded)
+        if item.loaded.problem is not None:
+            problems[item.loaded.index] = item.loaded.problem
+            continue
+        digests[item.loaded.index] = item.loaded.digest
         if probabilities is not None:
             used.append(example)
             rows.append(probabilities)
     progress.finish()
-    findings = _findings(audit, known, len(rows))
+    findings = _findings(dataset, digests, problems, known, len(rows))
     for finding in findings:
         progress.say(f"{finding.kind}: {finding.message}")
     if known and not rows:
@@ -86,28 +94,39 @@ def evaluate_run(
     return metrics | {"findings": [finding.to_json() for finding in findings]}
 
 
-def _findings(audit: _Collector, known: Sequence[str], left: int) -> list[Finding]:
+def _findings(
+    dataset: Dataset,
+    digests: Mapping[int, bytes | None],
+    problems: Mapping[int, UnusableImageError],
+    known: Sequence[str],
+    left: int,
+) -> list[Finding]:
     """What is wrong with the images evaluated, and which the run knows already."""
     found = []
     if known:
-        found.append(
-            Finding(
-                "trained_on",
-                MATTERS,
-                tuple(known),
-                f"{images(len(known))} in train or val of the run, byte for byte: they would "
-                "make the result look better than it is, so they are left out, and "
-                f"{left:,} evaluated; give images that the run has not seen",
-            )
+        message = (
+            f"{images(len(known))} from train or val of the run, byte for byte; the run has "
+            f"learned {them(len(known))}, so {left:,} others are evaluated; give images that the "
+            "run has not seen"
         )
-    for finding in audit.findings():
-        if finding.kind == "two_labels":
-            count = len(finding.sets)
-            message = (
-                f"{images(count)} under more than one label, byte for byte: all copies get one "
-                "answer, so each is one sure mistake or more; delete the wrong copies"
-            )
-            found.append(replace(finding, message=message))
-        elif finding.paths and finding.kind not in ("too_few", "few"):
-            found.append(finding)
-    return found
+        found.append(Finding("trained_on", message, tuple(known)))
+    duplicates = Duplicates(dataset.examples, equal_groups(digests.items()), [], list(digests))
+    return found + [
+        replace(finding, message=_two_labels(len(finding.sets)))
+        if finding.kind == "two_labels"
+        else finding
+        for finding in by_severity(
+            [
+                *listing_findings(dataset),
+                *unreadable_findings(dataset.examples, problems),
+                *duplicates.findings(),
+            ]
+        )
+    ]
+
+
+def _two_labels(count: int) -> str:
+    return (
+        f"{images(count)} with more than one label for the same bytes; all copies get the same "
+        "answer, so each counts as a mistake at least once; delete the wrong copies"
+    )

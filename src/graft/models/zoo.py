@@ -3,7 +3,7 @@
 import fnmatch
 from typing import Any
 
-from graft.config import FROM_SCRATCH
+from graft.choices import FROM_SCRATCH
 from graft.errors import ModelError
 
 # name: (parameters without classifier, input pixels, weights, what it is good for). The

@@ -1,13 +1,14 @@
-"""What single images look like: blank, dark, blurred, tiny, elongated, wrongly named."""
+"""Findings on how single images look: blank, dark, blurred, tiny, elongated, wrongly named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import MATTERS, NOTE, Example, Finding
+from graft.data.dataset import Example
 from graft.data.fingerprint import Fingerprints, format_name
+from graft.quality.finding import Finding, images, them
 
 # Below this spread of luminance (0..255) an image shows nothing.
 BLANK = 4.0
@@ -40,8 +41,22 @@ _EXTENSIONS = {
 _KNOWN = set().union(*_EXTENSIONS.values())
 
 
-def look_findings(examples: Sequence[Example], fingerprints: Fingerprints) -> list[Finding]:
+def appearance_findings(examples: Sequence[Example], fingerprints: Fingerprints) -> list[Finding]:
     """The findings of these images, (N,) fingerprints in the same order."""
+    findings = []
+    for kind, where in _appearance(examples, fingerprints).items():
+        rows = np.flatnonzero(where)
+        if len(rows):
+            first = int(fingerprints["format"][rows[0]])
+            paths = tuple(examples[i].path for i in rows.tolist())
+            findings.append(Finding(kind, _message(kind, len(rows), first), paths))
+    return findings
+
+
+def _appearance(
+    examples: Sequence[Example], fingerprints: Fingerprints
+) -> dict[str, NDArray[np.bool_]]:
+    """Which images (N,) each kind of finding is about."""
     width, height = fingerprints["width"], fingerprints["height"]
     short, long = np.minimum(width, height), np.maximum(width, height)
     blank = fingerprints["spread"] < BLANK
@@ -50,90 +65,33 @@ def look_findings(examples: Sequence[Example], fingerprints: Fingerprints) -> li
     detail = fingerprints["sharpness"] * np.maximum(fingerprints["spread"] ** 2, 1.0)
     blurred = (fingerprints["sharpness"] < BLURRED) | (detail < NO_DETAIL)
     blurred &= ~blank & ~dark & (short >= TINY)
-    findings: list[Finding] = []
-
-    def tell(kind: str, severity: str, where: NDArray[np.bool_], say: Callable[[int], str]) -> None:
-        rows = np.flatnonzero(where)
-        if len(rows):
-            paths = tuple(examples[i].path for i in rows.tolist())
-            findings.append(Finding(kind, severity, paths, say(len(rows))))
-
-    tell(
-        "blank",
-        MATTERS,
-        blank,
-        lambda n: (
-            f"{images(n)} of one color all over: nothing can be learned from "
-            f"{them(n)}, and whatever is answered for {them(n)} is a guess; take {them(n)} out"
-        ),
-    )
-    tell(
-        "dark",
-        MATTERS,
-        dark,
-        lambda n: (
-            f"{images(n)} nearly black: what is learned from {them(n)} is noise; brighten "
-            f"{them(n)} or take {them(n)} out"
-        ),
-    )
-    tell(
-        "blurred",
-        NOTE,
-        blurred,
-        lambda n: (
-            f"{images(n)} without a sharp edge: detail that tells classes apart is lost; "
-            "keep them only if the images to be classified are blurred, too"
-        ),
-    )
-    tell(
-        "tiny",
-        NOTE,
-        short < TINY,
-        lambda n: (
-            f"{images(n)} with fewer than {TINY} pixels a side: enlarged they show little; "
-            "look for the originals"
-        ),
-    )
-    tell(
-        "elongated",
-        NOTE,
-        long > LONG * short,
-        lambda n: (
-            f"{images(n)} more than {LONG:g} times as long as wide: the network sees the "
-            "middle square alone; crop them to what they show, or train with --resize squash"
-        ),
-    )
     formats = fingerprints["format"].tolist()
-    wrong = np.array([_misnamed(e.file, s) for e, s in zip(examples, formats, strict=True)], bool)
-    tell(
-        "wrong_extension",
-        NOTE,
-        wrong,
-        lambda n: (
-            f"{images(n)} whose name says another format than the bytes (the first is "
-            f"{format_name(formats[int(wrong.argmax())])}): graft reads {them(n)} by the "
-            "bytes, other programs may not; rename"
-        ),
-    )
-    return findings
+    misnamed = [_misnamed(e.file, n) for e, n in zip(examples, formats, strict=True)]
+    return {
+        "blank": blank,
+        "dark": dark,
+        "blurred": blurred,
+        "tiny": short < TINY,
+        "elongated": long > LONG * short,
+        "wrong_extension": np.array(misnamed, bool),
+    }
 
 
-def images(count: int) -> str:
-    """The count with its noun."""
-    return "1 image" if count == 1 else f"{count:,} images"
-
-
-def some(names: Sequence[str]) -> str:
-    """The first three of these names, and how many more there are."""
-    shown = [repr(name) for name in names[:3]]
-    if len(names) > 3:
-        shown.append(f"{len(names) - 3:,} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def them(count: int) -> str:
-    """The pronoun of as many."""
-    return "it" if count == 1 else "them"
+def _message(kind: str, count: int, first_format: int) -> str:
+    it, name = them(count), format_name(first_format)
+    said = {
+        "blank": f"of one color all over; nothing can be learned from {it}; take {it} out",
+        "dark": f"nearly black; what is learned from {it} is noise; brighten {it} or take {it} out",
+        "blurred": "without a sharp edge; the detail that tells classes apart is lost; "
+        f"keep {it} only if the images to be classified are blurred, too",
+        "tiny": f"with fewer than {TINY} pixels on the shorter side; enlarged, so few show little; "
+        "look for the originals",
+        "elongated": f"more than {LONG:g} times as long as wide; the network sees only the middle "
+        f"square; crop {it} to the object, or train with --resize squash",
+        "wrong_extension": f"with the bytes of another format than the name says (first: {name}); "
+        f"graft goes by the bytes, other programs may not; rename {it}",
+    }
+    return f"{images(count)} {said[kind]}"
 
 
 def _misnamed(file: Path, number: int) -> bool:

@@ -1,41 +1,33 @@
-"""`graft check`: read every file of a source and say what is wrong, all at once."""
+"""`graft check`: read every image of a source and say everything that is wrong with it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from graft.data.dataset import SEVERITIES, Dataset, Finding
-from graft.data.decode import Preprocess
-from graft.data.fingerprint import FINGERPRINT, SIDE, fingerprints
-from graft.data.reader import stream
-from graft.quality.audit import Audit, check_listing
+from graft.config import SplitConfig
+from graft.data.dataset import Dataset
+from graft.data.sources import load_dataset
+from graft.features.table import FeatureTable, extract, read_table
+from graft.quality.audit import audit
+from graft.quality.finding import Finding
+from graft.quality.listing import check_listing
+from graft.utils.cache_folder import cache_folder, sources_folder
 from graft.utils.progress import Progress
 
-# Every byte is read and decoded, but large JPEGs at an eighth of their size.
-_SIZE = Preprocess(SIDE, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SILENT = Progress()
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What check found: the data set, the number of usable images, and the findings."""
+    """What `check` found: the dataset, the number of usable images, and the findings."""
 
     dataset: Dataset
     usable: int
     findings: tuple[Finding, ...]
 
-    @classmethod
-    def of(cls, audit: Audit, judged: Sequence[Finding] = ()) -> "CheckResult":
-        """The result of an audit, and what features said besides."""
-        findings = sorted(
-            [*audit.findings(), *judged], key=lambda finding: SEVERITIES.index(finding.severity)
-        )
-        return cls(audit.dataset, len(audit.usable()), tuple(findings))
-
     @property
     def blocking(self) -> bool:
-        """Whether training would refuse."""
+        """Whether training would refuse these images."""
         return any(finding.blocking for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -48,22 +40,35 @@ class CheckResult:
         }
 
 
-def check(dataset: Dataset, progress: Progress) -> CheckResult:
-    """Check a source that was listed: read and decode every file, compare bytes and looks."""
+def check(
+    source: str | Path,
+    model: str | None = None,
+    backend: str = "auto",
+    progress: Progress = SILENT,
+) -> CheckResult:
+    """What is wrong with a folder, table, archive or named dataset.
+
+    With `model`, a pretrained network, also label errors and outliers; its features stay in the
+    cache for training. Without one PyTorch is not imported, which takes as long as a small check.
+
+    Raises UsageError or DataError for a source that cannot be listed, ModelError for a model that
+    cannot be loaded.
+    """
+    dataset = load_dataset(source, sources_folder())
     if not dataset.examples:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))
-    audit = Audit(dataset)
-    progress.start("checking", len(dataset.examples))
-    files = [example.file for example in dataset.examples]
-    rows = np.empty((len(files), FINGERPRINT.itemsize), np.uint8)
-    positions: list[int] = []
-    for loaded in stream(files, _SIZE, lambda index, digest: (), fingerprinted=lambda digest: True):
-        audit.note(loaded)
-        if loaded.fingerprint is not None:
-            rows[len(positions)] = loaded.fingerprint
-            positions.append(loaded.index)
-        progress.advance(loaded.index + 1)
-    progress.finish()
-    if positions:
-        audit.look(positions, fingerprints(rows[: len(positions)]))
-    return CheckResult.of(audit)
+    table = _encoded(dataset, model, backend, progress) if model else read_table(dataset, progress)
+    found = audit(dataset, table, cache_folder())
+    return CheckResult(dataset, len(found.usable), found.findings)
+
+
+def _encoded(dataset: Dataset, model: str, backend: str, progress: Progress) -> FeatureTable:
+    # Here, because these import PyTorch.
+    from graft.features.backends import LazyBackend
+    from graft.features.cached_encoder import CachedEncoder
+    from graft.models.backbone import find_backbone, resized
+
+    cache = cache_folder()
+    backbone = resized(find_backbone(model, cache), None)
+    encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), views=1)
+    return extract(dataset, encoder, SplitConfig(), progress)

@@ -1,8 +1,8 @@
 """Whether something beside the image's content tells the classes apart, or one from the rest.
 
 A classifier takes the easiest way: if all cats were photographed at night, darkness is a cat
-(Geirhos et al. 2020, arXiv:2004.07780). So each kind of trivia gets a model of its own, a naive
-Bayes over binned values with five-fold cross-validation; one that beats chance by far is told.
+(Geirhos et al. 2020, arXiv:2004.07780). So each kind of trivia gets its own model, a naive Bayes
+over binned values with five-fold cross-validation; one that beats chance by far is reported.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import MATTERS, Finding
 from graft.data.fingerprint import Fingerprints
-from graft.quality.appearance import TINY, some
+from graft.quality.appearance import TINY
+from graft.quality.finding import Finding, some
 
 FOLDS, BINS = 5, 8
-# Images that a class needs for anything to be said of it.
+# Images that a class needs to be looked at.
 FEWEST = 20
-# Told if the mean recall lies this share of the way from chance to perfect.
+# Reported if the mean recall lies this fraction of the way from chance to perfect.
 FAR = 0.5
-# Told of one class if its balanced accuracy against the rest reaches this (of the classes of
+# Reported for one class if its balanced accuracy against the rest reaches this (of the classes of
 # flowers, cats and dogs, and CIFAR-10 none exceeds 0.68). Of 20 images against 20 or more, chance
 # reaches it less than once in three million times (Fisher's exact test): after Holm's correction
 # for seven kinds of trivia and ten thousand classes still below 0.05, so none is computed.
@@ -31,8 +31,8 @@ def shortcut_findings(
 ) -> list[Finding]:
     """Which trivia predict the label, for images with labels (N,) and fingerprints (N,).
 
-    Classes of fewer than FEWEST images are left out. Each kind of trivia that tells the others
-    apart is a finding, or else, one class from the rest.
+    Classes of fewer than FEWEST images are left out. A kind of trivia is a finding if it tells the
+    other classes apart, or one of them from the rest.
     """
     large = np.bincount(labels, minlength=len(classes)) >= FEWEST
     if large.sum() < 2:
@@ -48,22 +48,21 @@ def shortcut_findings(
             best = names[int(recall.argmax())]
             message = (
                 f"{what} alone tells the classes apart in {mean:.0%} of the cases (chance: "
-                f"{chance:.0%}; best for {best!r}, {recall.max():.0%}): the classifier may "
-                "learn that and fail on images without it; balance it over the classes, or "
-                "test on images from elsewhere"
+                f"{chance:.0%}; best for {best!r}, {recall.max():.0%}); the classifier may learn "
+                "that and fail on images without it; balance it over the classes, or test on "
+                "images from elsewhere"
             )
         elif alone.max() >= GIVEN_AWAY:
             given = [names[i] for i in np.argsort(-alone) if alone[i] >= GIVEN_AWAY]
             message = (
                 f"{what} alone tells {some(given)} from the other classes in "
-                f"{alone.max():.0%} of the cases (balanced accuracy, chance: 50%): the classifier "
-                "may learn that in place of what the images show, score too well here and fail "
-                "on images without it; take images of all classes from the same sources, or "
-                "test on images from elsewhere"
+                f"{alone.max():.0%} of the cases (balanced accuracy, chance: 50%); the classifier "
+                "may learn that instead of the object and fail on images without it; take images "
+                "of all classes from the same sources, or test on images from elsewhere"
             )
         else:
             continue
-        findings.append(Finding("shortcut", MATTERS, (), message))
+        findings.append(Finding("shortcut", message))
     return findings
 
 
@@ -96,7 +95,7 @@ def _cross_validated(
     columns: Sequence[NDArray[np.int64]], labels: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The recall of each class among all, and its balanced accuracy against the rest, (K,) each;
-    every image judged by a model that has not seen it.
+    every image is predicted by a model that has not seen it.
     """
     sizes = np.bincount(labels, minlength=count)
     fold = np.empty(len(labels), np.int64)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from graft.data.dataset import Finding
 from graft.quality.check import CheckResult
+from graft.quality.finding import Finding
 from graft.report.run_page import environment
 from graft.report.thumbnails import thumbnails
 from graft.utils.files import write_text

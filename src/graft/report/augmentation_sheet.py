@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from graft.config import PRESETS
+from graft.choices import PRESETS
 from graft.data.augmentation import Augmentation
 from graft.data.dataset import Dataset, Example
 from graft.data.decode import Pixels, Preprocess, UnusableImageError

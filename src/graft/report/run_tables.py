@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from graft.data.dataset import SEVERITIES, SPLITS
+from graft.data.dataset import SPLITS
 from graft.evaluation.intervals import wilson
+from graft.quality.finding import SEVERITIES
 from graft.report.numbers import measured
 from graft.runs.run import Record, Run
 

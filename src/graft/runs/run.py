@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.dataset import Example
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.errors import DataError, GraftError, ModelError
 from graft.runs.csv_files import (
     Predictions,
@@ -171,7 +171,7 @@ class Run:
     def files(self) -> dict[str, Path]:
         """Where the images of the run's source are, by path; empty if the source is gone."""
         try:
-            dataset = scan(self.config["source"], sources_folder())
+            dataset = load_dataset(self.config["source"], sources_folder())
         except (GraftError, OSError, KeyError):
             return {}
         return {example.path: example.file for example in dataset.examples}

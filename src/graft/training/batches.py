@@ -1,10 +1,9 @@
-"""Batches of cached activations, or of images read again."""
+"""Batches: of cached activations, of small images in memory, or of files read again."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from graft.data.augmentation import Augmentation
@@ -13,26 +12,24 @@ from graft.data.reader import stream
 from graft.errors import DataError
 from graft.features.activations import Activations
 from graft.features.backends import Backend
+from graft.features.blocks import blocks_of
 from graft.features.extraction import infer_float16
 from graft.training.loop import Batches
 
-# Numbers in a batch that nothing is learned from: bounds the memory that it takes.
-NUMBERS_IN_ORDER = 2**21
-MOST_IN_ORDER = 512
 
-
-def turns(
+def batch_rows(
     labels: NDArray[np.int64], batch: int, seed: int, epoch: int, balanced: bool = False
 ) -> list[NDArray[np.int64]]:
-    """The rows of each batch of an epoch: every image once, in an order that depends on the
-    seed and the epoch alone; if `balanced`, as many drawn with replacement, every class as often.
-    A last batch of a single image joins the one before it: batch normalization cannot learn
-    from one.
+    """The row numbers of each batch of an epoch, for images with class numbers (N,).
+
+    Every image comes once, in an order that depends on the seed and the epoch alone; if
+    `balanced`, N images are drawn with replacement, every class equally often. A last batch of a
+    single image joins the one before it: batch normalization cannot learn from one.
     """
     count, random = len(labels), np.random.default_rng([seed, epoch])
     if balanced:
-        share = 1 / np.bincount(labels)[labels]
-        order = random.choice(count, count, p=share / share.sum())
+        weights = 1 / np.bincount(labels)[labels]
+        order = random.choice(count, count, p=weights / weights.sum())
     else:
         order = random.permutation(count)
     stops = list(range(batch, count, batch))
@@ -47,9 +44,9 @@ def shuffled(
     batches: Sequence[NDArray[np.int64]],
     epoch: int,
 ) -> Batches:
-    """Batches of cached activations.
+    """Batches of cached activations (N, …), one set a view.
 
-    Image i of epoch e comes in view (i + e) mod V, so that all V views are seen equally often.
+    In epoch e, image i comes in view (i + e) mod V, so that all V views are seen equally often.
     """
     for rows in batches:
         numbers = (rows + epoch) % len(views)
@@ -72,10 +69,12 @@ def jittered(
     flip: bool,
     erased: int = 0,
 ) -> Batches:
-    """Batches of small images, (n, H, W, 3) uint8, each moved by up to `shift` pixels over its
-    own reflection and, if `flip`, mirrored in every other epoch (Jordan 2024, arXiv:2404.00498);
-    with `erased` a gray square of so many pixels a side lies somewhere on it, in split beyond its
-    edge (Cutout: DeVries & Taylor 2017, arXiv:1708.04552).
+    """Batches of small images, (n, H, W, 3) uint8, augmented in memory.
+
+    Each image is moved by up to `shift` pixels, its reflection filling the margin, and, if `flip`,
+    mirrored in every other epoch (Jordan 2024, arXiv:2404.00498). With `erased`, a gray square of
+    so many pixels a side lies on it, perhaps half beyond its edge (Cutout: DeVries & Taylor 2017,
+    arXiv:1708.04552).
     """
     mirrored = np.random.default_rng(seed).integers(0, 2, len(labels))
     for rows in batches:
@@ -86,8 +85,8 @@ def jittered(
         for place, (top, left) in enumerate(random.integers(0, 2 * shift + 1, (len(rows), 2))):
             x[place] = padded[place, top : top + height, left : left + width]
         if flip:
-            turned = (mirrored[rows] + epoch) % 2 == 1
-            x[turned] = x[turned, :, ::-1]
+            now = (mirrored[rows] + epoch) % 2 == 1
+            x[now] = x[now, :, ::-1]
         if erased:
             corners = random.integers(0, (height, width), (len(rows), 2)) - erased // 2
             for image, (top, left) in zip(x, corners, strict=True):
@@ -104,12 +103,12 @@ def streamed(
     augmentation: Augmentation,
     backend: Callable[[], Backend] | None = None,
 ) -> Batches:
-    """Images read and decoded again for every epoch, each in the view of its row; with `backend`
-    its outputs, of the frozen split, in place of the pixels.
+    """Batches of images, read and decoded again in every epoch, each in the view of its row; with
+    `backend`, of the frozen prefix, batches of its outputs.
 
-    A batch is decoded by all cores between two steps of training and not beside them: two pools
-    of threads on the same cores cost more than they hide. Raises DataError for a file that
-    cannot be used any more.
+    All cores decode a batch between two steps of training, not during them: two pools of threads
+    on the same cores cost more than they hide. Raises DataError for a file that has become
+    unusable.
     """
     for rows in batches:
         views = [view_of(int(row)) for row in rows]
@@ -121,7 +120,7 @@ def streamed(
             augmentation,
         ):
             if loaded.problem is not None:
-                raise DataError(f"{loaded.file}: changed while it was in use: {loaded.problem}")
+                raise DataError(f"{loaded.file}: changed during training: {loaded.problem}")
             pixels.append(loaded.views[views[loaded.index]])
         x = np.stack(pixels)
         if backend is None:
@@ -132,32 +131,13 @@ def streamed(
         yield np.concatenate([out for _, out in infer_float16(backend, blocks)]), labels[rows]
 
 
-def blocks_of(count: int, shape: tuple[int, ...]) -> list[NDArray[np.int64]]:
-    """Rows in order, as many at once as fit comfortably."""
-    size = int(np.clip(NUMBERS_IN_ORDER // max(1, int(np.prod(shape))), 16, MOST_IN_ORDER))
-    return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
-
-
 def in_order(view: Activations, labels: NDArray[np.int64]) -> Batches:
-    """Every image once, plain view, in order."""
+    """Every image once, in order."""
     for rows in blocks_of(len(labels), view.shape):
         yield view[rows], labels[rows]
 
 
-def statistics(view: Activations) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each feature, (D,) float32 each, in one pass of blocks."""
-    total: NDArray[np.float64] = np.zeros(view.shape, np.float64)
-    squares: NDArray[np.float64] = np.zeros(view.shape, np.float64)
-    for rows in blocks_of(len(view), view.shape):
-        block = view[rows].astype(np.float32)
-        total += block.sum(0, dtype=np.float64)
-        squares += np.square(block, dtype=np.float64).sum(0)
-    mean = total / len(view)
-    std = np.sqrt(np.maximum(squares / len(view) - mean**2, 0))
-    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
-
-
 def steps_of(count: int, batch: int) -> int:
-    """The number of batches of an epoch of `count` images."""
+    """How many batches `batch_rows` makes of `count` images."""
     full, rest = divmod(count, batch)
     return max(1, full + (rest > 1))

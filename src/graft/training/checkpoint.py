@@ -1,4 +1,4 @@
-"""A fit half done, as one safetensors file: what a killed run goes on from, bit for bit."""
+"""The state of a fit and its checkpoints: one safetensors file, from which a killed run resumes."""
 
 import json
 import os
@@ -9,20 +9,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from graft.errors import UsageError
+from graft.training.optim import Optimizer
 from graft.utils.files import replacing
 
 
 @dataclass
 class Position:
-    """How far a fit has come: `step` batches of `epoch` (from 1) are done; sums of that epoch."""
+    """How far a fit has come: `step` batches, `seen` images, of `epoch` (from 1) are done."""
 
     epoch: int = 1
     step: int = 0
-    loss_sum: float = 0.0
-    right: float = 0.0
     seen: int = 0
     seconds: float = 0.0
     best_loss: float = float("inf")
@@ -30,9 +29,29 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def pause() -> float:
-    """Seconds between checkpoints, $GRAFT_CHECKPOINT_SECONDS, by default 30: writing one takes far
-    less than a hundredth of that. Raises UsageError for what is no number of seconds.
+@dataclass
+class State:
+    """Everything that changes during a fit, which is everything that a checkpoint holds.
+
+    `scaler` is a torch.amp.GradScaler, disabled unless the runtime is float16. `ema` holds the
+    exponential moving average of the model's state, `best` the state of the epoch with the lowest
+    validation loss; both are empty where there is none. `totals` (3,), on the device, is of the
+    epoch under way: the summed loss in nats, the correct answers, and the number of steps up to
+    which the summed loss was finite.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    scaler: Any
+    ema: dict[str, Tensor]
+    totals: Tensor
+    best: dict[str, Tensor] = field(default_factory=dict)
+    at: Position = field(default_factory=Position)
+
+
+def seconds_between() -> float:
+    """Seconds between two checkpoints: $GRAFT_CHECKPOINT_SECONDS, by default 30, as writing one
+    takes far less than a hundredth of that. Raises UsageError for anything but a number >= 0.
     """
     given = os.environ.get("GRAFT_CHECKPOINT_SECONDS", "30")
     try:
@@ -44,46 +63,61 @@ def pause() -> float:
     return seconds
 
 
-def write(
-    path: Path, position: Position, identity: str, tensors: dict[str, dict[str, Tensor]]
-) -> None:
-    """Write named groups of tensors with the position, all or nothing.
+def save(path: Path, state: State, identity: str) -> None:
+    """Write the state and PyTorch's random state, all or nothing.
 
-    `identity` says which fit this is: another's checkpoint is refused.
+    `identity` says which fit this is; `restore` refuses the checkpoint of another.
     """
-    flat = {
+    groups = {
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state(),
+        "ema": state.ema,
+        "best": state.best,
+        "totals": {"": state.totals},
+    }
+    tensors = {
         f"{group}/{name}": value.detach().cpu().contiguous()
-        for group, named in tensors.items()
+        for group, named in groups.items()
         for name, value in named.items()
     }
-    flat["random"] = torch.get_rng_state()
+    tensors["random"] = torch.get_rng_state()
+    described = {
+        "position": json.dumps(asdict(state.at)),
+        "scaler": json.dumps(state.scaler.state_dict()),
+        "identity": identity,
+    }
     with replacing(path) as beside:
-        save_file(
-            flat,
-            beside,
-            metadata={"position": json.dumps(asdict(position)), "identity": identity},
-        )
+        save_file(tensors, beside, metadata=described)
 
 
-def read(path: Path, identity: str) -> tuple[Position, dict[str, dict[str, Tensor]]]:
-    """The position and the tensors by group; PyTorch's random state is set to what it was.
+def restore(path: Path, state: State, identity: str) -> None:
+    """Set the state and PyTorch's random state to those of a checkpoint.
 
-    Raises UsageError for a damaged file or the checkpoint of a fit with other settings or data.
+    Raises UsageError for a damaged file and for the checkpoint of a fit with another identity.
     """
     try:
         with safe_open(path, "pt") as opened:
             described = opened.metadata()
-        flat = load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path}: cannot be resumed from ({error}); train without it") from error
+        raise UsageError(
+            f"{path}: the checkpoint is damaged ({error}); train again without --resume"
+        ) from error
     if described["identity"] != identity:
         raise UsageError(
-            f"{path.parent}: was begun with other settings, images or threads, so it cannot be "
-            "resumed with these; repeat the first command, or begin anew with another --out"
+            f"{path.parent}: was started with other settings, images, threads or device, so it "
+            "cannot resume with these; repeat the first command, or choose another --out"
         )
-    torch.set_rng_state(flat.pop("random"))
-    tensors: dict[str, dict[str, Tensor]] = {}
-    for key, value in flat.items():
-        group, _, name = key.partition("/")
-        tensors.setdefault(group, {})[name] = value
-    return Position(**json.loads(described["position"])), tensors
+
+    def group(name: str) -> dict[str, Tensor]:
+        start = f"{name}/"
+        return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+    state.model.load_state_dict(group("model"))
+    state.optimizer.load(group("optimizer"))
+    state.scaler.load_state_dict(json.loads(described["scaler"]))
+    state.ema = {k: v.to(state.totals.device) for k, v in group("ema").items()}
+    state.best = group("best")
+    state.totals.copy_(group("totals")[""])
+    state.at = Position(**json.loads(described["position"]))
+    torch.set_rng_state(tensors["random"])

@@ -8,9 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from graft.config import FROM_SCRATCH, SplitConfig, TrainConfig
+from graft.choices import FROM_SCRATCH
+from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Example
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.errors import UsageError
 from graft.runs.folder import lacks_report
 from graft.runs.run import Run
@@ -67,7 +68,7 @@ def _config(name: str, settings: dict[str, Any]) -> TrainConfig:
     chosen = settings | {"model": model, "unfreeze": unfreeze or "none"}
     if model not in FROM_SCRATCH:
         chosen.pop("image_size", None)
-    return TrainConfig.from_dict(chosen)
+    return TrainConfig(**chosen)
 
 
 def _check_earlier(
@@ -77,7 +78,7 @@ def _check_earlier(
     # Whether all weights are there is checked here, too.
     asked = [resolve(config, network(config, cache_folder())) for config in configs]
     earlier = [folder for folder in folders if (folder / "metrics.json").is_file()]
-    now = _listed(scan(source, sources_folder()).examples) if earlier else set()
+    now = _listed(load_dataset(source, sources_folder()).examples) if earlier else set()
     for folder, config in zip(folders, asked, strict=True):
         if folder in earlier and (reason := _another(Run.finished(folder), config, now)):
             raise UsageError(f"{folder} holds a run {reason}; choose another --out")

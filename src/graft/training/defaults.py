@@ -1,10 +1,9 @@
 """The default settings of each kind of training, and which kind a config asks for."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from graft.config import TrainConfig, parse_unfreeze
+from graft.config import ResolvedConfig, TrainConfig, parse_unfreeze
 from graft.errors import UsageError
 from graft.models.backbone import Backbone, find_backbone, resized, scratch
 from graft.models.scratch_cnns import SCRATCH
@@ -32,7 +31,7 @@ DEEP: dict[str, Any] = COMMON | {
     "batch_size": 512,
     "ema": 0.99,
 }
-# deep_cnn by AdamW, for who asks for it.
+# deep_cnn with AdamW, for those who ask for it.
 DEEP_ADAMW: dict[str, Any] = DEEP | {
     "optimizer": "adamw",
     "learning_rate": 5e-3,
@@ -53,23 +52,26 @@ WHOLE: dict[str, Any] = COMMON | {
     "ema": 0.99,
 }
 
+# For docs/settings.md.
+KINDS = {
+    "frozen backbone": FROZEN,
+    "last layers unfrozen": TUNED,
+    "all unfrozen": WHOLE,
+    "base_cnn": BASE,
+    "deep_cnn": DEEP,
+}
+
 
 def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
     """The settings that depend on the kind of training.
 
-    Raises UsageError for an optimizer that no rate was measured for, unless it is given one, and
-    for CutMix where no images are trained on.
+    Raises UsageError for an optimizer that no rate was measured for, unless it is given one.
     """
     kind = parse_unfreeze(config.unfreeze)[0]
     if backbone.weights is None:
         found = DEEP if backbone.architecture == "deep_cnn" else BASE
     else:
         found = {"none": FROZEN, "all": WHOLE}.get(kind, TUNED)
-        if config.cutmix and kind != "all":
-            raise UsageError(
-                "cutmix pastes images into images: it is for base_cnn, deep_cnn and --unfreeze "
-                "all; mixup blends features, too"
-            )
     if config.optimizer in (None, found["optimizer"]):
         return found
     if found is DEEP:
@@ -82,16 +84,15 @@ def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
     return found
 
 
-def resolve(config: TrainConfig, backbone: Backbone) -> TrainConfig:
-    """The config with the defaults that depend on the kind of training filled in.
+def resolve(config: TrainConfig, backbone: Backbone) -> ResolvedConfig:
+    """The config with every default filled in, for this backbone as `network` made it.
 
     Raises as `defaults_for`.
     """
-    defaults = defaults_for(config, backbone)
-    return replace(
-        config,
-        **{name: value for name, value in defaults.items() if getattr(config, name) is None},
-    )
+    fed = backbone.preprocess
+    defaults = defaults_for(config, backbone) | {"image_size": fed.height, "resize": fed.resize}
+    given = {name: value for name, value in config.to_json().items() if value is not None}
+    return ResolvedConfig(**defaults | given)
 
 
 def network(config: TrainConfig, cache: Path) -> Backbone:

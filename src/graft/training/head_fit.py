@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from graft.config import TrainConfig
+from graft.config import ResolvedConfig
 from graft.data.split import Split
 from graft.errors import UsageError
 from graft.features.activations import Activations
+from graft.features.blocks import statistics
 from graft.features.table import FeatureTable
 from graft.models.head import Head
-from graft.training.batches import in_order, shuffled, statistics, steps_of, turns
+from graft.training.batches import batch_rows, in_order, shuffled, steps_of
 from graft.training.defaults import DROPOUT_HIDDEN, FROZEN, HIDDEN
 from graft.training.loop import Batches
 from graft.training.plan import Plan
@@ -52,7 +53,7 @@ def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: in
         )
     head.standardize(*statistics(seen[0]))
     val = features_of(table, split.rows("val"))
-    most = FROZEN["batch_size"] if plan.cut else config.batch_size or 1
+    most = FROZEN["batch_size"] if plan.cut else config.batch_size
     batch = batch_size(most, len(labels))
 
     def train(epoch: int, start: int) -> Batches:
@@ -71,10 +72,10 @@ def features_of(table: FeatureTable, rows: NDArray[np.int64], view: int = 0) -> 
 
 
 def batches_of(
-    config: TrainConfig, labels: NDArray[np.int64], batch: int, epoch: int, seed: int
+    config: ResolvedConfig, labels: NDArray[np.int64], batch: int, epoch: int, seed: int
 ) -> list[NDArray[np.int64]]:
     """The rows of train of each batch of an epoch."""
-    return turns(labels, batch, seed, epoch, config.balance == "sampling")
+    return batch_rows(labels, batch, seed, epoch, config.balance == "sampling")
 
 
 def batch_size(most: int, images: int) -> int:

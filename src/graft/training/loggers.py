@@ -1,4 +1,4 @@
-"""History as TensorBoard event files, beside history.jsonl."""
+"""TensorBoard event files, beside history.jsonl."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ FOLDER = "tensorboard"
 
 @contextmanager
 def tensorboard_events(run: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Gives a function that writes a line of history.jsonl as scalars to RUN/tensorboard.
+    """A function that writes a line of history.jsonl as scalars to RUN/tensorboard.
 
     Scalars are named train/loss, val/accuracy and so on; the step is the epoch. Raises UsageError
     if tensorboardX is not installed.
@@ -24,7 +24,7 @@ def tensorboard_events(run: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
         raise UsageError(
             "--tensorboard needs tensorboardX: pip install 'graft[tensorboard]'"
         ) from error
-    # A resumed run tells its earlier epochs again.
+    # A resumed run writes its earlier epochs again.
     shutil.rmtree(run / FOLDER, ignore_errors=True)
     writer = SummaryWriter(str(run / FOLDER))
 

@@ -1,5 +1,8 @@
 """The only gradient loop. It sees (activation, label) batches and neither knows nor asks whether
-they are features of a frozen encoder, activations at a cut, or the images themselves.
+they are features of a frozen encoder, activations at a split point, or the images themselves.
+
+Read `train_epoch` first, then `fit`. The loop never waits for the device: sums stay there until
+the progress line or a checkpoint is due.
 """
 
 import hashlib
@@ -17,13 +20,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from graft.errors import ModelError
-from graft.features.backends import device, infer, torch_backend, torch_dtype
+from graft.features.backends import infer, torch_backend
+from graft.models.runtime import Runtime
 from graft.training import checkpoint
-from graft.training.checkpoint import Position
+from graft.training.checkpoint import Position, State
+from graft.training.ema import copied, ema_weights, update_ema
 from graft.training.mixup import mixed
-from graft.training.optim import Group, Optimizer, cosine, one_cycle, plateau
+from graft.training.optim import Group, Optimizer, schedule
 
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.int64]]]  # (n, …) activations, (n,) labels
+Schedule = Callable[[int], tuple[float, float]]  # learning rate and beta1 of a step, from 0
+
+# Between two updates of the progress line: each waits for the device.
+PROGRESS_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,9 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """What the loop needs to know; see TrainConfig for the meanings and ranges."""
+    """What the loop needs to know; see TrainConfig for meanings and ranges. `warmup` is the
+    fraction of all steps in which the rate rises; 0 for `max_grad_norm` is no clipping.
+    """
 
     epochs: int
     learning_rate: float
@@ -55,17 +66,63 @@ class FitSettings:
     mixup: float = 0.0
     cutmix: float = 0.0
     ema: float = 0.0
-    class_weights: tuple[float, ...] | None = None
     max_grad_norm: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Resumable:
-    """Where a fit keeps its checkpoints, which fit it is, and whether to go on from one."""
+    """Where a fit keeps its checkpoint, what is fitted, and whether to resume from it."""
 
     path: Path
     identity: str
     resume: bool
+
+
+def train_epoch(
+    state: State,
+    batches: Batches,
+    first: int,
+    rate: Schedule,
+    settings: FitSettings,
+    runtime: Runtime,
+) -> Iterator[None]:
+    """Train on the batches of an epoch whose first step is number `first` of the fit.
+
+    It yields after each step, counted in `state`, and never waits for the device.
+    """
+    model, optimizer, scaler = state.model, state.optimizer, state.scaler
+    model.train()
+    for activations, labels in batches:
+        done = first + state.at.step
+        x = torch.from_numpy(activations).to(runtime.device, non_blocking=True)  # (n, …)
+        y = torch.from_numpy(labels).to(runtime.device, non_blocking=True)  # (n,) int64
+        x, other, fraction = mixed(x, y, settings.mixup, settings.cutmix)
+        with runtime.autocast():
+            logits = model(x)  # (n, K)
+        loss = fraction * _entropy(logits, y, settings)
+        if fraction < 1:
+            loss = loss + (1 - fraction) * _entropy(logits, other, settings)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        if settings.max_grad_norm:
+            nn.utils.clip_grad_norm_(optimizer.parameters, settings.max_grad_norm)
+        scaler.step(optimizer, *rate(done))
+        scaler.update()
+        if settings.ema:
+            update_ema(state.ema, model, settings.ema, done)
+        _count(state, loss, logits, y)
+        yield
+
+
+def validate(
+    state: State, batches: Batches, settings: FitSettings, runtime: Runtime
+) -> tuple[float, float]:
+    """Loss in nats, label smoothing included, and accuracy; of the EMA weights if there are any."""
+    with ema_weights(state.model, state.ema):
+        logits, labels = logits_of(state.model, batches, runtime)
+    loss = _entropy(torch.from_numpy(logits), torch.from_numpy(labels), settings)
+    return float(loss), float((logits.argmax(1) == labels).mean())
 
 
 def fit(
@@ -74,185 +131,168 @@ def fit(
     steps: int,
     val: Callable[[], Batches],
     settings: FitSettings,
+    runtime: Runtime,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     groups: Sequence[Group] | None = None,
     resumable: Resumable | None = None,
 ) -> list[Epoch]:
-    """Train `model` in place and keep the epoch of least validation loss.
+    """Train `model` in place; it ends with the weights of the lowest validation loss.
 
-    `train(epoch, start)` gives the batches of an epoch from the one numbered `start` on, `steps`
-    of them in all; `val()` those of validation. `groups` are the parameters to train, by default
-    all. Stops after `patience` epochs without a better validation loss. The caller's random state
-    is left as it was. With `resumable` a checkpoint is kept, and gone on from; the weights are
-    then those of a fit that was never interrupted, bit for bit on a CPU with as many threads.
+    `train(epoch, start)` gives the batches of an epoch from number `start` on, `steps` an epoch;
+    `val()` those of validation. `groups` are the parameters to train, by default all. Stops after
+    `patience` epochs without a lower validation loss. The caller's random state stays as it was.
+    With `resumable` a checkpoint is kept; a fit that resumes from it gives the weights of one that
+    was never interrupted, bit for bit on a CPU. `on_step` is called when PROGRESS_SECONDS have
+    passed and after an epoch's last step.
 
-    Raises ModelError when the loss is not finite, with the step.
+    Raises ModelError, with the step, when the loss is not finite.
     """
-    place, dtype = device(), torch_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        model.to(place)
-        groups = groups or [Group(list(model.parameters()))]
-        optimizer = Optimizer(groups, settings.optimizer, settings.weight_decay)
-        ema_weights = copied(model) if settings.ema else {}
-        best: dict[str, Tensor] = {}
-        at = Position()
-        identity = _identity(settings, resumable)
+        state = _started(model, groups, settings, runtime)
+        identity = _identity(settings, runtime, resumable)
         if resumable and resumable.resume and resumable.path.is_file():
-            at, kept = checkpoint.read(resumable.path, identity)
-            model.load_state_dict(kept["model"])
-            optimizer.load(kept["optimizer"])
-            ema_weights = {k: v.to(place) for k, v in kept.get("ema_weights", {}).items()}
-            best = kept.get("best", {})
-        history = [Epoch(**line) for line in at.history]
-        weights = None
-        if settings.class_weights is not None:
-            weights = torch.tensor(settings.class_weights, device=place)
-
-        saved, pause = time.perf_counter(), checkpoint.pause()
-
-        def entropy(logits: Tensor, y: Tensor) -> Tensor:
-            return F.cross_entropy(
-                logits.float(), y, weights, label_smoothing=settings.label_smoothing
-            )
-
-        def save_if_due() -> None:
-            nonlocal saved
-            if resumable and time.perf_counter() - saved > pause:
-                tensors = {"model": model.state_dict(), "optimizer": optimizer.state()}
-                tensors |= {"best": best, "ema_weights": ema_weights}
-                checkpoint.write(resumable.path, at, identity, tensors)
-                saved = time.perf_counter()
-
+            checkpoint.restore(resumable.path, state, identity)
+        history = [Epoch(**line) for line in state.at.history]
         for epoch in history:
             on_epoch(epoch)
-        for number in range(at.epoch, settings.epochs + 1):
-            if number - 1 - at.best_epoch >= settings.patience:
-                break
-            start = time.perf_counter() - at.seconds
-            model.train()
-            for activations, labels in train(number, at.step):
-                x = torch.from_numpy(activations).to(place, non_blocking=True)
-                y = torch.from_numpy(labels).to(place, non_blocking=True)
-                x, other, share = mixed(x, y, settings.mixup, settings.cutmix)
-                with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
-                    logits = model(x)
-                loss = share * entropy(logits, y)
-                if share < 1:
-                    loss = loss + (1 - share) * entropy(logits, other)
-                done = (number - 1) * steps + at.step
-                if not torch.isfinite(loss):
-                    raise ModelError(_not_finite(loss.item(), number, done + 1, x, settings))
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                if settings.max_grad_norm:
-                    nn.utils.clip_grad_norm_(optimizer.parameters, settings.max_grad_norm)
-                optimizer.step(*_rate(settings, done, settings.epochs * steps, history))
-                if settings.ema:
-                    _average(ema_weights, model, settings.ema, done)
-                at.step += 1
-                at.loss_sum += float(loss.detach()) * len(y)
-                at.right += int((logits.argmax(1) == y).sum())
-                at.seen += len(y)
-                on_step(done + 1, at.loss_sum / at.seen)
-                at.seconds = time.perf_counter() - start
-                save_if_due()
-            own: dict[str, Tensor] = {}
-            if settings.ema:
-                own = copied(model)
-                model.load_state_dict(ema_weights)
-            val_loss, val_accuracy = _validate(model, val, settings.label_smoothing)
-            epoch = Epoch(
-                number,
-                at.loss_sum / at.seen,
-                at.right / at.seen,
-                val_loss,
-                val_accuracy,
-                _rate(settings, (number - 1) * steps, settings.epochs * steps, history)[0],
-                time.perf_counter() - start,
-            )
-            if val_loss < at.best_loss:
-                at.best_loss, at.best_epoch = val_loss, number
-                best = copied(model)
-            if settings.ema:
-                model.load_state_dict(own)
+        show_due = _every(PROGRESS_SECONDS)
+        save_due = _every(checkpoint.seconds_between() if resumable else float("inf"))
+        while not _finished(state.at, settings):
+            at, first = state.at, (state.at.epoch - 1) * steps
+            began = time.perf_counter() - at.seconds
+            rate = _schedule(settings, settings.epochs * steps, history)
+            batches = train(at.epoch, at.step)
+            for _ in train_epoch(state, batches, first, rate, settings, runtime):
+                at.seconds = time.perf_counter() - began
+                if show_due():
+                    on_step(first + at.step, _averages(state, train, first, settings)[0])
+                if resumable and save_due():
+                    _averages(state, train, first, settings)  # no checkpoint of a loss gone wrong
+                    checkpoint.save(resumable.path, state, identity)
+            trained = _averages(state, train, first, settings)
+            on_step(first + at.step, trained[0])
+            validated = validate(state, val(), settings, runtime)
+            seconds = time.perf_counter() - began
+            epoch = Epoch(at.epoch, *trained, *validated, rate(first)[0], seconds)
             history.append(epoch)
             on_epoch(epoch)
-            at = Position(
-                epoch=number + 1,
-                best_loss=at.best_loss,
-                best_epoch=at.best_epoch,
-                history=[asdict(line) for line in history],
-            )
-            save_if_due()
-    if not best:
+            _advance(state, epoch)
+    if not state.best:
         raise ModelError(
             f"the validation loss was not finite in any of {len(history)} epochs: the learning "
             f"rate {settings.learning_rate:g} is likely too high"
         )
-    model.load_state_dict(best)
+    model.load_state_dict(state.best)
     model.eval()
     return history
 
 
-def _not_finite(loss: float, epoch: int, step: int, x: Tensor, settings: FitSettings) -> str:
-    cause = f"the learning rate {settings.learning_rate:g} is likely too high"
-    if not bool(torch.isfinite(x).all()):
-        cause = "its inputs are not finite, so the frozen network overflows: try --backend float32"
-    return f"the loss is {loss} in epoch {epoch}, at step {step}: {cause}"
-
-
-def copied(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of a model's weights and buffers."""
-    return {key: value.detach().clone() for key, value in model.state_dict().items()}
-
-
-def _identity(settings: FitSettings, resumable: Resumable | None) -> str:
-    described = [asdict(settings), resumable.identity if resumable else "", torch.get_num_threads()]
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
-
-
-def _rate(
-    settings: FitSettings, step: int, total: int, history: Sequence[Epoch]
-) -> tuple[float, float]:
-    """The learning rate and beta1 of a step."""
-    total = max(3, total)
-    warmup = max(settings.warmup, 2 / total)  # of few steps one warms up too
-    if settings.schedule == "plateau":
-        share = plateau(step, total, warmup, [epoch.val_loss for epoch in history])
-        return settings.learning_rate * share, 0.9
-    shape = one_cycle if settings.schedule == "one-cycle" else cosine
-    share, beta1 = shape(step, total, warmup)
-    return settings.learning_rate * share, beta1
-
-
-@torch.no_grad()
-def _average(ema_weights: dict[str, Tensor], model: nn.Module, decay: float, step: int) -> None:
-    # Early on the mean is over few steps, lest it remember the random start.
-    decay = min(decay, (1 + step) / (10 + step))
-    for name, value in model.state_dict().items():
-        if value.is_floating_point():
-            ema_weights[name].lerp_(value, 1 - decay)
-        else:
-            ema_weights[name].copy_(value)
-
-
-def logits_of(model: nn.Module, batches: Batches) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def logits_of(
+    model: nn.Module, batches: Batches, runtime: Runtime
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """All logits (N, K) and labels (N,) of the batches, in order."""
+    backend = torch_backend(model, batch=1, dtype=runtime.dtype)
     pairs = [
-        (logits, labels)
-        for labels, logits in infer(
-            lambda: torch_backend(model, batch=1), ((y, x) for x, y in batches)
-        )
+        (logits, labels) for labels, logits in infer(lambda: backend, ((y, x) for x, y in batches))
     ]
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
 
-def _validate(
-    model: nn.Module, val: Callable[[], Batches], label_smoothing: float
+def _started(
+    model: nn.Module, groups: Sequence[Group] | None, settings: FitSettings, runtime: Runtime
+) -> State:
+    model.to(runtime.device)
+    groups = groups or [Group(list(model.parameters()))]
+    exact = torch.float32 if runtime.device.type == "mps" else torch.float64
+    return State(
+        model,
+        Optimizer(groups, settings.optimizer, settings.weight_decay),
+        torch.amp.GradScaler(runtime.device.type, enabled=runtime.scaled),
+        copied(model.state_dict()) if settings.ema else {},
+        torch.zeros(3, dtype=exact, device=runtime.device),
+    )
+
+
+def _finished(at: Position, settings: FitSettings) -> bool:
+    return at.epoch > settings.epochs or at.epoch - 1 - at.best_epoch >= settings.patience
+
+
+def _advance(state: State, epoch: Epoch) -> None:
+    """To the next epoch, keeping the weights of this one if they are the best so far."""
+    at = state.at
+    if epoch.val_loss < at.best_loss:
+        at.best_loss, at.best_epoch = epoch.val_loss, epoch.epoch
+        state.best = copied(state.ema or state.model.state_dict())
+    state.totals.zero_()
+    state.at = Position(
+        epoch=epoch.epoch + 1,
+        best_loss=at.best_loss,
+        best_epoch=at.best_epoch,
+        history=[*at.history, asdict(epoch)],
+    )
+
+
+def _entropy(logits: Tensor, labels: Tensor, settings: FitSettings) -> Tensor:
+    return F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+
+
+@torch.no_grad()
+def _count(state: State, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+    """Add a step to the position and, on the device, to the totals."""
+    state.at.step += 1
+    state.at.seen += len(labels)
+    state.totals[0] += loss.to(state.totals.dtype) * len(labels)
+    state.totals[1] += (logits.argmax(1) == labels).sum()
+    # A sum that is not finite stays so: this counts up to the first bad step, and no further.
+    state.totals[2] += torch.isfinite(state.totals[0])
+
+
+def _averages(
+    state: State, train: Callable[[int, int], Batches], first: int, settings: FitSettings
 ) -> tuple[float, float]:
-    logits, labels = logits_of(model, val())
-    scores: Tensor = torch.from_numpy(logits)
-    loss = F.cross_entropy(scores, torch.from_numpy(labels), label_smoothing=label_smoothing)
-    return float(loss), float((logits.argmax(1) == labels).mean())
+    """The loss and accuracy of the epoch so far. Waits for the device.
+
+    Raises ModelError for a loss that is not finite, with the first such step and its cause.
+    """
+    loss, correct, good_steps = state.totals.tolist()
+    if good_steps == state.at.step:
+        return loss / state.at.seen, correct / state.at.seen
+    cause = f"the learning rate {settings.learning_rate:g} is likely too high"
+    x, _ = next(train(state.at.epoch, int(good_steps)))  # the same batch again
+    if not np.isfinite(x).all():
+        cause = "its inputs are not finite, so the frozen network overflows: try --backend float32"
+    step = first + int(good_steps) + 1
+    raise ModelError(f"the loss is not finite in epoch {state.at.epoch}, at step {step}: {cause}")
+
+
+def _schedule(settings: FitSettings, total: int, history: Sequence[Epoch]) -> Schedule:
+    shape = schedule(settings.schedule, total, settings.warmup, [e.val_loss for e in history])
+
+    def at(step: int) -> tuple[float, float]:
+        fraction, beta1 = shape(step)
+        return settings.learning_rate * fraction, beta1
+
+    return at
+
+
+def _every(seconds: float) -> Callable[[], bool]:
+    """A function that is true when more than `seconds` have passed since it last was."""
+    last = time.perf_counter()
+
+    def due() -> bool:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last <= seconds:
+            return False
+        last = now
+        return True
+
+    return due
+
+
+def _identity(settings: FitSettings, runtime: Runtime, resumable: Resumable | None) -> str:
+    device = [runtime.device.type, runtime.precision, torch.get_num_threads()]
+    described = [asdict(settings), resumable.identity if resumable else "", device]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()

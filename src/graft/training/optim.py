@@ -1,12 +1,13 @@
 """AdamW and SGD over plain lists of tensors, and schedules as functions of the step.
 
-PyTorch's optimizer class imports its whole compiler at the first step, a second that a head's
-training does not have; the updates themselves are its public functions, called here. Schedules
-that are functions, and a state of named tensors, are also all that a resumed run needs.
+torch.optim's classes import PyTorch's compiler at the first step: the better part of a second,
+which training a head does not have (measured in docs/recipes.md, "Optimizer"). Their updates are
+public functions of PyTorch, called here. Schedules that are functions, and a state of named
+tensors, are also all that a resumed run needs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,37 +15,52 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-BETA2, EPSILON = 0.999, 1e-8
-# One-cycle: the least and the last rate as shares of the peak, and the ends of beta1.
-FIRST, LAST = 1 / 25, 1 / 250_000
-BETA1_REST, BETA1_PEAK = 0.95, 0.85
-BETA1 = 0.9
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 MOMENTUM = 0.9
-# Reduce on plateau: by this factor, after as many epochs without a better validation loss.
+# One cycle: the first and the last rate as fractions of the peak, and beta1 at both ends.
+FIRST_RATE, LAST_RATE = 1 / 25, 1 / 250_000
+BETA1_REST, BETA1_PEAK = 0.95, 0.85
+# Plateau: multiply the rate by this after so many epochs without a lower validation loss.
 PLATEAU_FACTOR, PLATEAU_EPOCHS = 0.3, 2
 
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters with a rate and a weight decay of their own, as shares of what is usual."""
+    """Parameters with `rate` times the usual learning rate and `decay` times the weight decay."""
 
     parameters: Sequence[nn.Parameter]
     rate: float = 1.0
     decay: float = 1.0
 
 
-class Optimizer:
-    """`adamw` (Loshchilov & Hutter 2019, arXiv:1711.05101) or `sgd` with Nesterov's momentum,
-    each in one fused pass over the weights. Weight decay is decoupled in AdamW only.
+def decayed(parameters: Iterable[nn.Parameter]) -> list[Group]:
+    """Groups in which only matrices and filters decay: not biases, nor the scales and shifts of
+    normalization, which have one dimension.
     """
+    parameters = list(parameters)
+    large = [p for p in parameters if p.ndim > 1]
+    small = [p for p in parameters if p.ndim <= 1]
+    return [Group(large), Group(small, decay=0.0)]
+
+
+class Optimizer:
+    """`adamw` (Loshchilov & Hutter 2019, arXiv:1711.05101) or `sgd` with Nesterov momentum, each
+    fused into one pass over the weights. Weight decay is decoupled in AdamW only.
+    """
+
+    # torch.amp.GradScaler leaves to a fused optimizer to skip a step whose gradients overflowed;
+    # it sets `found_inf`, a tensor of 1 for such a step, so that the host need not wait for it.
+    _step_supports_amp_scaling = True
+    grad_scale: Tensor | None = None
+    found_inf: Tensor | None = None
 
     def __init__(self, groups: Sequence[Group], kind: str = "adamw", weight_decay: float = 0.0):
         self.groups, self.kind, self.weight_decay = groups, kind, weight_decay
-        parameters = [p for group in groups for p in group.parameters]
-        self.parameters = parameters
-        self.means = {id(p): torch.zeros_like(p) for p in parameters}
-        self.squares = {id(p): torch.zeros_like(p) for p in parameters if kind == "adamw"}
-        self.steps = {id(p): torch.zeros((), device=p.device) for p in parameters}
+        self.parameters = [p for group in groups for p in group.parameters]
+        self.param_groups = [{"params": self.parameters}]  # where GradScaler looks for gradients
+        self.means = {id(p): torch.zeros_like(p) for p in self.parameters}
+        self.squares = {id(p): torch.zeros_like(p) for p in self.parameters if kind == "adamw"}
+        self.steps = {id(p): torch.zeros((), device=p.device) for p in self.parameters}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -53,79 +69,102 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, rate: float, beta1: float = BETA1) -> None:
-        """Move each parameter that has a gradient, at this learning rate."""
+        """Update every parameter that has a gradient. `beta1` is AdamW's."""
         for group in self.groups:
             moved = [p for p in group.parameters if p.grad is not None]
-            tensors: list[Tensor] = list(moved)
-            gradients = [p.grad for p in moved if p.grad is not None]
-            means = [self.means[id(p)] for p in moved]
             if not moved:
                 continue
             if self.kind == "adamw":
-                adamw(
-                    tensors,
-                    gradients,
-                    means,
-                    [self.squares[id(p)] for p in moved],
-                    [],
-                    [self.steps[id(p)] for p in moved],
-                    fused=True,
-                    amsgrad=False,
-                    beta1=beta1,
-                    beta2=BETA2,
-                    lr=rate * group.rate,
-                    weight_decay=self.weight_decay * group.decay,
-                    eps=EPSILON,
-                    maximize=False,
-                )
+                self._adamw(moved, rate * group.rate, self.weight_decay * group.decay, beta1)
             else:
-                buffers: list[Tensor | None] = list(means)
-                sgd(
-                    tensors,
-                    gradients,
-                    buffers,
-                    fused=True,
-                    weight_decay=self.weight_decay * group.decay,
-                    momentum=MOMENTUM,
-                    lr=rate * group.rate,
-                    dampening=0.0,
-                    nesterov=True,
-                    maximize=False,
-                )
+                self._sgd(moved, rate * group.rate, self.weight_decay * group.decay)
+
+    def _adamw(self, moved: list[nn.Parameter], rate: float, decay: float, beta1: float) -> None:
+        adamw(
+            list[Tensor](moved),
+            [p.grad for p in moved if p.grad is not None],
+            [self.means[id(p)] for p in moved],
+            [self.squares[id(p)] for p in moved],
+            [],
+            [self.steps[id(p)] for p in moved],
+            fused=True,
+            grad_scale=self.grad_scale,
+            found_inf=self.found_inf,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=BETA2,
+            lr=rate,
+            weight_decay=decay,
+            eps=EPSILON,
+            maximize=False,
+        )
+
+    def _sgd(self, moved: list[nn.Parameter], rate: float, decay: float) -> None:
+        sgd(
+            list[Tensor](moved),
+            [p.grad for p in moved if p.grad is not None],
+            [self.means[id(p)] for p in moved],
+            fused=True,
+            grad_scale=self.grad_scale,
+            found_inf=self.found_inf,
+            weight_decay=decay,
+            momentum=MOMENTUM,
+            lr=rate,
+            dampening=0.0,
+            nesterov=True,
+            maximize=False,
+        )
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next step depends on besides the weights, by name."""
-        named = {}
-        for place, p in enumerate(self.parameters):
-            for name in ("means", "squares", "steps"):
-                if id(p) in getattr(self, name):
-                    named[f"{place}.{name}"] = getattr(self, name)[id(p)]
-        return named
+        """What the next step depends on besides the weights, by name."""
+        return {
+            f"{number}.{name}": tensors[id(parameter)]
+            for number, parameter in enumerate(self.parameters)
+            for name, tensors in self._tensors().items()
+            if tensors
+        }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state`."""
-        for place, p in enumerate(self.parameters):
-            for name in ("means", "squares", "steps"):
-                if id(p) in getattr(self, name):
-                    getattr(self, name)[id(p)].copy_(state[f"{place}.{name}"])
+        """Continue from what `state` gave for the same parameters."""
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+    def _tensors(self) -> dict[str, dict[int, Tensor]]:
+        return {"means": self.means, "squares": self.squares, "steps": self.steps}
+
+
+def schedule(
+    kind: str, total: int, warmup: float, val_losses: Sequence[float]
+) -> Callable[[int], tuple[float, float]]:
+    """The learning rate as a fraction of its peak, and beta1, as a function of the step.
+
+    `kind` is one-cycle, cosine or plateau, the last by the `val_losses` of the epochs so far;
+    `warmup` the fraction of the `total` steps in which the rate rises, which is two at least.
+    """
+    total = max(3, total)
+    warmup = max(warmup, 2 / total)
+    if kind == "plateau":
+        return lambda step: plateau(step, total, warmup, val_losses)
+    shape = {"one-cycle": one_cycle, "cosine": cosine}[kind]
+    return lambda step: shape(step, total, warmup)
 
 
 def one_cycle(step: int, total: int, warmup: float) -> tuple[float, float]:
-    """The rate as a share of its peak, and beta1, at `step` of `total` (0 ≤ step < total).
+    """The rate as a fraction of its peak, and beta1, at `step` of `total` (0 ≤ step < total).
 
-    The rate rises for the share `warmup` of all steps and falls for the rest, both along a
-    cosine, while beta1 falls and rises (Smith & Topin 2019, arXiv:1708.07120).
+    The rate rises during the fraction `warmup` of the steps and falls during the rest, both along
+    a cosine, while beta1 falls and rises (Smith & Topin 2019, arXiv:1708.07120).
     """
     top, end = warmup * total - 1, total - 1
     if step <= top:
         done = step / top
-        return _cosine(FIRST, 1.0, done), _cosine(BETA1_REST, BETA1_PEAK, done)
+        return _cosine(FIRST_RATE, 1.0, done), _cosine(BETA1_REST, BETA1_PEAK, done)
     done = (step - top) / (end - top)
-    return _cosine(1.0, LAST, done), _cosine(BETA1_PEAK, BETA1_REST, done)
+    return _cosine(1.0, LAST_RATE, done), _cosine(BETA1_PEAK, BETA1_REST, done)
 
 
 def cosine(step: int, total: int, warmup: float) -> tuple[float, float]:
-    """A linear warmup, then half a cosine to nothing (Loshchilov & Hutter 2017,
+    """As `one_cycle`: a linear warmup, then half a cosine down to 0 (Loshchilov & Hutter 2017,
     arXiv:1608.03983); beta1 stays.
     """
     rising = max(1, round(warmup * total))
@@ -134,17 +173,19 @@ def cosine(step: int, total: int, warmup: float) -> tuple[float, float]:
     return _cosine(1.0, 0.0, (step - rising) / max(1, total - rising)), BETA1
 
 
-def plateau(step: int, total: int, warmup: float, val_losses: Sequence[float]) -> float:
-    """A linear warmup, then the peak, cut by PLATEAU_FACTOR whenever the validation loss has not
-    improved for PLATEAU_EPOCHS epochs: a function of the losses so far, in order.
+def plateau(
+    step: int, total: int, warmup: float, val_losses: Sequence[float]
+) -> tuple[float, float]:
+    """As `one_cycle`: a linear warmup, then the peak, multiplied by PLATEAU_FACTOR each time that
+    PLATEAU_EPOCHS epochs have not lowered the validation loss; beta1 stays.
     """
-    share, best, since = 1.0, math.inf, 0
+    fraction, best, since = 1.0, math.inf, 0
     for loss in val_losses:
         since = 0 if loss < best else since + 1
         best = min(best, loss)
         if since == PLATEAU_EPOCHS:
-            share, since = share * PLATEAU_FACTOR, 0
-    return share * min(1.0, (step + 1) / max(1.0, warmup * total))
+            fraction, since = fraction * PLATEAU_FACTOR, 0
+    return fraction * min(1.0, (step + 1) / max(1.0, warmup * total)), BETA1
 
 
 def _cosine(start: float, end: float, done: float) -> float:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from graft.config import TrainConfig
+from graft.config import ResolvedConfig
 from graft.data.dataset import Dataset
 from graft.data.distortion import augmentation
 from graft.features.backends import LazyBackend
@@ -33,7 +33,7 @@ class Plan:
     are how small images are augmented in memory.
     """
 
-    config: TrainConfig
+    config: ResolvedConfig
     backbone: Backbone
     encoder: CachedEncoder
     backend: LazyBackend | None
@@ -57,13 +57,13 @@ class Plan:
 
 
 def make_plan(
-    config: TrainConfig, backbone: Backbone, dataset: Dataset, run: Run, progress: Progress
+    config: ResolvedConfig, backbone: Backbone, dataset: Dataset, run: Run, progress: Progress
 ) -> Plan:
     """The plan of a run, from resolved settings.
 
     Raises ModelError or UsageError for an `unfreeze` that the backbone cannot follow.
     """
-    main = _settings(config, epochs=config.epochs or 1)
+    main = _settings(config, epochs=config.epochs)
     if backbone.weights is None:
         return _plan_from_pixels(config, backbone, dataset, main, progress)
     backend = LazyBackend(backbone.build, config.backend)
@@ -100,16 +100,16 @@ def backend_notes(plan: Plan) -> list[str]:
     return [*notes, f"backend: {backend.ready.note}"] if backend.ready.note else notes
 
 
-def _settings(config: TrainConfig, epochs: int) -> FitSettings:
+def _settings(config: ResolvedConfig, epochs: int) -> FitSettings:
     return FitSettings(
         epochs=epochs,
-        learning_rate=config.learning_rate or 0.0,
-        weight_decay=config.weight_decay or 0.0,
-        optimizer=config.optimizer or "",
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        optimizer=config.optimizer,
         schedule=config.schedule,
         mixup=config.mixup,
         cutmix=config.cutmix,
-        ema=config.ema or 0.0,
+        ema=config.ema,
         label_smoothing=config.label_smoothing,
         patience=config.patience,
         seed=config.seed,
@@ -117,16 +117,16 @@ def _settings(config: TrainConfig, epochs: int) -> FitSettings:
 
 
 def _encoder(
-    config: TrainConfig, backbone: Backbone, backend: LazyBackend | None, **at: Any
+    config: ResolvedConfig, backbone: Backbone, backend: LazyBackend | None, **at: Any
 ) -> CachedEncoder:
-    views = 1 if config.augment == "none" else config.views or 1
+    views = 1 if config.augment == "none" else config.views
     views = at.pop("views", views)
     augmented = augmentation(config.augment, config.flip)
     return CachedEncoder(cache_folder(), backbone, backend, views, augmented, **at)
 
 
 def _plan_from_pixels(
-    config: TrainConfig,
+    config: ResolvedConfig,
     backbone: Backbone,
     dataset: Dataset,
     main: FitSettings,
@@ -139,7 +139,7 @@ def _plan_from_pixels(
 
 
 def _encoder_at_cut(
-    config: TrainConfig,
+    config: ResolvedConfig,
     backbone: Backbone,
     prefix: LazyBackend,
     cut: Cut,
@@ -152,7 +152,7 @@ def _encoder_at_cut(
     """
     size = math.prod(cut.shape)
     row = 2 * (size + backbone.features)
-    views = 1 if config.augment == "none" else config.views or 1
+    views = 1 if config.augment == "none" else config.views
     count = len(dataset.examples)
     wanted, reason = too_large(row, count, views)
     remembered = run.remembered("activations")
@@ -163,7 +163,7 @@ def _encoder_at_cut(
         kept = _encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
         if remembered is None and not any(map(len, kept.stores)):
             files = [example.file for example in dataset.examples]
-            reason = slower_from_disk(row, views, config.epochs or 1, prefix, backbone, files)
+            reason = slower_from_disk(row, views, config.epochs, prefix, backbone, files)
     run.remember("activations", {"computed because": reason})
     progress.say(
         f"activations before {cut.unit}: about {wanted / 1e9:.2f} GB for {count:,} images, "
@@ -172,7 +172,7 @@ def _encoder_at_cut(
     return None if reason else kept
 
 
-def _augmented_in_memory(config: TrainConfig, backbone: Backbone) -> tuple[int, int]:
+def _augmented_in_memory(config: ResolvedConfig, backbone: Backbone) -> tuple[int, int]:
     """How far small images are moved, and the side of what is erased, in pixels."""
     # Images of a few pixels are moved about as they lie in memory, anew in every epoch; cutting
     # crops out of the file pays for larger ones.

@@ -19,8 +19,10 @@ from graft.features.backends import LazyBackend
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.table import FeatureTable, extract
 from graft.models.backbone import find_backbone, resized
-from graft.quality.audit import Audit, audit, check_listing, raise_if_blocked
+from graft.quality.audit import Audit, audit
+from graft.quality.finding import raise_if_blocked
 from graft.quality.label_errors import leave_fold_out, leave_one_out
+from graft.quality.listing import check_listing
 from graft.training.head_fit import features_of
 from graft.utils.progress import Progress
 
@@ -69,7 +71,7 @@ def _row(
     backbone = resized(find_backbone(name, cache), None)
     encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), 1)
     table = extract(dataset, encoder, SplitConfig(), progress)
-    audited = audit(dataset, table)
+    audited = audit(dataset, table, cache, labels=False)
     for finding in audited.findings:
         progress.say(f"{finding.kind}: {finding.message}")
     raise_if_blocked(audited.findings, dataset.source)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 from graft.config import SplitConfig, TrainConfig
 from graft.data.groups import group_ids, grouped
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.data.split import Split, split_dataset
 from graft.errors import UsageError
 from graft.features.cache import trim
 from graft.features.table import FeatureTable, extract
-from graft.quality.audit import Audit, audit, check_listing, raise_if_blocked
+from graft.models.runtime import detect_runtime
+from graft.quality.audit import Audit, audit
+from graft.quality.finding import raise_if_blocked
+from graft.quality.listing import check_listing
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import backend_notes, make_plan
@@ -46,7 +49,8 @@ def train(
     backbone, UsageError for impossible settings or a run folder in use.
     """
     started, began = datetime.now(UTC), time.perf_counter()
-    dataset = grouped(scan(source, sources_folder()), split_config.group_by)
+    runtime = detect_runtime()
+    dataset = grouped(load_dataset(source, sources_folder()), split_config.group_by)
     raise_if_blocked(check_listing(dataset), dataset.source)
     backbone = network(config, cache_folder())
     limit = cache_limit()  # before anything is made, as all that can be refused
@@ -54,7 +58,7 @@ def train(
     plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
 
     table = extract(dataset, plan.encoder, split_config, progress)
-    audited = audit(dataset, table)
+    audited = audit(dataset, table, cache_folder())
     for finding in audited.findings:
         progress.say(f"{finding.kind}: {finding.message}")
     raise_if_blocked(audited.findings, dataset.source)
@@ -65,7 +69,7 @@ def train(
     encoded = time.perf_counter()
 
     identity = identity_of(plan.config, backbone, split, table)
-    with recording(run, progress, identity, resume, tensorboard) as recorder:
+    with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
         trained = fit_stages(plan, table, split, recorder)
     fitted = time.perf_counter()
     notes = recorder.notes

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from graft.models.runtime import Runtime
 from graft.runs.run import Run
 from graft.training.loggers import tensorboard_events
 from graft.training.loop import Batches, Epoch, FitSettings, Resumable, fit
@@ -26,6 +27,7 @@ class Recorder:
 
     run: Run
     progress: Progress
+    runtime: Runtime
     identity: str
     resume: bool
     events: Callable[[dict[str, Any]], None] | None = None
@@ -67,7 +69,18 @@ class Recorder:
             progress.advance(step, news or f"loss {loss:.3f}")
 
         resumable = Resumable(self.run.checkpoint(stage), f"{stage} {self.identity}", self.resume)
-        epochs = fit(model, train, steps, val, settings, on_epoch, on_step, groups, resumable)
+        epochs = fit(
+            model,
+            train,
+            steps,
+            val,
+            settings,
+            self.runtime,
+            on_epoch,
+            on_step,
+            groups,
+            resumable,
+        )
         progress.finish()
         return epochs
 
@@ -92,11 +105,16 @@ class Recorder:
 
 @contextmanager
 def recording(
-    run: Run, progress: Progress, identity: str, resume: bool, tensorboard: bool
+    run: Run,
+    progress: Progress,
+    runtime: Runtime,
+    identity: str,
+    resume: bool,
+    tensorboard: bool,
 ) -> Iterator[Recorder]:
     """A recorder, with TensorBoard's event files beside history.jsonl if asked for."""
     if not tensorboard:
-        yield Recorder(run, progress, identity, resume)
+        yield Recorder(run, progress, runtime, identity, resume)
         return
     with tensorboard_events(run.path) as events:
-        yield Recorder(run, progress, identity, resume, events)
+        yield Recorder(run, progress, runtime, identity, resume, events)

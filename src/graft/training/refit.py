@@ -7,15 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from graft.config import SplitConfig, TrainConfig
+from graft.config import ResolvedConfig, SplitConfig, configs_of
 from graft.data.dataset import class_numbers
 from graft.data.groups import grouped, groups_that_count
-from graft.data.sources import scan
+from graft.data.sources import load_dataset
 from graft.data.split import Split
 from graft.errors import DataError, UsageError
 from graft.evaluation.calibration import fit_temperature, softmax
 from graft.evaluation.metrics import evaluate
 from graft.features.table import FeatureTable
+from graft.models.runtime import Runtime, detect_runtime
 from graft.runs.run import Run
 from graft.training.defaults import network
 from graft.training.head_fit import features_of, head_fit
@@ -38,6 +39,7 @@ class Refit:
     split: Split
     config: SplitConfig
     progress: Progress
+    runtime: Runtime
 
     def test(
         self, assignment: Assignment, seed: int, views: int | None = None
@@ -50,7 +52,8 @@ class Refit:
         self.table.complete(split.rows("train"), range(views), self.progress)
         self.table.complete(np.flatnonzero(assignment != "out"), range(1), self.progress)
         made = head_fit(self.plan, self.table, split, views, seed)
-        fit(made.head, made.train, made.steps, made.val, replace(self.plan.probe, seed=seed))
+        settings = replace(self.plan.probe, seed=seed)
+        fit(made.head, made.train, made.steps, made.val, settings, self.runtime)
         head = made.head.cpu()
 
         def logits(name: str) -> Floats:
@@ -82,18 +85,14 @@ def load_refit(run: Run, progress: Progress) -> Refit:
     on frozen features. DataError where images are missing.
     """
     resolved = run.config["resolved"]
-    split_config = SplitConfig(
-        **{name: resolved[name] for name in ("group_by", "time_by", "val_fraction", "seed")}
-    )
-    names = set(resolved) - {"group_by", "time_by", "val_fraction"}
-    config = TrainConfig.from_dict({name: resolved[name] for name in names})
+    config, split_config = configs_of(resolved, ResolvedConfig)
     backbone = network(config, cache_folder())
     if config.unfreeze != "none" or backbone.weights is None:
         raise UsageError(
             f"{run.path}: graft validate fits a head again on frozen features, and this run "
             "trained more than a head; validate a run of a pretrained model with --unfreeze none"
         )
-    dataset = grouped(scan(run.config["source"], sources_folder()), split_config.group_by)
+    dataset = grouped(load_dataset(run.config["source"], sources_folder()), split_config.group_by)
     place = {(e.path, e.label): row for row, e in enumerate(dataset.examples)}
     wanted = [(row["path"], row["label"]) for row in run.images]
     missing = [path for path, label in wanted if (path, label) not in place]
@@ -112,5 +111,10 @@ def load_refit(run: Run, progress: Progress) -> Refit:
         tuple(row["group_id"] for row in run.images),
     )
     return Refit(
-        plan, FeatureTable(dataset, digests, {}, plan.encoder), split, split_config, progress
+        plan,
+        FeatureTable(dataset, digests, {}, plan.encoder),
+        split,
+        split_config,
+        progress,
+        detect_runtime(),
     )

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from graft.config import SplitConfig, TrainConfig
+from graft.config import ResolvedConfig, SplitConfig, TrainConfig
 from graft.data.reader import cores
 from graft.data.split import Split
 from graft.features.backends import device
@@ -49,7 +49,9 @@ def settings_record(
     }
 
 
-def identity_of(config: TrainConfig, backbone: Backbone, split: Split, table: FeatureTable) -> str:
+def identity_of(
+    config: ResolvedConfig, backbone: Backbone, split: Split, table: FeatureTable
+) -> str:
     """What is fitted: settings, images with their splits and labels, and network."""
     key = hashlib.sha256(json.dumps([config.to_json(), backbone.digest]).encode())
     for digest, name, label in zip(table.digests, split.assignment, split.labels, strict=True):

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from graft.data.split import Split
+from graft.features.blocks import blocks_of
 from graft.features.table import FeatureTable
 from graft.models.encoder import Encoder
 from graft.models.head import Head
 from graft.models.split_point import Cut, Suffix
 from graft.training.batches import (
-    blocks_of,
     in_order,
     jittered,
     shuffled,
@@ -69,7 +69,7 @@ def _from_pixels(plan: Plan, table: FeatureTable, split: Split, recorder: Record
     _whiten(encoder, plain, config.seed)
     model = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
     val = table.activations(split.rows("val"))
-    batch = batch_size(config.batch_size or 1, len(labels))
+    batch = batch_size(config.batch_size, len(labels))
 
     def train(epoch: int, start: int) -> Batches:
         rows = batches_of(config, labels, batch, epoch, config.seed)[start:]
@@ -110,7 +110,7 @@ def _whiten(encoder: Encoder, plain: Any, seed: int) -> None:
     body.whiten(encoder.normalized(torch.from_numpy(plain[rows])) for rows in blocks)
 
 
-def _groups(encoder: Encoder, head: Head, optimizer: str | None) -> list[Group]:
+def _groups(encoder: Encoder, head: Head, optimizer: str) -> list[Group]:
     # Measured with SGD; AdamW's steps are of one size as it is.
     rate = getattr(encoder.body, "BIAS_RATE", 1.0) if optimizer == "sgd" else 1.0
     own = [p for p in encoder.parameters() if p.requires_grad]
@@ -127,10 +127,10 @@ def _fine_tuned(
     suffix = Suffix(plan.backbone.build(), cut, moving=plan.config.batch_norm == "train")
     tuned_head = copy.deepcopy(head)
     model = nn.Sequential(suffix, tuned_head).to(memory_format=torch.channels_last)
-    batch = batch_size(plan.config.batch_size or 1, len(labels))
+    batch = batch_size(plan.config.batch_size, len(labels))
     batches = _CachedBatches if plan.cached else _StreamedBatches
     found = batches(plan, table, split, batch)
-    before, _ = logits_of(model, found.val())
+    before, _ = logits_of(model, found.val(), recorder.runtime)
     recorder.fit(
         "fine-tune",
         model,
@@ -140,7 +140,7 @@ def _fine_tuned(
         plan.main,
         [Group(list(suffix.parameters())), Group(list(tuned_head.parameters()))],
     )
-    after, _ = logits_of(model, found.val())
+    after, _ = logits_of(model, found.val(), recorder.runtime)
     gain, noise = paired_gain(before, after, val_labels, split.groups_of("val"))
     # How it is said in the report, too.
     fell = f"the mean loss on {len(val_labels)} validation images fell by {gain:.3f}"

@@ -1,0 +1,22 @@
+"""What settings can be set to, apart from config.py so that `graft check` need not load pydantic.
+
+`get_args(Backend)` lists the values that a type allows; the tuples are those that are listed.
+"""
+
+from typing import Literal, get_args
+
+Backend = Literal["auto", "openvino", "torch", "float32"]
+Resize = Literal["crop", "squash"]
+Preset = Literal["none", "light", "standard", "strong"]
+Optimizer = Literal["adamw", "sgd"]
+Schedule = Literal["one-cycle", "cosine", "plateau"]
+BatchNorm = Literal["frozen", "train"]
+Balance = Literal["none", "sampling"]
+
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+RESIZES: tuple[Resize, ...] = get_args(Resize)
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+DEFAULT_MODEL = "mobilenetv2_100"
+FROM_SCRATCH = ("base_cnn", "deep_cnn")
+BACKEND_HELP = "What runs the encoder; auto takes the fastest one here and names it."

@@ -1,0 +1,29 @@
+"""Activations read block by block, so that no more of them is in memory than a block."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graft.features.activations import Activations
+
+# Numbers, and rows, in a block.
+BLOCK_SIZE, MOST_ROWS = 2**21, 512
+
+
+def blocks_of(count: int, shape: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """The numbers of `count` rows of this shape, in order, block by block."""
+    size = int(np.clip(BLOCK_SIZE // max(1, int(np.prod(shape))), 16, MOST_ROWS))
+    return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def statistics(features: Activations) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each feature, (D,) float32 each, in one pass."""
+    total: NDArray[np.float64] = np.zeros(features.shape, np.float64)
+    squares: NDArray[np.float64] = np.zeros(features.shape, np.float64)
+    for rows in blocks_of(len(features), features.shape):
+        block = features[rows].astype(np.float32)
+        total += block.sum(0, dtype=np.float64)
+        squares += np.square(block, dtype=np.float64).sum(0)
+    mean = total / len(features)
+    std = np.sqrt(np.maximum(squares / len(features) - mean**2, 0))
+    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()

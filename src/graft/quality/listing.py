@@ -1,0 +1,44 @@
+"""Findings that need no image to be opened: what the listing left out, and classes too small."""
+
+from graft.data.dataset import Dataset
+from graft.quality.class_sizes import class_size_findings
+from graft.quality.finding import Finding
+
+# By kind of what a listing leaves out: (one file, several files).
+_LEFT_OUT = {
+    "bad_name": (
+        "has a name that is not valid UTF-8, perhaps from an old archive",
+        "have names that are not valid UTF-8, perhaps from an old archive",
+        "rename",
+    ),
+    "not_an_image": (
+        "is in a format that graft does not read as an image",
+        "are in formats that graft does not read as images",
+        "convert real images to JPEG or PNG",
+    ),
+    "no_label": (
+        "is in no class folder and so has no label",
+        "are in no class folder and so have no label",
+        "move each into the folder of its class",
+    ),
+    "missing": (
+        "in the table does not exist",
+        "in the table do not exist",
+        "paths are relative to the folder of the table",
+    ),
+}
+
+
+def check_listing(dataset: Dataset) -> list[Finding]:
+    """All findings of a dataset whose files were not opened yet."""
+    return [*listing_findings(dataset), *class_size_findings(dataset.examples, dataset.source)]
+
+
+def listing_findings(dataset: Dataset) -> list[Finding]:
+    """A finding for each kind of file that the listing left out."""
+    findings = []
+    for kind, paths in dataset.left_out.items():
+        one, several, advice = _LEFT_OUT[kind]
+        count = f"1 file {one}" if len(paths) == 1 else f"{len(paths):,} files {several}"
+        findings.append(Finding(kind, f"{count}; left out; {advice}", paths))
+    return findings
