@@ -163,7 +163,7 @@ def evaluate(
         "split": split,
         "n": n,
         "classes": list(classes),
-        "classes_without_images": [classes[i] for i in np.flatnonzero(of_class == 0)],
+        "classes_without_images": [classes[i] for i in np.flatnonzero(of_class == 0).tolist()],
         "accuracy": _rate(predicted == targets, by_group),
         **macro,
         "intervals": {

@@ -1,44 +1,39 @@
-"""What a comparison of finished runs says, in words and in the cells of its tables."""
+"""What a comparison says, in sentences and in the cells of its tables."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
+from graft.evaluation.comparison import ComparedRun, Comparison
+from graft.evaluation.paired_tests import NO_DIFFERENCE, Pair
 from graft.report.numbers import NOTHING, counted, listed, percent, points, span
 
-if TYPE_CHECKING:
-    from graft.evaluation.comparison import Pair
-    from graft.report.comparison_page import Comparison, Row
 
-
-def training(comparison: "Comparison") -> str:
-    """What the models learned from and were tested on, in one sentence."""
-    n = counted(len(comparison.rows[0].right), "image")
-    if comparison.learned is None:
-        return f"The models did not all learn from the same images; all were tested on {n}."
-    learned = counted(comparison.learned, "image")
+def the_images(comparison: Comparison) -> str:
+    """What the models were trained and tested on, in one sentence."""
+    n = counted(comparison.n, "image")
+    if comparison.images_in_common is None:
+        return f"The models were not all trained on the same images. All were tested on {n}."
+    learned = counted(comparison.images_in_common, "image")
     return (
-        f"All models learned from the same {learned} (training and validation) and were tested "
+        f"All models were trained on the same {learned} (training and validation) and tested "
         f"once on the same {n}."
     )
 
 
-def tests(comparison: "Comparison") -> str:
-    """How pairs are tested, as split of a sentence."""
+def the_tests(comparison: Comparison) -> str:
+    """How pairs of models are tested, in one sentence."""
     groups = comparison.pairs[0].groups
-    if groups is None:
-        return (
-            "Exact McNemar tests on the images that one model of a pair gets right and the other "
-            "does not"
-        )
-    return f"Exact sign-flip tests over {counted(groups, 'group')} of images"
+    test = (
+        "an exact McNemar test on the images that only one of the two classifies correctly"
+        if groups is None
+        else f"an exact sign-flip test over {counted(groups, 'group')} of images"
+    )
+    return f"Each pair of models is compared by {test}, with Holm's correction for several pairs."
 
 
-def verdict(pair: "Pair", names: Sequence[str]) -> str:
-    """What the test says of a pair, in one sentence."""
+def the_verdict(pair: Pair, names: list[str]) -> str:
+    """What the test of a pair shows, in one sentence."""
     first, second = names[pair.first], names[pair.second]
     n = counted(pair.n, "image")
-    alone = f"{pair.only_second} against {pair.only_first} that only one of them gets right"
-    if pair.verdict == "no difference shown":
+    alone = f"{pair.only_second} only {second} gets right, {pair.only_first} only {first}"
+    if pair.verdict == NO_DIFFERENCE:
         return f"{second} and {first}: no difference shown on {n} ({alone})."
     return (
         f"{second} is {pair.verdict} than {first} by {points(abs(pair.difference))} on {n} "
@@ -50,51 +45,36 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def conclusion(comparison: "Comparison") -> list[str]:
+def the_conclusion(comparison: Comparison) -> list[str]:
     """What follows from the numbers, in plain sentences."""
-    rows = comparison.rows
-    order = sorted(range(len(rows)), key=lambda i: -rows[i].run.metrics["accuracy"]["value"])
-    best = order[0]
-    accuracy = rows[best].run.metrics["accuracy"]
-    equal = [
-        pair.first if pair.second == best else pair.second
-        for pair in comparison.pairs
-        if best in (pair.first, pair.second) and pair.verdict == "no difference shown"
-    ]
-    n = counted(len(rows[0].right), "test image")
+    best, equal, fastest = comparison.best, comparison.not_shown_worse, comparison.fastest
     sentences = [
-        f"{rows[best].name} has the highest accuracy: {percent(accuracy['value'])} (95 % interval "
-        f"{span(accuracy['low'], accuracy['high'])}) on {n}."
+        f"{best.name} has the highest accuracy: {percent(best.accuracy['value'])} "
+        f"(95\u00a0% interval {span(best.accuracy['low'], best.accuracy['high'])}) on "
+        f"{counted(comparison.n, 'test image')}."
     ]
     if not equal:
-        others = "the other" if len(rows) == 2 else "each of the others"
-        sentences.append(f"It is better than {others} by more than chance.")
+        others = "the other model" if len(comparison.runs) == 2 else "each of the others"
+        sentences.append(f"It is better than {others}, by more than chance explains.")
         return sentences
-    named = listed((rows[i].name for i in order if i in equal), len(rows))
     sentences.append(
-        f"On these images no difference is shown between it and {named}: "
-        f"{'either' if len(equal) == 1 else 'any of them'} may be the better one on others."
+        f"But no difference is shown between it and {listed([run.name for run in equal], 99)}: "
+        f"{'either' if len(equal) == 1 else 'any of them'} may do better on new images."
     )
-    cheapest = min([best, *equal], key=lambda i: _cost(rows[i]))
-    # What an earlier run had left in the cache was not free.
-    if cheapest != best and rows[cheapest].run.metrics.get("from_cache") is False:
+    if fastest is not None and fastest is not best:
         sentences.append(
-            f"Of these, {rows[cheapest].name} took the least time to train, "
-            f"{_cost(rows[cheapest]):.0f} s against {_cost(rows[best]):.0f} s."
+            f"Of these, {fastest.name} trained fastest: {fastest.seconds:.0f}\u00a0s against "
+            f"{best.seconds:.0f}\u00a0s."
         )
     return sentences
 
 
-def _cost(row: "Row") -> float:
-    return float(row.run.metrics.get("seconds", {}).get("total", 0))
-
-
-def shown(row: "Row") -> dict[str, Any]:
-    """A row's figures as text, for tables."""
-    figures = row.to_json()
-    parameters = figures["parameters"]
+def cells(compared: ComparedRun) -> dict[str, str]:
+    """A model's figures as text, by the heading of their column."""
+    figures = compared.figures
+    parameters, speed = figures["parameters"], figures["images_per_second"]
     return {
-        "model": row.name,
+        "model": compared.name,
         "accuracy": percent(figures["accuracy"]["value"]),
         "precision": percent(figures["precision"]),
         "recall": percent(figures["recall"]),
@@ -104,16 +84,18 @@ def shown(row: "Row") -> dict[str, Any]:
         "trained": _millions(parameters.get("trained")),
         "features": _seconds(figures["seconds_features"]),
         "fit": _seconds(figures["seconds_fit"]),
-        "images/s": f"{row.speed:,.0f}" if row.speed else NOTHING,
-        "size": f"{row.bytes / 1e6:.1f} MB",
+        "images/s": f"{speed:,.0f}" if speed else NOTHING,
+        "size": f"{figures['bytes'] / 1e6:.1f} MB",
     }
 
 
-def below(row: "Row") -> dict[str, str]:
-    """What belongs to a row's figures: their intervals, and that features came from the cache."""
-    figures = row.to_json()
+def small_print(compared: ComparedRun) -> dict[str, str]:
+    """What stands below a model's figures, by column: 95 % intervals, and whether the features came
+    from the cache.
+    """
+    figures = compared.figures
     names = {"precision": "precision", "recall": "recall", "F1": "f1", "ECE": "ece"}
-    found = {shown: span(*figures["intervals"][name]) for shown, name in names.items()}
+    found = {column: span(*figures["intervals"][name]) for column, name in names.items()}
     found["accuracy"] = span(figures["accuracy"]["low"], figures["accuracy"]["high"])
     return found | ({"features": "cached"} if figures["features_from_cache"] else {})
 

@@ -14,6 +14,15 @@ from graft.report.numbers import measured
 from graft.runs.run import Record, Run
 
 UNUSED = "unused"
+# Kinds of findings whose names are not words yet.
+NAMES = {
+    "near_duplicates": "near-duplicates",
+    "near_two_labels": "near-duplicates with two labels",
+    "near_two_splits": "near-duplicates in two splits",
+    "group_two_splits": "group in two splits",
+    "few": "few images",
+    "too_few": "too few images",
+}
 T = TypeVar("T")
 
 
@@ -157,6 +166,11 @@ def best_epoch(history: Sequence[Record], kept: int | None = None) -> Record | N
     return min(known, key=lambda row: float(row["val_loss"]), default=None)
 
 
+def finding_name(kind: str) -> str:
+    """A kind of finding as words."""
+    return NAMES.get(kind, kind.replace("_", " "))
+
+
 def finding_kinds(findings: Sequence[Record]) -> list[FindingKind]:
     """The findings by kind, the most severe first, else in the order of the list."""
     kinds: defaultdict[tuple[int, str], list[Record]] = defaultdict(list)
@@ -176,8 +190,8 @@ def in_two_splits(images: Sequence[Mapping[str, str]], column: str) -> tuple[int
         if (value := image.get(column)) and split_of(image) != UNUSED:
             sizes[value] += 1
             splits[value].add(split_of(image))
-    shared = [value for value, size in sizes.items() if size > 1]
-    return len(shared), sum(len(splits[value]) > 1 for value in shared)
+    several = [value for value, size in sizes.items() if size > 1]
+    return len(several), sum(len(splits[value]) > 1 for value in several)
 
 
 def time_split(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
