@@ -66,7 +66,9 @@ def draw_curves(axes: Any, comparison: Comparison) -> None:
 
 
 def draw_f1(axes: Any, comparison: Comparison) -> None:
-    """F1 of each class with its 95 % interval, a bar for each model; the lowest classes first."""
+    """F1 of each class with its 95 % interval, a point for each model; the
+    lowest classes first.
+    """
     first = comparison.runs[0].run
     scores, lows, highs = (
         np.array(
@@ -78,20 +80,20 @@ def draw_f1(axes: Any, comparison: Comparison) -> None:
         for key in ("f1", "f1_low", "f1_high")
     )  # (M, K) each
     order = np.argsort(scores.mean(0))[:MOST_CLASSES]
-    width = 0.8 / len(comparison.runs)
+    # Points and no bars: an axis that does not begin at 0 would make bars lie.
+    width = 0.6 / len(comparison.runs)
     for i, row in enumerate(comparison.runs):
-        places = np.arange(len(order)) + (i - (len(comparison.runs) - 1) / 2) * width
         value = scores[i, order]
-        axes.bar(places, value, 0.92 * width, color=color(i), label=row.name)
-        reach = (value - lows[i, order], highs[i, order] - value)
         axes.errorbar(
-            places,
+            np.arange(len(order)) + (i - (len(comparison.runs) - 1) / 2) * width,
             value,
-            reach,
-            fmt="none",
-            ecolor=mpl.rcParams["text.color"],
-            elinewidth=0.8,
-            alpha=0.6,
+            (value - lows[i, order], highs[i, order] - value),
+            color=color(i),
+            ecolor=(color(i), 0.35),
+            elinewidth=4,
+            fmt=MARKERS[i % len(MARKERS)],
+            markersize=6,
+            label=row.name,
         )
     axes.set_xticks(
         range(len(order)),
@@ -99,8 +101,6 @@ def draw_f1(axes: Any, comparison: Comparison) -> None:
         rotation=0 if len(order) < 7 else 35,
         ha="center" if len(order) < 7 else "right",
     )
-    low = float(lows[:, order].min())
-    axes.set_ylim(max(0.0, low - max(0.02, 0.35 * (1 - low))), 1.0)
     axes.set_ylabel("F1")
     axes.yaxis.set_major_formatter(PERCENT)
     axes.grid(visible=False, axis="x")
@@ -180,7 +180,7 @@ def draw_confusion(
     axes.imshow(image)
     small = len(classes) <= 30
     axes.set_xticks(
-        range(len(classes)) if small else [], classes if small else [], rotation=90, fontsize=7
+        range(len(classes)) if small else [], classes if small else [], rotation=90, fontsize=size
     )
     axes.set_yticks(range(len(classes)) if small else [], classes if small else [], fontsize=size)
     axes.grid(visible=False)

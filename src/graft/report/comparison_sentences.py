@@ -2,7 +2,7 @@
 
 from graft.evaluation.comparison import ComparedRun, Comparison
 from graft.evaluation.paired_tests import NO_DIFFERENCE, Pair
-from graft.report.numbers import NOTHING, counted, listed, percent, points, span
+from graft.report.numbers import NOTHING, counted, percent, points, span
 
 
 def the_images(comparison: Comparison) -> str:
@@ -32,7 +32,7 @@ def the_verdict(pair: Pair, names: list[str]) -> str:
     """What the test of a pair shows, in one sentence."""
     first, second = names[pair.first], names[pair.second]
     n = counted(pair.n, "image")
-    alone = f"{pair.only_second} only {second} gets right, {pair.only_first} only {first}"
+    alone = f"{pair.only_second} right only by the former, {pair.only_first} only by the latter"
     if pair.verdict == NO_DIFFERENCE:
         return f"{second} and {first}: no difference shown on {n} ({alone})."
     return (
@@ -58,7 +58,7 @@ def the_conclusion(comparison: Comparison) -> list[str]:
         sentences.append(f"It is better than {others}, by more than chance explains.")
         return sentences
     sentences.append(
-        f"But no difference is shown between it and {listed([run.name for run in equal], 99)}: "
+        f"But no difference is shown between it and {_joined([run.name for run in equal])}: "
         f"{'either' if len(equal) == 1 else 'any of them'} may do better on new images."
     )
     if fastest is not None and fastest is not best:
@@ -67,6 +67,10 @@ def the_conclusion(comparison: Comparison) -> list[str]:
             f"{best.seconds:.0f}\u00a0s."
         )
     return sentences
+
+
+def _joined(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def cells(compared: ComparedRun) -> dict[str, str]:

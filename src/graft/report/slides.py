@@ -180,7 +180,7 @@ def cells(compared: ComparedRun) -> dict[str, str]:
     found = {name: figures[name] for name in COLUMNS}
     both = {name: f"{v}\n{under[name]}" if name in under else v for name, v in found.items()}
     plain = {name: text.replace("\u00a0%", "") for name, text in both.items()}
-    return plain | {"model": compared.name}
+    return plain | {"model": compared.name.replace(" (", "\n(")}
 
 
 def _table(figure: Figure, rows: list[dict[str, str]]) -> None:
