@@ -4,7 +4,7 @@ Macro scores are means over the classes that have images here. A class without i
 measured: a score of 0 would blame the classifier for what the split lacks. Images wrongly
 predicted as such a class still count against their own. With an image in every class these are
 scikit-learn's macro scores, otherwise those with labels=numpy.unique(labels). The classes left out
-are in `classes_without_images`; in `per_class` they have n = 0, scores of 0 and intervals of 0 to 1.
+are in `classes_without_images`; in `per_class` they have n = 0, scores of 0, intervals of 0 to 1.
 
 The baseline always predicts the majority class, which should be the most frequent one of train, as
 the classifier did not see this split's labels either. Without it, it is the most frequent class
@@ -155,10 +155,7 @@ def evaluate(
     macro, macro_intervals = _macro(confusion, design)
     common = classes.index(majority) if majority is not None else int(of_class.argmax())
     ece = ece_interval(*_top(p, targets, BINS), repeats=REPEATS, design=design)
-    method = "Bayesian bootstrap over images"
-    if by_group is not None and design is not None:
-        method += f", {_of_groups(design, by_group)}"
-
+    of = f", {_of_groups(design, by_group)}" if by_group is not None and design is not None else ""
     return {
         "split": split,
         "n": n,
@@ -169,7 +166,8 @@ def evaluate(
         "intervals": {
             **macro_intervals,
             "ece": list(ece),
-            "method": f"{method} (ECE: inverted), {REPEATS:,} resamples, 95 %",
+            "method": f"Bayesian bootstrap over images{of} (ECE: inverted), "
+            f"{REPEATS:,} resamples, 95 %",
         },
         "per_class": class_rows(confusion, classes, of_groups),
         "confusion": confusion.tolist(),
