@@ -1,6 +1,6 @@
 """AdamW and SGD over plain lists of tensors, and schedules as functions of the step.
 
-torch.optim's classes import PyTorch's compiler at the first step: the better part of a second,
+torch.optim's classes import PyTorch's compiler at the first step: most of a second,
 which training a head does not have (measured in docs/recipes.md, "Optimizer"). Their updates are
 public functions of PyTorch, called here. Schedules that are functions, and a state of named
 tensors, are also all that a resumed run needs.
