@@ -1,13 +1,13 @@
 """AdamW and SGD over plain lists of tensors, and schedules as functions of the step.
 
-torch.optim's classes import PyTorch's compiler at the first step: the better part of a second,
+torch.optim's classes import PyTorch's compiler at the first step: most of a second,
 which training a head does not have (measured in docs/recipes.md, "Optimizer"). Their updates are
 public functions of PyTorch, called here. Schedules that are functions, and a state of named
 tensors, are also all that a resumed run needs.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,16 +33,6 @@ class Group:
     parameters: Sequence[nn.Parameter]
     rate: float = 1.0
     decay: float = 1.0
-
-
-def decayed(parameters: Iterable[nn.Parameter]) -> list[Group]:
-    """Groups in which only matrices and filters decay: not biases, nor the scales and shifts of
-    normalization, which have one dimension.
-    """
-    parameters = list(parameters)
-    large = [p for p in parameters if p.ndim > 1]
-    small = [p for p in parameters if p.ndim <= 1]
-    return [Group(large), Group(small, decay=0.0)]
 
 
 class Optimizer:
