@@ -21,7 +21,7 @@ from graft.utils.progress import Progress
 from graft.utils.time_budget import seconds_of
 
 if TYPE_CHECKING:
-    from graft.report.comparison_page import Comparison
+    from graft.evaluation.comparison import Comparison
 
 SILENT = Progress()
 # What `validate` does when it is not told what to do.
@@ -76,7 +76,7 @@ def train(
     early.join()
     from graft.report.run_page import write_report
 
-    write_report(run.path, run.files)
+    write_report(run)
     return run
 
 
@@ -106,7 +106,7 @@ def validate(
         folds, repeats, learning_curve = FOLDS, REPEATS, True
     finished = Run.finished(run)
     found = validate_run(finished, progress, folds, repeats, learning_curve)
-    write_report(finished.path, finished.files)
+    write_report(finished)
     return found
 
 
@@ -128,18 +128,23 @@ def compare(
     Raises UsageError for fewer than two runs or models, DataError for runs that were tested on
     different images, and what `train` raises.
     """
+    from graft.evaluation.comparison import read_comparison
     from graft.inference.speed import measure_speed
-    from graft.report.comparison_page import read_comparison, write_comparison
+    from graft.report.comparison_page import write_comparison
     from graft.training.compare import train_models
 
     if models is None:
         if settings or time_budget:
-            raise UsageError("runs that are finished take no settings and no time budget")
+            raise UsageError(
+                "finished runs are compared as they are; leave out the settings and time budget"
+            )
         folder = Path(out or "runs/comparison")
         runs = [Run(source) for source in sources]
     else:
         if len(sources) != 1:
-            raise UsageError(f"models are trained on one source, not on {len(sources)}")
+            raise UsageError(
+                f"models are trained on one source, not on {len(sources)}; leave them out for runs"
+            )
         folder = Path(out) if out else Path("runs") / f"compare-{short_name(str(sources[0]))}"
         _, split_config = configs_of(settings, TrainConfig)
         own = {name: value for name, value in settings.items() if name in TrainConfig.model_fields}
@@ -150,11 +155,11 @@ def compare(
 
     for run in runs:
         if run.lacks_report:
-            write_report(run.path, run.files)
+            write_report(run)
         if run.speed is None and any(file.is_file() for file in run.files.values()):
             measure_speed(run, list(run.files.values()), progress)
     result = read_comparison([run.path for run in runs])
-    write_comparison(result, folder, runs[0].files)
+    write_comparison(result, folder)
     return result
 
 

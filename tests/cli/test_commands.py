@@ -290,6 +290,9 @@ def test_validate_without_options_does_all_three(graft_here, monkeypatch, finish
     asked = []
     interval = {"value": 0.9, "low": 0.8, "high": 0.95}
     found = {"folds": {"folds": 5, "accuracy": interval, "n": 120, "each": [0.85, 0.95]}}
+    point = {"images": 9, "low": 0.5, "high": 1.0}
+    points = [point | {"accuracy": 0.6}, point | {"accuracy": 0.8}]
+    found["learning_curve"] = {"points": points}
     monkeypatch.setattr(
         "graft.training.validation.validate",
         lambda run, progress, *what: asked.append((run.path, *what)) or found,
@@ -298,8 +301,16 @@ def test_validate_without_options_does_all_three(graft_here, monkeypatch, finish
     assert ended.code == 0, ended.err
     assert "5-fold cross-validation" in ended.out
     assert "0.900 (0.80-0.95)" in ended.out
+    assert "0.700, mean of 2" in ended.out
     assert json.loads(graft_here("validate", finished, "--folds", "3", "--json").out) == found
     assert asked == [(finished, 5, 5, True), (finished, 3, None, False)]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [(["--seed", "3"], "as they are"), (["--models", "a,b"], "one source")]
+)
+def test_finished_runs_are_compared_without_settings(graft_here, finished, more, said):
+    assert only_error(graft_here("compare", finished, finished, *more), 2, said)
 
 
 @pytest.mark.parametrize(("option", "least"), [("--folds", 2), ("--repeats", 1)])

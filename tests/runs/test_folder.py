@@ -27,7 +27,7 @@ def test_nothing_of_the_users_is_overwritten(tmp_path, resume):
         make_run_folder(tmp_path, resume)
     with pytest.raises(UsageError, match="is a file"):
         make_run_folder(tmp_path / "thesis.txt", resume)
-    with pytest.raises(UsageError, match="thesis.txt/run: cannot be made"):
+    with pytest.raises(UsageError, match=r"thesis\.txt/run: cannot be made"):
         make_run_folder(tmp_path / "thesis.txt" / "run", resume)
     (tmp_path / "thesis.txt").unlink()
     (tmp_path / "metrics.json").write_text("{}")

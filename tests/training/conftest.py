@@ -1,6 +1,6 @@
 import pytest
 
-from graft.config import SplitConfig, TrainConfig
+from graft.config import TrainConfig, configs_of
 from graft.training.recipe import train
 from graft.utils.progress import Progress
 
@@ -26,8 +26,7 @@ def fit():
     """The function that trains a run without writing its page: fit(source, out, **settings)."""
 
     def run(source, out, resume=False, **settings):
-        split = {n: settings.pop(n) for n in ("group_by", "time_by") if n in settings}
-        config = TrainConfig.from_dict(settings)
-        return train(source, config, SplitConfig(**split), out, Progress(), resume)
+        config, split_config = configs_of(settings, TrainConfig)
+        return train(source, config, split_config, out, Progress(), resume)
 
     return run

@@ -46,14 +46,6 @@ def test_each_optimizer_has_rates_of_its_own_or_is_given_them(backbone):
     assert resolve(given, backbone).learning_rate == 0.1
 
 
-def test_cutmix_is_refused_where_no_images_are_trained_on(backbone):
-    for unfreeze in ("none", "20%", "1"):
-        with pytest.raises(UsageError, match="cutmix"):
-            defaults_for(TrainConfig(cutmix=1.0, unfreeze=unfreeze), backbone)
-    defaults_for(TrainConfig(cutmix=1.0, unfreeze="all"), backbone)
-    defaults_for(TrainConfig(cutmix=1.0), scratch("base_cnn"))
-
-
 def test_a_network_is_fed_as_the_config_says(finished, tmp_path):
     made = network(TrainConfig(model="base_cnn", image_size=24, resize="squash"), tmp_path)
     assert (made.weights, made.preprocess.height) == (None, 24)

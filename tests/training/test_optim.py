@@ -15,8 +15,10 @@ from graft.training.optim import (
     Group,
     Optimizer,
     cosine,
+    decayed,
     one_cycle,
     plateau,
+    schedule,
 )
 
 
@@ -107,6 +109,27 @@ def test_cosine_rises_to_one_and_falls_to_almost_nothing(total, warmup):
     assert max(shares) <= 1 + 1e-12
     assert shares[: top + 1] == sorted(shares[: top + 1])
     assert shares[top:] == sorted(shares[top:], reverse=True)
+
+
+def test_a_schedule_of_few_steps_warms_up_and_peaks_at_the_rate_given():
+    for kind, losses in (("one-cycle", []), ("cosine", []), ("plateau", [])):
+        rates = [schedule(kind, 0.5, 0.0, 4, losses)(step)[0] for step in range(4)]
+        assert rates[0] < max(rates) == pytest.approx(0.5), kind
+    fallen = schedule("plateau", 0.5, 0.1, 100, [1.0] * (PLATEAU_EPOCHS + 1))
+    assert fallen(50)[0] == pytest.approx(0.5 * PLATEAU_FACTOR)
+
+
+def test_weight_decay_leaves_biases_and_normalization_alone():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = Optimizer(decayed(model.parameters()), "adamw", 0.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.1)
+    weight, *rest = zip(model.parameters(), before, strict=True)
+    assert torch.allclose(weight[0], 0.95 * weight[1])
+    assert all(torch.equal(now, then) for now, then in rest)
 
 
 def test_plateau_cuts_the_rate_when_validation_stops_improving():

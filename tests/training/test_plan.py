@@ -3,15 +3,17 @@
 import shutil
 
 import pytest
-from graft.training.disk import too_large
 
 from graft.config import TrainConfig
 from graft.data.sources import load_dataset
 from graft.errors import UsageError
 from graft.runs.run import Run
+from graft.training.cache_or_compute import too_large
 from graft.training.defaults import network, resolve
 from graft.training.plan import backend_notes, make_plan
 from graft.utils.progress import Progress
+
+SILENT = Progress()
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def dataset(digits, tmp_path):
 def plan(dataset, tmp_path):
     """The function that plans a run: plan(model, progress, **settings)."""
 
-    def made(model, progress=Progress(), **settings):
+    def made(model, progress=SILENT, **settings):
         config = TrainConfig(model=str(model), **settings)
         backbone = network(config, tmp_path)
         return make_plan(resolve(config, backbone), backbone, dataset, Run(tmp_path), progress)
@@ -90,7 +92,7 @@ def test_the_disk_that_pixels_take_is_said_or_refused_before_it_is_taken(
 ):
     plan("base_cnn", told, image_size=64)
     assert told.lines == []
-    monkeypatch.setattr("graft.training.disk.WORTH_SAYING", 1000)
+    monkeypatch.setattr("graft.training.cache_or_compute.WORTH_SAYING", 1000)
     plan("base_cnn", told, image_size=64)
     assert "in 5 views: about 0.0" in told.lines[0]
     request.getfixturevalue("nearly_full")

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from graft.api import evaluate, train
 from graft.config import SplitConfig, TrainConfig
 from graft.data.decode import center_view, decode
 from graft.errors import DataError, UsageError
-from graft.inference.predictor import load
+from graft.inference.saved_model import load
 from graft.runs.run import Run
 from graft.training.recipe import finish
 
@@ -42,22 +41,23 @@ def test_a_frozen_backbone_learns_flowers_from_few_photos(flowers_run):
 
 def test_the_saved_model_in_float32_names_the_test_images_as_the_fast_path_did(flowers_run):
     run, photos = flowers_run
-    classifier = load(run.path)
-    encoder, preprocess = classifier.backbone.build(), classifier.backbone.preprocess
+    predictor = load(run.path)
+    classifier, preprocess = predictor.classifier, predictor.backbone.preprocess
     paths, _, fast = run.predictions("test")
     views = [center_view(decode((photos / path).read_bytes()), preprocess) for path in paths]
     with torch.inference_mode():
-        exact = classifier.head(encoder(torch.from_numpy(np.stack(views)))).argmax(1).numpy()
+        exact = classifier(torch.from_numpy(np.stack(views))).argmax(1).numpy()
     assert (exact == fast.argmax(1)).mean() >= 0.995
 
 
 def test_predict_says_of_a_test_image_what_predictions_csv_says(flowers_run):
     run, photos = flowers_run
-    classifier = load(run.path)
     paths, _, expected = run.predictions("test")
-    answers = classifier.predictions(Path(photos, path) for path in paths)
-    for answer, row in zip(answers, expected, strict=True):
-        assert list(answer.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
+    found = load(run.path).predict_files(photos / path for path in paths)
+    for answer, row in zip(found, expected, strict=True):
+        assert list(answer.prediction.probabilities.values()) == pytest.approx(
+            row.tolist(), abs=1e-5
+        )
 
 
 def test_evaluate_without_cache_gives_the_numbers_of_the_run(flowers_run, tmp_path):
@@ -98,9 +98,11 @@ def test_what_stands_at_the_ends_of_long_images_is_learned_only_if_they_are_squa
         assert (accuracy > 0.95) == (resize == "squash")
         # `graft predict` shows the network what training showed it.
         paths, _, expected = run.predictions("test")
-        answers = load(run.path).predictions(run.files[path] for path in paths)
-        for answer, row in zip(answers, expected, strict=True):
-            assert list(answer.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
+        found = load(run.path).predict_files(run.files[path] for path in paths)
+        for answer, row in zip(found, expected, strict=True):
+            assert list(answer.prediction.probabilities.values()) == pytest.approx(
+                row.tolist(), abs=1e-5
+            )
 
 
 @pytest.fixture(scope="module")

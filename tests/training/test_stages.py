@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from graft.inference.predictor import load
+from graft.inference.saved_model import load
 
 
 @pytest.fixture(scope="module", params=["1", "all"])
@@ -55,10 +55,9 @@ def test_the_probe_comes_first_and_the_better_one_is_kept(tuned):
 
 
 def test_predict_says_what_predictions_csv_says(tuned, digits):
-    classifier = load(tuned.path)
     paths, _, expected = tuned.predictions("test")
-    answers = list(classifier.predictions(digits / path for path in paths))
-    found = np.array([list(answer.probabilities.values()) for answer in answers])
+    answers = load(tuned.path).predict_files(digits / path for path in paths)
+    found = np.array([list(answer.prediction.probabilities.values()) for answer in answers])
     assert found == pytest.approx(expected, abs=1e-5)
 
 

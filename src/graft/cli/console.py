@@ -1,13 +1,16 @@
-"""Tables for people, on stdout."""
+"""Tables for the terminal, on stdout."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from graft.evaluation.per_class import NAMES
 from graft.quality.check import CheckResult
+
+if TYPE_CHECKING:
+    from graft.evaluation.comparison import Comparison
 
 SHOWN_PATHS = 3
 
@@ -19,7 +22,7 @@ def _print(*things: Any) -> None:
 
 
 def check_table(result: CheckResult) -> None:
-    """Classes with their counts, then each finding with its first files."""
+    """The classes with their counts, then each finding with its first files."""
     counts = Table("class", "images", box=None)
     for name, count in result.dataset.counts.items():
         counts.add_row(_plain(name), f"{count:,}")
@@ -36,13 +39,13 @@ def check_table(result: CheckResult) -> None:
             if len(finding.paths) > SHOWN_PATHS:
                 lines.append(f"    and {len(finding.paths) - SHOWN_PATHS:,} more (all with --json)")
     if not result.findings:
-        lines.append("no findings found")
+        lines.append("no findings")
     _print(*lines)
 
 
 def metrics_table(metrics: dict[str, Any]) -> None:
-    """Precision, recall and F1 a class with 95 % intervals, then accuracy, ECE and baseline."""
-    table = Table("class", "precision", "recall", "F1", "n", box=None)
+    """Precision, recall and F1 of each class, then accuracy, baseline and ECE; 95 % intervals."""
+    table = Table("class", "precision", "recall", "F1", "images", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for name, row in metrics["per_class"].items():
@@ -50,22 +53,23 @@ def metrics_table(metrics: dict[str, Any]) -> None:
         table.add_row(_plain(name), *cells, f"{row['n']:,}")
     macro = [f"macro_{name}" for name in NAMES]
     cells = (_interval(metrics[name], *metrics["intervals"][name]) for name in macro)
-    table.add_row("mean", *cells, f"{metrics['n']:,}", style="bold")
+    table.add_row("macro (mean)", *cells, f"{metrics['n']:,}", style="bold")
     accuracy, baseline = metrics["accuracy"], metrics["baseline"]
     lines = [
         table,
         f"accuracy {accuracy['value']:.1%} (95 % interval {accuracy['low']:.1%} to "
         f"{accuracy['high']:.1%}, {accuracy['method'].removesuffix(', 95 %')}) on {metrics['n']:,} "
-        f"images of the split {metrics['split']!r}",
-        f"always answering {baseline['majority_class']!r} would get "
-        f"{baseline['accuracy']['value']:.1%}; calibration error (ECE) "
+        + ("images" if metrics["split"] == "all" else f"{metrics['split']} images"),
+        f"baseline: always predicting {baseline['majority_class']!r} would reach "
+        f"{baseline['accuracy']['value']:.1%}",
+        "calibration error (ECE, 0 is best): "
         + _interval(metrics["ece"], *metrics["intervals"]["ece"]),
     ]
     if "seconds" in metrics:
         seconds = metrics["seconds"]
         lines.append(
-            f"{seconds['total']:.1f} s: {seconds['decode_and_backbone']:.1f} reading and "
-            f"encoding, {seconds['fit']:.1f} fitting"
+            f"{seconds['total']:.1f} s in all: {seconds['decode_and_backbone']:.1f} s to read and "
+            f"encode the images, {seconds['fit']:.1f} s to train"
         )
     _print(*lines)
 
@@ -90,7 +94,7 @@ def models_table(rows: list[dict[str, Any]]) -> None:
 
 
 def demo_table(result: dict[str, Any]) -> None:
-    """The two ways of the demo side by side."""
+    """The two networks of the demo side by side."""
     table = Table(
         "digits 5 to 9, 10 images a class",
         "accuracy (95 % interval)",
@@ -113,16 +117,19 @@ def _plain(text: str) -> str:
     return escape(text)
 
 
-def comparison_table(comparison: Any) -> None:
-    """A line a model, then what the pairs and the whole say."""
-    from graft.report.comparison_words import below, conclusion, shown, verdict
+def comparison_table(comparison: "Comparison") -> None:
+    """A line for each model, then the test of each pair, then the conclusion."""
+    from graft.report import comparison_sentences as sentences
 
     rows = []
-    for row in comparison.rows:
-        under = below(row)
-        cells = {k: f"{v} ({under[k]})" if k in under else v for k, v in shown(row).items()}
+    for run in comparison.runs:
+        under = sentences.small_print(run)
+        cells = {
+            name: f"{text} ({under[name]})" if name in under else text
+            for name, text in sentences.cells(run).items()
+        }
         short = {k: v.replace("\u00a0%", "").replace(" to ", "-") for k, v in cells.items()}
-        rows.append(short | {"model": row.name})  # a name stays as it is
+        rows.append(short | {"model": run.name})  # a name stays as it is
     columns = list(rows[0])
     tables: list[Any] = ["in %, with 95 % intervals"]
     # Each fits a narrow terminal.
@@ -134,15 +141,16 @@ def comparison_table(comparison: Any) -> None:
         for row in rows:
             table.add_row(*(_plain(row[name]) for name in some))
         tables += [table, ""]
-    names = [row.name for row in comparison.rows]
-    verdicts = [verdict(pair, names) for pair in comparison.pairs]
-    _print(*tables, *verdicts, "", *conclusion(comparison))
+    verdicts = [sentences.the_verdict(pair, comparison.names) for pair in comparison.pairs]
+    _print(*tables, *verdicts, "", *sentences.the_conclusion(comparison))
 
 
 def cache_table(
     folder: Path, limit: int, held: dict[str, dict[str, int]], removed: int | None
 ) -> None:
-    """Where the cache is, what it may hold and what it holds; None: nothing was to be removed."""
+    """Where the cache is, how large it may grow, what it holds, and how many bytes were removed, if
+    that was asked for.
+    """
     if removed is not None:
         _print(f"removed {removed / 1e6:,.1f} MB")
     _print(f"{folder}, at most {limit / 1e9:,.1f} GB (GRAFT_CACHE_LIMIT)")
@@ -151,7 +159,7 @@ def cache_table(
 
 
 def rank_table(rows: list[dict[str, Any]]) -> None:
-    """Backbones by leave-one-out accuracy."""
+    """Backbones by the leave-one-out accuracy of their features."""
     table = Table("backbone", "accuracy", "95 % interval", "parameters", "seconds", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -171,33 +179,35 @@ def rank_table(rows: list[dict[str, Any]]) -> None:
 
 
 def validation_table(found: dict[str, Any]) -> None:
-    """A line for each of cross-validation, repeats, learning curve and leak that was measured."""
-    table = Table("validation", "accuracy (95 % interval)", "", box=None)
+    """A line for each of cross-validation, repeats, learning curve and leaky split that was run."""
+    table = Table("validation", "accuracy (95 % interval)", "range", box=None)
     if folds := found.get("folds"):
         table.add_row(
             f"{folds['folds']}-fold cross-validation",
             _interval(*(folds["accuracy"][name] for name in ("value", "low", "high"))),
-            f"{folds['n']:,} images, folds from {min(folds['each']):.1%} to "
-            f"{max(folds['each']):.1%}",
+            f"{min(folds['each']):.3f} to {max(folds['each']):.3f}",
         )
     if repeats := found.get("repeats"):
         table.add_row(
-            f"{len(repeats['each'])} repeats with other {repeats['what']}",
+            f"{len(repeats['each'])} other {repeats['what']}",
             _interval(repeats["mean"], repeats["low"], repeats["high"]),
-            f"from {min(repeats['each']):.1%} to {max(repeats['each']):.1%}",
+            f"{min(repeats['each']):.3f} to {max(repeats['each']):.3f}",
         )
-    if curve := found.get("learning_curve"):
-        for point in curve["points"]:
-            table.add_row(
-                f"{point['images']:,} training images",
-                _interval(*(point[name] for name in ("accuracy", "low", "high"))),
-                "",
-            )
-    leak = found.get("leaky_split")
-    if leak and leak["accuracy"]:
+    points = found.get("learning_curve", {}).get("points", [])
+    for size in sorted({point["images"] for point in points}):
+        each = [point for point in points if point["images"] == size]
+        values = [point["accuracy"] for point in each]
+        # The interval of the mean of several subsets is not that of any of them.
+        shown = (
+            _interval(values[0], each[0]["low"], each[0]["high"])
+            if len(each) == 1
+            else f"{sum(values) / len(values):.3f}, mean of {len(each)}"
+        )
+        table.add_row(f"{size:,} training images", shown, f"{min(values):.3f} to {max(values):.3f}")
+    if (leak := found.get("leaky_split")) and leak["accuracy"]:
         table.add_row(
-            "split that ignores near-duplicates",
+            "near-duplicates ignored",
             _interval(*(leak["accuracy"][name] for name in ("value", "low", "high"))),
-            f"{leak['test_seen']:,} of {leak['n']:,} test images have a copy in train",
+            "",
         )
     _print(table)

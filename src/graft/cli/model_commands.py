@@ -209,9 +209,9 @@ def compare(
     one = len(sources) == 1
     name = f"compare-{short_name(sources[0])}" if one else "comparison"
     folder = Path(out) if out else Path("runs") / name
-    options = given(settings)
-    if one:
-        options |= {"models": models.split(","), "time_budget": time_budget}
+    options = given({"time_budget": time_budget, **settings})
+    if one or given({"models": models}):
+        options["models"] = models.split(",")
     result = compare_models(*sources, out=folder, progress=on_stderr_progress(), **options)
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))

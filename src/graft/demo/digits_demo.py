@@ -1,8 +1,8 @@
 """`graft demo`: transfer learning told with nothing but what is embedded.
 
 A network learns the digits 0 to 4 from all their images. Then 5 to 9 must be learned from ten
-images a class: once from scratch, once by a head on the first network, frozen. Both are judged
-on the same test images.
+images a class: once from scratch, once by a head on the first network, frozen. Both are tested
+on the same images.
 """
 
 import shutil
@@ -14,7 +14,7 @@ import numpy as np
 from graft.config import SplitConfig, TrainConfig
 from graft.data.sources import load_dataset
 from graft.errors import UsageError
-from graft.report.comparison_page import read_comparison
+from graft.evaluation.comparison import read_comparison
 from graft.report.demo_page import write_story
 from graft.report.run_page import write_report
 from graft.runs.run import Run
@@ -70,7 +70,7 @@ def run_demo(out: Path, progress: Progress) -> dict[str, Any]:
         progress,
     )
     for run in (first, scratch, transfer):
-        write_report(run.path, run.files)
+        write_report(run)
     result = compared(scratch, transfer)
     result["report"] = str(write_story(out, result, first, scratch, transfer))
     write_json(out / "demo.json", result)
@@ -112,7 +112,7 @@ def compared(scratch: Run, transfer: Run) -> dict[str, Any]:
         "ways": ways,
         "n": pair.n,
         "conclusion": (
-            f"{pair.only_second} are named rightly only by transfer, {pair.only_first} only from "
-            "scratch"
+            f"{pair.only_second} are classified correctly only by transfer, {pair.only_first} only "
+            "from scratch"
         ),
     }

@@ -1,185 +1,209 @@
-"""Which of several classifiers is better, on the same images: exact McNemar tests with Holm's
-correction for their number; where images come in groups, exact sign-flip tests over groups.
-"""
+"""Finished runs compared on the same test images: which is best, and which differences count."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import combinations
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from graft.evaluation.intervals import design_effects, wilson
+from graft.data.groups import groups_that_count
+from graft.errors import DataError, UsageError
+from graft.evaluation.paired_tests import NO_DIFFERENCE, Pair, compare_pairs
+from graft.runs.run import Run
 
-LEVEL = 0.05
+Record = dict[str, Any]
+TestImage = tuple[str, str, str]  # path, label and SHA-256 of the file
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two classifiers, by position, on the same n images.
-
-    `only_first` and `only_second` count the images that one of them alone names rightly.
-    `difference` is the second's accuracy less the first's, `low` and `high` its 95 % interval
-    (Newcombe's for paired shares; with groups Student's for a ratio). `p` is the exact McNemar
-    p-value, with `groups`, their number, that of `sign_flip`; `corrected` Holm's. `verdict` is of
-    the second: "better", "worse" or "no difference shown".
+class ComparedRun:
+    """One run of a comparison. `correct` (N,) says which test images it classifies correctly, in
+    the order of the first run.
     """
 
-    first: int
-    second: int
-    n: int
-    only_first: int
-    only_second: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    corrected: float
-    verdict: str
-    groups: int | None = None
+    name: str
+    run: Run
+    correct: NDArray[np.bool_]
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def accuracy(self) -> Record:
+        """`value`, `low`, `high` and `method`, as in metrics.json."""
+        return dict(self.run.metrics["accuracy"])
+
+    @property
+    def seconds(self) -> float:
+        """How long training took in all; 0 where that is not known."""
+        return float(self.run.metrics.get("seconds", {}).get("total") or 0.0)
+
+    @property
+    def bytes(self) -> int:
+        """The size of the weights on disk."""
+        return self.run.weights.stat().st_size
+
+    @cached_property
+    def figures(self) -> Record:
+        """The run's line of comparison.json."""
+        metrics = self.run.metrics
+        seconds = metrics.get("seconds", {})
+        return {
+            "name": self.name,
+            "run": str(self.run.path),
+            "accuracy": self.accuracy,
+            **{key: metrics[f"macro_{key}"] for key in ("precision", "recall", "f1")},
+            "ece": metrics["ece"],
+            "intervals": {
+                name.removeprefix("macro_"): ends
+                for name, ends in metrics["intervals"].items()
+                if name != "method"
+            },
+            "parameters": self.run.model.get("parameters", {}),
+            "seconds_features": seconds.get("decode_and_backbone"),
+            "features_from_cache": metrics.get("from_cache"),
+            "seconds_fit": seconds.get("fit"),
+            "images_per_second": self.run.speed,
+            "bytes": self.bytes,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs with the same test images, in the order given, and the test of every pair of them.
+
+    `images_in_common` is the number of training and validation images if they are the same for all
+    runs, else None.
+    """
+
+    runs: list[ComparedRun]
+    pairs: list[Pair]
+    images_in_common: int | None
+
+    @property
+    def n(self) -> int:
+        """The number of test images."""
+        return len(self.runs[0].correct)
+
+    @property
+    def names(self) -> list[str]:
+        """The runs' names, all different."""
+        return [run.name for run in self.runs]
+
+    @property
+    def best(self) -> ComparedRun:
+        """The run with the highest accuracy; of equals the first."""
+        return max(self.runs, key=lambda run: run.accuracy["value"])
+
+    @property
+    def not_shown_worse(self) -> list[ComparedRun]:
+        """The runs for which no difference from the best is shown, by accuracy."""
+        best = self.runs.index(self.best)
+        others = {
+            pair.first if pair.second == best else pair.second
+            for pair in self.pairs
+            if best in (pair.first, pair.second) and pair.verdict == NO_DIFFERENCE
+        }
+        return sorted((self.runs[i] for i in others), key=lambda run: -run.accuracy["value"])
+
+    @property
+    def fastest(self) -> ComparedRun | None:
+        """Of the best and those not shown to be worse, the run that trained fastest; None where
+        the cache had paid for some of its time.
+        """
+        fastest = min([self.best, *self.not_shown_worse], key=lambda run: run.seconds)
+        return fastest if fastest.run.metrics.get("from_cache") is False else None
+
+    def correct_alone(self) -> list[tuple[ComparedRun, list[tuple[str, str]]]]:
+        """For each run the path and label of the test images that it alone classifies correctly."""
+        first = self.runs[0].run
+        paths, labels, _ = first.predictions("test")
+        correct = np.stack([run.correct for run in self.runs])
+        alone = correct & (correct.sum(0) == 1)
+        return [
+            (run, [(paths[i], first.classes[labels[i]]) for i in np.flatnonzero(row)])
+            for run, row in zip(self.runs, alone, strict=True)
+        ]
+
+    def to_json(self) -> Record:
         """As in comparison.json."""
-        return asdict(self)
+        return {
+            "n": self.n,
+            "same_training_images": self.images_in_common is not None,
+            "models": [run.figures for run in self.runs],
+            "pairs": [pair.to_json() for pair in self.pairs],
+            "conclusion": {
+                "best": self.best.name,
+                "not_shown_worse": [run.name for run in self.not_shown_worse],
+                "fastest": self.fastest.name if self.fastest else None,
+            },
+        }
 
 
-def compare(right: Sequence[NDArray[np.bool_]], groups: Sequence[str] | None = None) -> list[Pair]:
-    """Every pair of classifiers, given which of the same n images each names rightly, (n,) each.
+def read_comparison(folders: Sequence[Path]) -> Comparison:
+    """Read finished runs and compare them.
 
-    Images of one of the `groups` (n names) are right or wrong together, so then groups are
-    what is counted. Raises ValueError for fewer than two classifiers, or for different numbers of
-    images.
+    Raises UsageError for fewer than two, and DataError for a folder without a finished run or for
+    runs with different test images: numbers of different images cannot be compared.
     """
-    if len(right) < 2 or len({len(r) for r in right}) > 1 or not len(right[0]):
-        raise ValueError("expected at least two classifiers on the same images")
-    unit = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    found = []
-    for i, j in combinations(range(len(right)), 2):
-        only_i = int((right[i] & ~right[j]).sum())
-        only_j = int((right[j] & ~right[i]).sum())
-        if unit is None:
-            p = mcnemar(only_i, only_j)
-            both = int((right[i] & right[j]).sum())
-            ends = difference_interval(both, only_j, only_i, len(right[i]))
-        else:
-            gains = np.bincount(unit, right[j].astype(np.int64) - right[i]).astype(np.int64)
-            p, ends = sign_flip(gains), _grouped_interval(right[i], right[j], unit, gains)
-        found.append((i, j, only_i, only_j, ends, p))
-    n, count = len(right[0]), None if unit is None else int(unit.max()) + 1
-    pairs = []
-    for (i, j, only_i, only_j, (low, high), p), corrected in zip(
-        found, holm([entry[-1] for entry in found]), strict=True
-    ):
-        verdict = "no difference shown"
-        if corrected < LEVEL:
-            verdict = "better" if only_j > only_i else "worse"
-        difference = (only_j - only_i) / n
-        pairs.append(
-            Pair(i, j, n, only_i, only_j, difference, low, high, p, corrected, verdict, count)
-        )
-    return pairs
+    if len(folders) < 2:
+        raise UsageError("a comparison takes at least two runs, or one source of images")
+    runs = [Run.finished(folder) for folder in folders]
+    tested = [_test_images(run) for run in runs]
+    for folder, other in zip(folders[1:], tested[1:], strict=True):
+        if sorted(other) != sorted(tested[0]):
+            raise DataError(
+                f"{folders[0]} and {folder} were tested on different images or labels "
+                f"({len(tested[0])} and {len(other)}), so their numbers cannot be compared; train "
+                "both from the same source with the same --seed"
+            )
+    place = np.argsort(_order(tested[0]))
+    compared = [
+        ComparedRun(name, run, _correct(run)[_order(own)][place])
+        for name, run, own in zip(_names(runs), runs, tested, strict=True)
+    ]
+    groups = groups_that_count(runs[0].group_ids([path for path, _, _ in tested[0]]))
+    pairs = compare_pairs([run.correct for run in compared], groups)
+    learned = [_images_learned_from(run) for run in runs]
+    same = all(images == learned[0] for images in learned)
+    return Comparison(compared, pairs, len(learned[0]) if same else None)
 
 
-def _grouped_interval(
-    first: NDArray[np.bool_],
-    second: NDArray[np.bool_],
-    unit: NDArray[np.int64],
-    gains: NDArray[np.int64],
-) -> tuple[float, float]:
-    """Student's, or where it is wider Newcombe's with images counted by their design effect:
-    groups that all agree have no spread, and yet are few. `unit` (N,) is each image's group,
-    `gains` (G,) how many more the second names rightly.
-    """
-    design = float(np.median(design_effects(first != second, unit)))
-    if math.isinf(design):
-        return -1.0, 1.0
-    cells = (first & second, second & ~first, first & ~second)
-    counts = [round(float(cell.sum()) / design) for cell in cells]
-    n = max(sum(counts), round(len(first) / design))
-    low, high = ratio_interval(gains, np.bincount(unit))
-    least, most = difference_interval(counts[0], counts[1], counts[2], n)
-    return min(low, least), max(high, most)
+def _test_images(run: Run) -> list[TestImage]:
+    digests = {row["path"]: row["sha256"] for row in run.images}
+    paths, labels, _ = run.predictions("test")
+    return [
+        (path, run.classes[label], digests.get(path, ""))
+        for path, label in zip(paths, labels, strict=True)
+    ]
 
 
-def sign_flip(gains: ArrayLike) -> float:
-    """The exact two-sided p-value of gains by group, (G,) whole numbers: were both classifiers
-    equally good, each group's gain would as likely have had the other sign (Fisher 1935, The
-    Design of Experiments, section 21). Of single images it is McNemar's.
-    """
-    steps = np.asarray(gains, dtype=np.int64)
-    chance = np.ones(1)  # of each possible sum, from the lowest on
-    for step in np.abs(steps[steps != 0]):
-        wider = np.zeros(len(chance) + 2 * step)
-        wider[: len(chance)] = chance / 2
-        wider[2 * step :] += chance / 2
-        chance = wider
-    sums = np.abs(np.arange(len(chance)) - len(chance) // 2)
-    return min(1.0, float(chance[sums >= abs(int(steps.sum()))].sum()))
+def _correct(run: Run) -> NDArray[np.bool_]:
+    _, labels, probabilities = run.predictions("test")
+    return np.asarray(probabilities.argmax(1) == labels)
 
 
-def ratio_interval(gains: ArrayLike, sizes: ArrayLike) -> tuple[float, float]:
-    """The 95 % interval of the gain an image, from gains (G,) and sizes (G,) of groups: Student's,
-    for a ratio of means (Cochran 1977, Sampling Techniques, section 6.3); of one group nothing is
-    known.
-    """
-    from scipy.stats import t as student  # half a second to import
-
-    gain, size = np.asarray(gains, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
-    count = len(gain)
-    if count < 2:
-        return -1.0, 1.0
-    ratio = gain.sum() / size.sum()
-    error = math.sqrt(((gain - ratio * size) ** 2).sum() * count / (count - 1)) / size.sum()
-    reach = float(student.ppf(0.975, count - 1)) * error
-    return max(-1.0, float(ratio - reach)), min(1.0, float(ratio + reach))
+def _order(images: Sequence[TestImage]) -> NDArray[np.int64]:
+    """The positions of the images in sorted order; equal ones keep their order."""
+    return np.array(sorted(range(len(images)), key=lambda i: images[i]), np.int64)
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """The exact two-sided p-value: were both equally good, either would be the one that is right
-    alone with probability 1/2 (McNemar 1947, Psychometrika 12).
-    """
-    n, least = only_first + only_second, min(only_first, only_second)
-    # In whole numbers: no rounding, however many images.
-    tail = term = 1
-    for k in range(least):
-        term = term * (n - k) // (k + 1)
-        tail += term
-    return min(1.0, float(2 * tail / 2**n)) if n < 1000 else min(1.0, _ratio(2 * tail, n))
+def _images_learned_from(run: Run) -> list[tuple[str, ...]]:
+    names = ("path", "label", "split", "sha256")
+    return sorted(
+        tuple(row[name] for name in names) for row in run.images if row["split"] != "test"
+    )
 
 
-def _ratio(number: int, power: int) -> float:
-    # number / 2**power, where both are too large for a float.
-    shift = max(0, number.bit_length() - 60)
-    return math.ldexp(number >> shift, shift - power)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6)."""
-    corrected = [0.0] * len(values)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
-        corrected[place] = highest
-    return corrected
-
-
-def difference_interval(
-    both: int, only_first: int, only_second: int, n: int
-) -> tuple[float, float]:
-    """The 95 % interval of first's share less second's, for paired shares of n: Newcombe's method
-    10 (1998, Statistics in Medicine 17, 2635-2650).
-    """
-    first, second = both + only_first, both + only_second
-    neither = n - both - only_first - only_second
-    p1, p2 = first / n, second / n
-    (l1, u1), (l2, u2) = wilson(first, n), wilson(second, n)
-    product = first * (n - first) * second * (n - second)
-    together = float(both * neither - only_first * only_second)
-    if together > 0:
-        together = max(together - n / 2, 0.0)
-    phi = together / math.sqrt(product) if product else 0.0
-    down = (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2
-    up = (u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2
-    return p1 - p2 - math.sqrt(max(down, 0)), p1 - p2 + math.sqrt(max(up, 0))
+def _names(runs: Sequence[Run]) -> list[str]:
+    """The model of each run and what was unfrozen; with the folder's name where two agree."""
+    names = []
+    for run in runs:
+        settings = run.config.get("resolved") or run.config.get("settings", {})
+        name = Path(str(settings.get("model", run.name)).rstrip("/")).name
+        unfreeze = settings.get("unfreeze", "none")
+        names.append(name + (f"@{unfreeze}" if unfreeze != "none" else ""))
+    return [
+        f"{name} ({run.name})" if names.count(name) > 1 else name
+        for name, run in zip(names, runs, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""How far a number measured on few images can be trusted.
+"""Confidence intervals: how far a number measured on few images can be trusted.
 
 Both resampling intervals here are Bayesian bootstraps over images (Rubin 1981, "The Bayesian
 Bootstrap"): a resample gives every image a random Exponential(1) weight instead of drawing images
@@ -27,9 +27,9 @@ Ints = NDArray[np.int64]
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The score interval of a proportion (Wilson 1927, JASA 22).
 
-    `confidence`, between 0 and 1, is the share of such intervals that hold the true proportion.
-    Returns low and high with 0 <= low <= successes / n <= high <= 1; without a trial nothing is
-    known, and they are 0 and 1. Raises ValueError unless 0 <= successes <= n.
+    `confidence`, between 0 and 1, is how many of such intervals contain the true proportion.
+    Returns low and high with 0 <= low <= successes / n <= high <= 1. Without a trial nothing is
+    known: they are 0 and 1. Raises ValueError unless 0 <= successes <= n.
     """
     if not 0 <= successes <= n:
         raise ValueError(f"expected 0 <= successes <= n, got {successes} of {n}")
@@ -48,7 +48,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 
 
 def percentile(draws: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """The central `confidence` share of resampled values (R,)."""
+    """The limits of the central `confidence` fraction of resampled values (R,)."""
     low, high = np.quantile(draws, _tails(confidence))
     return float(low), float(high)
 
@@ -69,9 +69,9 @@ def resample_confusion(
     sample does not hold.
 
     `confusion` is (K, K) with rows = true class; `design` (R,) the design effect in each resample,
-    none for single images. Returns hits, actual and predicted, the diagonal,
-    the row sums and the column sums of R = `repeats` resampled matrices: three (R, K) arrays; the
-    same seed gives the same resamples. Raises ValueError for fewer than two classes or no image.
+    None for single images. Returns hits, actual and predicted: the diagonal, the row sums and the
+    column sums of R = `repeats` resampled matrices, three (R, K) arrays. The same seed gives the
+    same resamples. Raises ValueError for fewer than two classes or no image.
     """
     k = len(confusion)
     if k < 2 or not confusion.any():
@@ -92,22 +92,22 @@ def resample_confusion(
 def design_effects(
     right: NDArray[np.bool_], groups: Ints, *, repeats: int = 1000, seed: int = 0
 ) -> Floats:
-    """By what to divide the number of images to get that of single ones that say as much: (R,)
-    draws of at least 1, infinite for one group, of which nothing can be told about others.
+    """Draws (R,) of the design effect: n images in these groups say as much as n / design effect
+    independent ones. At least 1; infinite for a single group, which says nothing about others.
 
-    `right` (N,) are the outcomes and `groups` (N,) numbers from 0 on, none left out. In simulations
-    of accuracies of 0.7 to 0.98 (3, 5, 10 and 30 groups of equal and unequal sizes, correlated
-    hardly to wholly) the 95 % interval covered the truth 92 to 100 times in 100, the more often the
-    fewer the groups and the less correlated.
+    `right` (N,) are the outcomes and `groups` (N,) the group numbers from 0 on, without gaps. In
+    simulations (accuracies of 0.7 to 0.98; 3, 5, 10 and 30 groups of equal and unequal sizes, from
+    hardly to fully correlated) the 95 % interval covered the truth 92 to 100 times in 100, more
+    often for fewer and less correlated groups.
     """
     return _design(correlations(right, groups, repeats=repeats, seed=seed), groups)
 
 
-def grouped_share(
+def grouped_fraction(
     successes: int, n: int, design: Floats, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Jeffreys' interval of a proportion of images that count for 1 / `design` (R,) each, as
-    drawn by `design_effects`; 0 to 1 where that is infinite. It holds successes / n.
+    """Jeffreys' interval of a proportion, where each image counts for 1 / `design` (R,), drawn by
+    `design_effects`; 0 to 1 where that is infinite. It always contains successes / n.
     """
     if np.isinf(design).any():
         return 0.0, 1.0
@@ -117,32 +117,32 @@ def grouped_share(
     return min(low, successes / n), max(high, successes / n)
 
 
-def share_interval(hits: NDArray[np.bool_], groups: Ints | None) -> tuple[float, float]:
-    """The 95 % interval of the share of hits (N,): Wilson's, or where images come in groups (N,),
-    numbers from 0 on, `grouped_share` by the design effect.
+def fraction_interval(hits: NDArray[np.bool_], groups: Ints | None) -> tuple[float, float]:
+    """The 95 % interval of the fraction of hits (N,): Wilson's, or with the group number (N,) of
+    each image, from 0 on, `grouped_fraction` with their design effect.
     """
     count = int(hits.sum())
     if groups is None:
         return wilson(count, len(hits))
-    return grouped_share(count, len(hits), design_effects(hits, groups))
+    return grouped_fraction(count, len(hits), design_effects(hits, groups))
 
 
 def resample_groups(
     labels: Ints, answers: Ints, groups: Ints, k: int, *, repeats: int = 1000, seed: int = 0
 ) -> tuple[Floats, Floats, Floats]:
-    """As `resample_confusion`, but without the made-up image, and each class by itself: its counts
-    divided by a design effect from the groups of the images that belong to it or are taken for
-    it. All zero if there is one group.
+    """As `resample_confusion`, but without the made-up image and for each class by itself: its
+    counts are divided by a design effect from the groups of the images that belong to it or are
+    predicted as it. All zero for a single group.
 
-    `labels`, `answers` and `groups` are (N,) numbers from 0 on. Returns hits, actual and predicted
-    (R, k), which agree within a class only.
+    `labels`, `answers` (predicted classes) and `groups` are (N,) numbers from 0 on. Returns hits,
+    actual and predicted (R, k), which are consistent within a class only.
     """
     rho = correlations(labels == answers, groups, repeats=repeats, seed=seed)
     wrong = labels != answers
     owner, group = np.r_[labels, answers[wrong]], np.r_[groups, groups[wrong]]
     count = int(groups.max()) + 1
     pairs, sizes = np.unique(owner * count + group, return_counts=True)
-    # The size of the group that an image is in, on average over the images of a class.
+    # For each class, the mean over its images of the size of the group each is in.
     images = np.bincount(owner, minlength=k)
     size = np.bincount(pairs // count, sizes**2, minlength=k) / np.maximum(images, 1)
     design = _inflated(1 + rho[:, None] * np.maximum(size - 1, 0), count)  # (R, k)
@@ -158,8 +158,8 @@ def resample_groups(
 def correlations(
     right: NDArray[np.bool_], groups: Ints, *, repeats: int = 1000, seed: int = 0
 ) -> Floats:
-    """Draws (R,), in [0, 1], of how alike the outcomes (N,) of a group are: the posterior of the
-    intraclass correlation in a beta-binomial model (Skellam 1948), uniform beforehand.
+    """Draws (R,) in [0, 1] of how correlated the outcomes (N,) of a group are: the posterior
+    of the intraclass correlation in a beta-binomial model (Skellam 1948) with a uniform prior.
     """
     from scipy.special import gammaln  # a quarter of a second to import
 
@@ -232,18 +232,39 @@ def ece_interval(
 
     `bin_of` (N,) is the bin, from 0, that each image's top probability falls in, `confidence_of`
     (N,) that probability, `correct` (N,) 1.0 where the top class is the true one and else 0.0;
-    N >= 1; `design` (R,) the design effect in each resample, none for single images, infinite where
+    N >= 1; `design` (R,) the design effect in each resample, None for single images, infinite where
     nothing is known. Returns low and high with 0 <= low <= observed ECE <= high <= 1.
     """
     tails = _tails(confidence)
     if design is not None and np.isinf(design).any():
         return 0.0, 1.0
+    gap = correct - confidence_of
+    observed = np.bincount(bin_of, gap) / len(bin_of)  # (B,)
+    estimate = float(np.abs(observed).sum())
+    draws = _resampled_gaps(bin_of, confidence_of, gap, repeats, seed, design)  # (R, B)
+    noise = observed - draws  # a resample plays the truth, so the error is seen minus truth
+    pattern = draws.mean(axis=0)  # close to `observed`, but never all zero
+    pattern /= np.abs(pattern).sum()
+    low, high = (_true_ece(estimate, pattern, noise, tail) for tail in reversed(tails))
+    # ECE is never below |mean confidence - accuracy|, so neither is its upper limit; this counts
+    # where no mistake was seen and the noise of one bin is far from symmetric.
+    overall = float(np.quantile(np.abs(draws.sum(axis=1)), tails[1]))
+    return min(low, estimate), max(high, estimate, overall)
+
+
+def _resampled_gaps(
+    bin_of: Ints,
+    confidence_of: Floats,
+    gap: Floats,
+    repeats: int,
+    seed: int,
+    design: Floats | None,
+) -> Floats:
+    """Resamples (R, B) of each bin's accuracy minus confidence, weighted by its images, with a
+    made-up image at the confidence of one of those seen.
+    """
     rng = np.random.default_rng(seed)
     n, bins = len(bin_of), int(bin_of.max()) + 1
-    gap = correct - confidence_of
-    observed = np.bincount(bin_of, gap) / n  # (B,)
-    estimate = float(np.abs(observed).sum())
-
     draws = np.empty((repeats, bins))
     shapes = np.ones(repeats) if design is None else 1 / design
     for draw, shape in zip(draws, shapes, strict=True):
@@ -253,27 +274,22 @@ def ece_interval(
         right, wrong = rng.standard_gamma(0.5, size=2)
         draw[bin_of[extra]] += right - (right + wrong) * confidence_of[extra]
         draw /= weight.sum() + right + wrong
+    return draws
 
-    noise = observed - draws  # a resample plays the truth, so the error is seen minus truth
-    pattern = draws.mean(axis=0)  # close to `observed`, but never all zero
-    pattern /= np.abs(pattern).sum()
 
-    def truth_where(tail: float) -> float:
-        """The true ECE under which a share `tail` of observed ones would lie below ours."""
-        low, high = 0.0, 1.0
-        for _ in range(30):
-            middle = (low + high) / 2
-            imagined = np.abs(middle * pattern + noise).sum(axis=1)
-            if np.quantile(imagined, tail) < estimate:
-                low = middle
-            else:
-                high = middle
-        return low
-
-    # ECE is never below |mean confidence - accuracy|, so neither is its upper limit; this counts
-    # where no mistake was seen and the noise of one bin is far from symmetric.
-    overall = float(np.quantile(np.abs(draws.sum(axis=1)), tails[1]))
-    return min(truth_where(tails[1]), estimate), max(truth_where(tails[0]), estimate, overall)
+def _true_ece(estimate: float, pattern: Floats, noise: Floats, tail: float) -> float:
+    """The true ECE under which a fraction `tail` of observed ones would lie below `estimate`; from
+    the `pattern` (B,) of miscalibration over the bins and its `noise` (R, B).
+    """
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        imagined = np.abs(middle * pattern + noise).sum(axis=1)
+        if np.quantile(imagined, tail) < estimate:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def _tails(confidence: float) -> tuple[float, float]:

@@ -43,7 +43,7 @@ def resampled(right: Floats, units: Ints, seed: int = 0, draws: int = DRAWS) -> 
     return np.concatenate(shares)
 
 
-def share_interval(right: Floats, units: Ints) -> dict[str, float]:
+def bootstrap_interval(right: Floats, units: Ints) -> dict[str, float]:
     """`value`, `low` and `high` of the share of images that are right, (N,) of 1.0 and 0.0, N at
     least 1: 95 %, by the bootstrap over units (N,), and nowhere narrower than Wilson's interval.
     """
@@ -138,7 +138,7 @@ def points_of(
     """
     rows = []
     for images, hit in zip(sizes, right, strict=True):
-        share = share_interval(hit, units)
+        share = bootstrap_interval(hit, units)
         recall = {classes[k]: float(hit[labels == k].mean()) for k in np.unique(labels)}
         row = {"images": int(images), "accuracy": share["value"], "per_class": recall}
         rows.append(row | {"low": share["low"], "high": share["high"]})
@@ -160,9 +160,9 @@ def next_classes(
     for label in np.unique(labels):
         mine = labels == label
         own = np.unique(units[mine], return_inverse=True)[1]
-        share = share_interval(right[-1, mine], own)
+        share = bootstrap_interval(right[-1, mine], own)
         fits = right[earlier] if earlier.any() else right[-1:]
-        before = share_interval(fits[:, mine].mean(0), own)
+        before = bootstrap_interval(fits[:, mine].mean(0), own)
         row = {"class": classes[label], "n": int(mine.sum()), "recall": share["value"]}
         row |= {"low": share["low"], "high": share["high"], "before": before}
         rows.append(row | {"gained": share["value"] - before["value"]})

@@ -1,4 +1,15 @@
-"""What a split's probabilities are worth, computed from nothing but them and the labels."""
+"""The metrics of a split, computed from its probabilities and labels alone.
+
+Macro scores are means over the classes that have images here. A class without images cannot be
+measured: a score of 0 would blame the classifier for what the split lacks. Images wrongly
+predicted as such a class still count against their own. With an image in every class these are
+scikit-learn's macro scores, otherwise those with labels=numpy.unique(labels). The classes left out
+are in `classes_without_images`; in `per_class` they have n = 0, scores of 0, intervals of 0 to 1.
+
+The baseline always predicts the majority class, which should be the most frequent one of train, as
+the classifier did not see this split's labels either. Without it, it is the most frequent class
+here, and `chosen_on` says so.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +21,7 @@ from graft.errors import DataError
 from graft.evaluation.intervals import (
     design_effects,
     ece_interval,
-    grouped_share,
+    grouped_fraction,
     percentile,
     resample_confusion,
     resample_groups,
@@ -20,6 +31,7 @@ from graft.evaluation.per_class import class_errors, class_rows, precision_recal
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Draws = tuple[Floats, Floats, Floats]
 
 BINS = 15  # as in Guo et al. 2017
 REPEATS = 1000
@@ -43,7 +55,8 @@ def check_labels(labels: ArrayLike, n: int, k: int) -> Ints:
 
 
 def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, k: int) -> Ints:
-    """How often each class was taken for each: (k, k) int64, row = true, column = predicted.
+    """How many images of each class were predicted as each: (k, k) int64, rows = true class,
+    columns = predicted class.
 
     Labels and predictions are (N,) integers from 0 to k - 1. Raises ValueError if they are not,
     and DataError without an image.
@@ -56,10 +69,11 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, k: int) -> Ints:
 def reliability(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS
 ) -> tuple[Ints, Floats, Floats]:
-    """Whether images classified with confidence c are right c of the time.
+    """How often images with a confidence near c are classified correctly: for a calibrated model, a
+    fraction c of them.
 
-    The confidence is the top probability. The bins divide [0, 1] in equal widths, and each holds
-    its upper edge and not its lower (Guo et al. 2017).
+    The confidence is the top probability. Bins divide [0, 1] into equal widths; each contains its
+    upper edge and not its lower (Guo et al. 2017).
 
     Takes probabilities (N, K) and labels (N,); returns each bin's number of images (B,), mean
     confidence (B,) and accuracy (B,), both NaN in a bin without images. Raises as `evaluate`, and
@@ -78,10 +92,10 @@ def reliability(
 def expected_calibration_error(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS
 ) -> float:
-    """The mean distance of confidence from accuracy over the bins of `reliability`, in [0, 1].
+    """The mean gap between confidence and accuracy over the bins of `reliability`, in [0, 1].
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks". Noise raises it: even a perfectly
-    calibrated model shows something like 0.1 on 40 images and 0.02 on 1,000. Arguments and errors
+    calibrated model shows about 0.1 on 40 images and 0.02 on 1,000. Arguments and errors
     as `reliability`.
     """
     count, confidence, accuracy = reliability(probabilities, labels, bins)
@@ -89,7 +103,7 @@ def expected_calibration_error(
 
 
 def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The mean of -log of the true class's probability, natural logarithm, at least 0.
+    """The mean of -log of the true class's probability; natural logarithm, at least 0.
 
     A probability below float64's epsilon counts as epsilon, as in scikit-learn's log_loss, so one
     image costs 36.04 at most. Arguments (N, K) and (N,); errors as `evaluate`.
@@ -100,7 +114,7 @@ def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> floa
 
 
 def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The mean squared distance of the probabilities from the truth, in [0, 2].
+    """The mean squared distance between the probabilities and the one-hot label, in [0, 2].
 
     Summed over all classes as in Brier 1950, so for two classes it is twice the halved form.
     Arguments (N, K) and (N,); errors as `evaluate`.
@@ -118,69 +132,44 @@ def evaluate(
     majority: str | None = None,
     groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """All numbers of one split, ready for JSON.
+    """All metrics of one split, ready for JSON.
 
-    Macro scores are means over the classes that have images here. A class without images cannot
-    be measured: scoring it 0 would blame the classifier for what the split lacks. Images taken
-    for such a class still count against the class that they belong to. With an image in every
-    class these are scikit-learn's macro scores; otherwise they are those with
-    labels=numpy.unique(labels). The classes left out are in `classes_without_images`; under
-    `per_class` they have n = 0, scores of 0 and intervals of 0 to 1.
+    `groups` (N,) is the group ID of each image. Images of a group tend to be right or wrong
+    together, so intervals widen by the design effect, to 0 to 1 for one group.
 
-    The baseline always answers `majority`, which should be the most frequent class of the
-    training split, as the classifier did not see this split's labels either. Left out, it is the
-    most frequent one here, and `chosen_on` says so.
-
-    `groups` (N,) names what each image belongs to, itself if nothing else: images of a group
-    are right or wrong together, so intervals widen by the design effect, to 0 to 1 for one group.
-
-    Takes probabilities (N, K), with rows summing to 1 within 0.001, labels (N,) from 0 to K - 1,
-    and the K >= 2 class names; returns Python numbers, strings, lists and dictionaries. Intervals
-    of accuracy and of each class are Wilson's (`graft.evaluation.per_class`), the others those of
+    Takes probabilities (N, K) with rows that sum to 1 within 0.001, labels (N,) from 0 to K - 1 and
+    the K >= 2 class names; returns Python numbers, strings, lists and dictionaries. Intervals of
+    accuracy and of each class are Wilson's (`graft.evaluation.per_class`), the others come from
     `graft.evaluation.intervals`. `reliability` lists the bins that hold images.
 
     Raises ValueError if shapes do not match, a number is not a probability, a label is out of
-    range, or the names are repeated or lack `majority`; DataError without an image.
+    range, names repeat, or `majority` is not among them; DataError without an image.
     """
     p, targets = _check(probabilities, labels)
     n, k = p.shape
-    if k < 2 or len(classes) != k or len(set(classes)) != k:
-        raise ValueError(f"expected {max(k, 2)} different class names, got {list(classes)}")
-    if majority is not None and majority not in classes:
-        raise ValueError(f"expected the majority to be one of {list(classes)}, got {majority!r}")
-    confusion = confusion_matrix(targets, p.argmax(axis=1), k)
-    per_class = precision_recall_f1(confusion)
+    _check_names(classes, k, majority)
+    predicted = p.argmax(axis=1)
+    confusion = confusion_matrix(targets, predicted, k)
     of_class = confusion.sum(axis=1)
-    measured = of_class > 0
-    right = p.argmax(axis=1) == targets
-    numbers = own = design = None
-    method = "Bayesian bootstrap over images"
-    if groups is not None:
-        numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
-        own = resample_groups(targets, p.argmax(axis=1), numbers, k, repeats=REPEATS)
-        design = design_effects(right, numbers, repeats=REPEATS)
-        method += f", {_of_groups(design, numbers)}"
-    draws = resample_confusion(confusion, repeats=REPEATS, design=design)
-    macro, macro_intervals = _macro(draws, per_class, measured)
-    if design is not None and np.isinf(design).any():
-        macro_intervals = {name: [0.0, 1.0] for name in macro_intervals}
+    by_group, design, of_groups = _group_resamples(targets, predicted, groups, k)
+    macro, macro_intervals = _macro(confusion, design)
     common = classes.index(majority) if majority is not None else int(of_class.argmax())
-
+    ece = ece_interval(*_top(p, targets, BINS), repeats=REPEATS, design=design)
+    of = f", {_of_groups(design, by_group)}" if by_group is not None and design is not None else ""
     return {
         "split": split,
         "n": n,
         "classes": list(classes),
-        "classes_without_images": [
-            name for name, present in zip(classes, measured, strict=True) if not present
-        ],
-        "accuracy": _rate(right, numbers),
+        "classes_without_images": [classes[i] for i in np.flatnonzero(of_class == 0).tolist()],
+        "accuracy": _rate(predicted == targets, by_group),
         **macro,
         "intervals": {
             **macro_intervals,
-            "ece": list(ece_interval(*_top(p, targets, BINS), repeats=REPEATS, design=design)),
-            "method": f"{method} (ECE: inverted), {REPEATS:,} resamples, 95 %",
+            "ece": list(ece),
+            "method": f"Bayesian bootstrap over images{of} (ECE: inverted), "
+            f"{REPEATS:,} resamples, 95 %",
         },
-        "per_class": class_rows(confusion, classes, own),
+        "per_class": class_rows(confusion, classes, of_groups),
         "confusion": confusion.tolist(),
         "ece": expected_calibration_error(p, targets),
         "nll": negative_log_likelihood(p, targets),
@@ -190,9 +179,30 @@ def evaluate(
         "baseline": {
             "majority_class": classes[common],
             "chosen_on": "this split" if majority is None else "train",
-            "accuracy": _rate(targets == common, numbers),
+            "accuracy": _rate(targets == common, by_group),
         },
     }
+
+
+def _check_names(classes: Sequence[str], k: int, majority: str | None) -> None:
+    if k < 2 or len(classes) != k or len(set(classes)) != k:
+        raise ValueError(f"expected {max(k, 2)} different class names, got {list(classes)}")
+    if majority is not None and majority not in classes:
+        raise ValueError(f"expected the majority to be one of {list(classes)}, got {majority!r}")
+
+
+def _group_resamples(
+    targets: Ints, predicted: Ints, groups: Sequence[str] | None, k: int
+) -> tuple[Ints | None, Floats | None, Draws | None]:
+    """The number of each image's group (N,), design effects (R,), and resampled hits, actual and
+    predicted (R, K) of each class by itself; all None without groups.
+    """
+    if groups is None:
+        return None, None, None
+    numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
+    of_groups = resample_groups(targets, predicted, numbers, k, repeats=REPEATS)
+    design = design_effects(predicted == targets, numbers, repeats=REPEATS)
+    return numbers, design, of_groups
 
 
 def _check(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Ints]:
@@ -224,20 +234,27 @@ def _top(p: Floats, targets: Ints, bins: int) -> tuple[Ints, Floats, Floats]:
 
 
 def _macro(
-    draws: tuple[Floats, Floats, Floats], per_class: Sequence[Floats], measured: NDArray[np.bool_]
+    confusion: Ints, design: Floats | None
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """The means over the measured classes, and their intervals."""
-    resampled = scores(*draws)
+    """The means of precision, recall and F1 over the classes that have images, and their
+    intervals.
+    """
+    measured = confusion.sum(axis=1) > 0
+    resampled = scores(*resample_confusion(confusion, repeats=REPEATS, design=design))
+    nothing_known = design is not None and bool(np.isinf(design).any())
     means, intervals = {}, {}
     for name, score, drawn in zip(
-        ("macro_precision", "macro_recall", "macro_f1"), per_class, resampled, strict=True
+        ("macro_precision", "macro_recall", "macro_f1"),
+        precision_recall_f1(confusion),
+        resampled,
+        strict=True,
     ):
         mean = float(score[measured].mean())
         low, high = percentile(drawn[:, measured].mean(axis=1))
         means[name] = mean
         # No resample reaches 1, as each holds half a mistake; a flawless sample does, and what
         # was seen belongs to what is possible (Brown, Cai and DasGupta 2001 on Jeffreys').
-        intervals[name] = [min(low, mean), max(high, mean)]
+        intervals[name] = [0.0, 1.0] if nothing_known else [min(low, mean), max(high, mean)]
     return means, intervals
 
 
@@ -246,13 +263,13 @@ def _rate(hits: NDArray[np.bool_], groups: Ints | None) -> dict[str, Any]:
         (low, high), method = wilson(int(hits.sum()), len(hits)), "Wilson, 95 %"
     else:
         design = design_effects(hits, groups, repeats=REPEATS)
-        low, high = grouped_share(int(hits.sum()), len(hits), design)
+        low, high = grouped_fraction(int(hits.sum()), len(hits), design)
         method = f"Jeffreys, {_of_groups(design, groups)}, 95 %"
     return {"value": float(hits.mean()), "low": low, "high": high, "method": method}
 
 
 def _of_groups(design: Floats, groups: Ints) -> str:
-    """What was done with the groups (N,), in words."""
+    """How intervals account for the groups (N,), in words."""
     count = int(groups.max()) + 1
     if count == 1:
         return "1 group, which says nothing of others"

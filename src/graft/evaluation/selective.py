@@ -1,8 +1,10 @@
-"""When to answer, and with how many labels: policy that keep a promise, made on validation images.
+"""Selective prediction: when to answer, and with how many labels.
 
-Both hold for images like those of validation, drawn as they were, whatever the model. Images of
-a group (patient, video, burst) were drawn together: with `groups` (N,), what each belongs to, the
-promises are for images of other groups.
+Two guarantees are chosen on validation images. An error budget finds the probability from which to
+answer, so that few answers are wrong. A coverage finds the prediction sets that are wide enough to
+hold the true label. Both hold for new images drawn as those of validation were, whatever the model.
+Images of a group (patient, video, burst) were drawn together: with `groups` (N,), the group ID of
+each image, the guarantees are for images of other groups.
 """
 
 import math
@@ -13,30 +15,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graft.errors import UsageError
-from graft.evaluation.intervals import design_effects, percentile, share_interval
+from graft.evaluation.intervals import design_effects, fraction_interval, percentile
 from graft.evaluation.metrics import check_labels
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# How sure the error budget is to be kept.
+# The certainty with which an error budget is kept.
 CONFIDENCE = 0.95
-# Shares of the validation images that are tried as answered ones, from few to all.
+# Thresholds tried, from answering few validation images to answering all.
 STEPS = 50
 REPEATS = 1000
 # What the report shows.
 BUDGETS, COVERAGES = (0.01, 0.02, 0.05), (0.9, 0.95, 0.99)
 
 
-def least_probability(
+def probability_for_error_budget(
     probabilities: ArrayLike,
     labels: ArrayLike,
     max_error: float,
     confidence: float = CONFIDENCE,
     groups: Sequence[str] | None = None,
 ) -> float | None:
-    """The top probability from which on to answer, so that with `confidence` at most `max_error`
-    of the answers are wrong; None if no threshold can promise that.
+    """The lowest top probability to answer at, so that at most `max_error` of the answers are
+    wrong, with a certainty of `confidence`; None if these images cannot show that for any.
 
     Thresholds are tested from strict to lax with the exact upper bound of a proportion (Clopper &
     Pearson 1934) until one fails: tested in an order fixed beforehand, they need no correction
@@ -72,7 +74,9 @@ def least_probability(
 
 
 def fewest_images(max_error: float, confidence: float = CONFIDENCE) -> int:
-    """The number of answers without a mistake that show an error of at most `max_error`."""
+    """How many validation images, all classified correctly, it takes to show an error rate of at
+    most `max_error`.
+    """
     return math.ceil(math.log(1 - confidence) / math.log(1 - max_error))
 
 
@@ -84,8 +88,8 @@ def upper_bound(wrong: int, n: int, confidence: float) -> float:
 
 
 def grouped_bound(missed: NDArray[np.bool_], groups: Ints, confidence: float) -> float:
-    """As `upper_bound`, of outcomes (n,) that go together within groups (n,): with every count
-    divided by the design effect; 1 for one group.
+    """As `upper_bound`, for outcomes (n,) that are correlated within groups (n,): every count is
+    divided by the design effect. 1 for a single group.
     """
     design = design_effects(missed, np.unique(groups, return_inverse=True)[1])
     if np.isinf(design).any():
@@ -97,19 +101,19 @@ def grouped_bound(missed: NDArray[np.bool_], groups: Ints, confidence: float) ->
     return float(np.quantile(draws, confidence))
 
 
-def set_probability(
+def probability_for_coverage(
     probabilities: ArrayLike,
     labels: ArrayLike,
     coverage: float,
     groups: Sequence[str] | None = None,
 ) -> float:
-    """The probability from which on a label belongs to the set, so that sets hold the true label
-    with probability `coverage` at least.
+    """The lowest probability that puts a label into the prediction set, so that sets hold the true
+    label with probability `coverage` at least.
 
     Split conformal prediction with the true label's probability as score (Vovk et al. 2005; Sadinle
     et al. 2019, "Least ambiguous set-valued classifiers"); with groups hierarchical conformal
     prediction, where each group counts as one (Lee et al. 2023, arXiv:2306.06342). Takes validation
-    probabilities (N, K) and labels (N,); 0, every label, where they are too few for the promise.
+    probabilities (N, K) and labels (N,); 0, every label, where they are too few for the guarantee.
     """
     p = np.asarray(probabilities, np.float64)
     targets = check_labels(labels, len(p), p.shape[1])
@@ -117,7 +121,7 @@ def set_probability(
     scores = p[np.arange(len(p)), targets]
     order = np.argsort(scores, kind="stable")
     sizes = np.bincount(units)
-    # Of as many equally likely groups and a new one, so many may lie below.
+    # Of as many equally likely groups and a new one, this much weight may lie below the threshold.
     below = (1 - coverage) * (len(sizes) + 1) - 1 + 1e-9
     mass = np.cumsum(1 / sizes[units[order]]) - 1 / sizes[units[order]]  # before each image
     allowed = np.flatnonzero(mass <= below)
@@ -128,70 +132,91 @@ def _numbers(groups: Sequence[str]) -> Ints:
     return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
 
 
-def sets(probabilities: ArrayLike, least: float) -> NDArray[np.bool_]:
-    """Which labels (N, K) are in each image's set: those from `least` on, and the best always."""
+def prediction_sets(probabilities: ArrayLike, set_probability: float) -> NDArray[np.bool_]:
+    """Which labels (N, K) each image's prediction set holds: those with a probability of at least
+    `set_probability`, and always the most probable one.
+    """
     p = np.asarray(probabilities, np.float64)
-    inside = p >= least
+    inside = p >= set_probability
     inside[np.arange(len(p)), p.argmax(1)] = True
     return np.asarray(inside)
 
 
-def promises(
+def selective_prediction_report(
     val: tuple[ArrayLike, ArrayLike],
     test: tuple[ArrayLike, ArrayLike],
     ood_score: Floats | None,
     val_groups: Sequence[str] | None = None,
     test_groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """What the policy, made on validation images, did on the test split: two pairs of
-    probabilities (., K) and labels (.,), the test images' ood_score (N,) if known, and the groups
-    of both (.,), which widen the promises and the intervals.
+    """What thresholds chosen on the validation split did on the test split, ready for JSON.
+
+    `val` and `test` are pairs of probabilities (., K) and labels (.,); `ood_score` (N,) is that of
+    the test images, where it is known; images with a score above 1 are abstained from. The group
+    IDs of both splits (.,) make guarantees more careful and intervals wider.
     """
     p, targets = np.asarray(test[0], np.float64), np.asarray(test[1])
-    right = p.argmax(1) == targets
     units = None if test_groups is None else _numbers(test_groups)
-    budgets = []
-    for budget in BUDGETS:
-        least = least_probability(*val, budget, groups=val_groups)
-        row: dict[str, Any] = {"max_error": budget, "least_probability": least}
-        if least is not None:
-            answered = p.max(1) >= least
-            row |= {
-                "answered": int(answered.sum()),
-                "answered_interval": _interval(answered, units),
-                "wrong": int((answered & ~right).sum()),
-                "error_interval": _interval(~right, units, answered),
-            }
-        budgets.append(row)
-    coverages = []
-    for coverage in COVERAGES:
-        least = set_probability(*val, coverage, val_groups)
-        inside = sets(p, least)
-        held = inside[np.arange(len(p)), targets]
-        coverages.append(
-            {
-                "coverage": coverage,
-                "least_probability": least,
-                "held": int(held.sum()),
-                "held_interval": _interval(held, units),
-                "mean_labels": float(inside.sum(1).mean()),
-                "mean_labels_interval": _mean_interval(inside.sum(1), units),
-            }
-        )
-    refused = None if ood_score is None else ood_score > 1
+    abstained = None if ood_score is None else ood_score > 1
     return {
         "n": len(p),
-        "max_error": budgets,
-        "coverage": coverages,
-        "rejected_ood": None if refused is None else int(refused.sum()),
-        "refused_interval": None if refused is None else _interval(refused, units),
+        "error_budgets": [
+            _error_budget(
+                p,
+                targets,
+                units,
+                budget,
+                probability_for_error_budget(*val, budget, groups=val_groups),
+            )
+            for budget in BUDGETS
+        ],
+        "prediction_sets": [
+            _prediction_sets(
+                p, targets, units, coverage, probability_for_coverage(*val, coverage, val_groups)
+            )
+            for coverage in COVERAGES
+        ],
+        "abstained_ood": None if abstained is None else int(abstained.sum()),
+        "abstained_ood_interval": None if abstained is None else _interval(abstained, units),
+    }
+
+
+def _error_budget(
+    p: Floats, targets: Ints, units: Ints | None, max_error: float, min_probability: float | None
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"max_error": max_error, "min_probability": min_probability}
+    if min_probability is None:
+        return row
+    answered, wrong = p.max(1) >= min_probability, p.argmax(1) != targets
+    return row | {
+        "answered": int(answered.sum()),
+        "answered_interval": _interval(answered, units),
+        "wrong": int((answered & wrong).sum()),
+        "error_interval": _interval(wrong, units, answered),
+    }
+
+
+def _prediction_sets(
+    p: Floats, targets: Ints, units: Ints | None, coverage: float, set_probability: float
+) -> dict[str, Any]:
+    inside = prediction_sets(p, set_probability)
+    covered, size = inside[np.arange(len(p)), targets], inside.sum(1)
+    return {
+        "coverage": coverage,
+        "set_probability": set_probability,
+        "covered": int(covered.sum()),
+        "covered_interval": _interval(covered, units),
+        "mean_size": float(size.mean()),
+        "mean_size_interval": _mean_interval(size, units),
     }
 
 
 def _interval(
     hits: NDArray[np.bool_], groups: Ints | None, among: NDArray[np.bool_] | None = None
 ) -> list[float]:
-    """Of the share of hits (N,), among these (N,) if not all; by groups (N,) if there are any."""
+    """The 95 % interval of the fraction of hits (N,), only `among` these (N,) if given; over groups
+    (N,) if there are any.
+    """
     chosen = slice(None) if among is None else among
     hits = hits[chosen]
     own = (
@@ -199,11 +224,13 @@ def _interval(
         if groups is None or not len(hits)
         else np.unique(groups[chosen], return_inverse=True)[1]
     )
-    return list(share_interval(hits, own))
+    return list(fraction_interval(hits, own))
 
 
 def _mean_interval(values: NDArray[np.int64], groups: Ints | None) -> list[float]:
-    """Of the mean of values (N,): a Bayesian bootstrap over images, or over groups (N,)."""
+    """The 95 % interval of the mean of values (N,): a Bayesian bootstrap over images, or over
+    groups (N,) if there are any.
+    """
     own = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     rng, count = np.random.default_rng(0), int(own.max()) + 1
     sums, sizes = np.bincount(own, values, count), np.bincount(own, minlength=count)
@@ -212,13 +239,13 @@ def _mean_interval(values: NDArray[np.int64], groups: Ints | None) -> list[float
     return list(percentile(draws))
 
 
-def share_of(text: str | float, name: str) -> float:
-    """A share given as "2%" or 0.02. Raises UsageError for what is none between 0 and 1."""
+def fraction_of(text: str | float, name: str) -> float:
+    """The fraction that "2%" or 0.02 stands for; UsageError unless it lies between 0 and 1."""
     try:
         percent = isinstance(text, str) and text.endswith("%")
         value = float(str(text).removesuffix("%")) / (100 if percent else 1)
     except ValueError:
         value = math.nan
     if not 0 < value < 1:
-        raise UsageError(f"{name} is a share such as 2% or 0.02, not {text!r}")
+        raise UsageError(f"{name} takes a fraction such as 2% or 0.02, not {text!r}")
     return value

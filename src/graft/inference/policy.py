@@ -11,10 +11,10 @@ from graft.data.groups import groups_that_count
 from graft.errors import ModelError, UsageError
 from graft.evaluation.selective import (
     fewest_images,
-    least_probability,
-    share_of,
+    fraction_of,
+    probability_for_coverage,
+    probability_for_error_budget,
 )
-from graft.evaluation.selective import set_probability as set_threshold
 from graft.models.ood import expected_refusals
 from graft.runs.run import Run
 
@@ -78,7 +78,7 @@ def policy_for(
     labels, probabilities, groups = _validation(Run(run))
     said, least, set_least = [], 0.0, None
     if max_error is not None:
-        budget = share_of(max_error, "--max-error")
+        budget = fraction_of(max_error, "--max-error")
         least = _within_budget(probabilities, labels, groups, budget, max_error)
         fraction = float((probabilities.max(1) >= least).mean())
         said.append(
@@ -87,8 +87,8 @@ def policy_for(
             "(95 % sure)"
         )
     if coverage is not None:
-        asked = share_of(coverage, "--coverage")
-        set_least = set_threshold(probabilities, labels, asked, groups)
+        asked = fraction_of(coverage, "--coverage")
+        set_least = probability_for_coverage(probabilities, labels, asked, groups)
         said.append(
             f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
             f"for at least {asked:.0%} of images like these"
@@ -108,7 +108,7 @@ def _within_budget(
     budget: float,
     asked: str | float,
 ) -> float:
-    found = least_probability(probabilities, labels, budget, groups=groups)
+    found = probability_for_error_budget(probabilities, labels, budget, groups=groups)
     if found is None:
         of = f" (groups, which count as wholes: {len(set(groups)):,})" if groups else ""
         raise UsageError(

@@ -84,7 +84,7 @@ class Predictor:
     frozen: bool = True
     ood_detector: OODDetector | None = None
     run: Path | None = None
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
         build = self.backbone.build

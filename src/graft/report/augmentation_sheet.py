@@ -1,4 +1,4 @@
-"""What augmentation makes of a source's own images, as one image: `graft augment`."""
+"""The contact sheet of `graft augment`: what each preset makes of your own images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ from graft.utils.files import replacing
 IMAGES, VIEWS = 4, 7
 INK, MUTED = "#1d2723", "#5c6963"
 HALF = (0.5, 0.5, 0.5)
-SAID = {
-    "none": "nothing: every view is the plain one",
+NOTES = {
+    "none": "no augmentation",
     "light": "crops of at least 70 % of the area",
     "standard": "crops of at least 35 % of the area (the default)",
-    "strong": "crops of at least 20 %, one change of color or shape, at times an erased box",
+    "strong": "crops of at least 20 %, one change of color or shape, sometimes an erased box",
 }
 
 
@@ -34,10 +34,11 @@ def write_augmentation(
     size: int = 160,
     presets: Sequence[str] = PRESETS,
 ) -> Path:
-    """Write a PNG: a block a preset, a row an image, first the plain view and then VIEWS others.
+    """Write a PNG with a block for each preset: a row for each image, first the plain view, then
+    VIEWS augmented ones.
 
-    The images are of as many classes as there are rows, chosen evenly. Views are those that
-    training sees, at `size` pixels. Raises DataError if no image can be read.
+    Each row shows another class. Views are those that training sees, `size` pixels wide and high.
+    Raises DataError if no image can be read.
     """
     chosen = [_chosen(dataset, i) for i in range(min(IMAGES, len(dataset.classes)))]
     preprocess = Preprocess(size, size, HALF, HALF)
@@ -53,7 +54,7 @@ def write_augmentation(
 
 
 def _chosen(dataset: Dataset, i: int) -> list[Example]:
-    # The class in that place, a few of its images in case one cannot be read.
+    # A few images of class i, in case one cannot be read.
     count = min(IMAGES, len(dataset.classes))
     label = dataset.classes[i * len(dataset.classes) // count]
     mine = [example for example in dataset.examples if example.label == label]
@@ -83,7 +84,7 @@ def _draw(blocks: Sequence[tuple[str, list[list[Pixels]]]], out: Path, flip: boo
         figure.text(
             0.2 / (columns + 0.4), (top - 0.27) / height, preset, fontsize=12, weight="bold"
         )
-        note = SAID[preset] + ("; mirrored half of the time" if flip and preset != "none" else "")
+        note = NOTES[preset] + ("; half of them mirrored" if flip and preset != "none" else "")
         figure.text(1.3 / (columns + 0.4), (top - 0.27) / height, note, fontsize=9, color=MUTED)
         for r, views in enumerate(found):
             strip = np.concatenate(

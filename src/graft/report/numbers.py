@@ -1,4 +1,4 @@
-"""How the report writes its numbers. None and NaN are an en dash: nothing was measured."""
+"""How pages write numbers. None and NaN, where nothing was measured, are an en dash."""
 
 import json
 import math
@@ -11,34 +11,34 @@ NBSP = "\u00a0"  # keeps a number and its unit on one line
 
 
 def measured(value: float | None) -> float | None:
-    """The number, or None where there is none to write."""
+    """The number, or None where nothing was measured."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def percent(value: float | None) -> str:
-    """`0.9426` as `94.3 %`; never rounds up to certainty or down to nothing."""
-    if (share := measured(value)) is None:
+    """`0.9426` as `94.3 %`. Never rounds up to 100 or down to 0."""
+    if (fraction := measured(value)) is None:
         return NOTHING
-    if 0 < share < 0.0005:
+    if 0 < fraction < 0.0005:
         return f"<{NBSP}0.1{NBSP}%"
-    if 0.9995 <= share < 1:
+    if 0.9995 <= fraction < 1:
         return f">{NBSP}99.9{NBSP}%"
-    return f"{_hundredths(share)}{NBSP}%"
+    return f"{_hundredths(fraction)}{NBSP}%"
 
 
-def _hundredths(share: float) -> str:
+def _hundredths(fraction: float) -> str:
     # An interval's end may miss 1 by its last bit, which is no reason to write 100.0.
-    return f"{100 * share:.0f}" if round(share, 9) in (0, 1) else f"{100 * share:.1f}"
+    return f"{100 * fraction:.0f}" if round(fraction, 9) in (0, 1) else f"{100 * fraction:.1f}"
 
 
 def points(value: float | None) -> str:
-    """A difference of two shares, `2.1 percentage points`."""
-    share = measured(value)
-    return NOTHING if share is None else f"{_hundredths(share)} percentage points"
+    """A difference of two fractions, `2.1 percentage points`."""
+    difference = measured(value)
+    return NOTHING if difference is None else f"{_hundredths(difference)} percentage points"
 
 
 def span(low: float | None, high: float | None) -> str:
-    """An interval of shares, `92.0 to 95.9 %`."""
+    """An interval of fractions, `92.0 to 95.9 %`."""
     first, last = measured(low), measured(high)
     if first is None or last is None:
         return NOTHING
@@ -85,7 +85,7 @@ def moment(text: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as split of a sentence, cut if it is a sentence itself."""
+    """A name within a sentence, in quotes; a long one is cut."""
     return f"“{name if len(name) <= 60 else name[:59] + '…'}”"
 
 

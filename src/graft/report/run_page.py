@@ -1,105 +1,131 @@
-"""One page from a finished run: `write_report`."""
+"""The report of a finished run: `write_report`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from graft.report import numbers, plots, run_tables, sentences, validation_section
-from graft.report.run_files import Record, RunFiles, read_run
+from graft.report import run_plots, run_sentences, run_tables, validation_section
+from graft.report.run_tables import ClassCount, Confusion, Mistake
+from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnail
-from graft.utils.files import write_text
+from graft.runs.run import Record, Run
 
-MANY = 20  # classes; with more, tables are shortened and the matrix becomes an image
+MANY = 20  # classes; with more, tables are shortened and the confusion matrix becomes an image
 MATRIX_MOST = 200  # classes; with more, the squares of that image are too small to see
 SAMPLES, MISTAKES, PAIRS = 6, 24, 8
-SHOWN_PAIRS, SUSPECTS = 3, 12  # confusions, and likely wrong labels, shown as images
+SHOWN_PAIRS, LABEL_ERRORS = 3, 12  # confusions and label errors that are shown as images
 SAMPLE_SIDE, MISTAKE_SIDE, NEAREST_SIDE = 112, 160, 56  # pixels
+SIDES = {"sample": SAMPLE_SIDE, "mistake": MISTAKE_SIDE, "nearest": NEAREST_SIDE}
+ELSEWHERE = ("settings", "resolved", "notes", "training_notes")  # of config.json, on the page
 
 
-def write_report(run: Path, files: Mapping[str, Path]) -> Path:
+def write_report(run: Run) -> Path:
     """Write RUN/report.html, a page that needs nothing but itself, and return its path.
 
-    `files` says where the image behind each path of dataset.csv is. Images that are gone are
-    shown by name.
+    Images whose files are gone are shown by name.
     """
-    page = _page(read_run(run), files, run)
-    destination = run / "report.html"
-    write_text(destination, page)
-    return destination
-
-
-def _page(run: RunFiles, files: Mapping[str, Path], folder: Path) -> str:
-    counts = run_tables.class_counts(run.images)
-    sampled = [
-        (row, run_tables.samples(run.images, row.name, SAMPLES))
-        for row in run_tables.spread(counts, MANY)
-    ]
-    mistakes = run_tables.mistakes(run)
-    mistaken = mistakes[:MISTAKES]
-    nearest = {m.path: run.nearest[m.path] for m in mistaken if run.nearest.get(m.path)}
-    pairs = run_tables.confused_pairs(run.metrics["confusion"], run.classes)
-    confused = [
-        (pair, run_tables.confusions(mistakes, pair)[:SAMPLES]) for pair in pairs[:SHOWN_PAIRS]
-    ]
-    suspects = run_tables.suspects(run.findings)[:SUSPECTS]
-    worse = [row for row in run.metrics.get("slices", []) if row["worse"]]
-    sides = {
-        SAMPLE_SIDE: [
-            *chain.from_iterable(paths for _, paths in sampled),
-            *chain.from_iterable(paths for _, paths in confused),
-            *chain.from_iterable(row["mistakes"] for row in worse),
-            *suspects,
-        ],
-        MISTAKE_SIDE: [mistake.path for mistake in mistaken],
-        NEAREST_SIDE: list(chain.from_iterable(nearest.values())),
-    }
+    chosen = _choose(run)
     with ThreadPoolExecutor() as pool:
         # Pillow works without the interpreter lock: the images shrink while the plots are drawn.
+        paths = {side: list(dict.fromkeys(chosen.paths(side))) for side in SIDES.values()}
         small = {
-            side: (paths, pool.map(lambda p, side=side: thumbnail(files.get(p), side), paths))
-            for side, paths in ((side, list(dict.fromkeys(p))) for side, p in sides.items())
+            side: pool.map(lambda path, side=side: thumbnail(run.files.get(path), side), own)
+            for side, own in paths.items()
         }
-        drawings = _drawings(run)
-        tiles = {side: dict(zip(*pair, strict=True)) for side, pair in small.items()}
-    with_thumbnail = {path: tile for tiles_of in tiles.values() for path, tile in tiles_of.items()}
-    return (
-        environment()
-        .get_template("run_page.html")
-        .render(
-            run=run,
-            metrics=run.metrics,
-            model=_model(run.model),
-            machine={
-                key: value
-                for key, value in run.config.items()
-                if key not in ("settings", "notes", "training_notes")
-            },
-            counts=counts,
-            splits=run_tables.split_counts(run.images),
-            sampled=sampled,
-            mistakes=mistakes,
-            mistaken=mistaken,
-            nearest=nearest,
-            confused=confused,
-            suspects=suspects,
-            worse=worse,
-            label_of={image["path"]: image["label"] for image in run.images},
+        drawings = _draw(run)
+        tiles = {side: dict(zip(paths[side], small[side], strict=True)) for side in paths}
+    shown = {path: tile for own in tiles.values() for path, tile in own.items()}
+    return run.write_report(
+        render(
+            "run_page.html",
+            **_numbers(run),
+            chosen=chosen,
             tiles=tiles,
-            side={"sample": SAMPLE_SIDE, "mistake": MISTAKE_SIDE, "nearest": NEAREST_SIDE},
-            links={path: link(files[path], folder) for path in with_thumbnail if path in files},
-            with_thumbnail=len(with_thumbnail),
-            gone=list(with_thumbnail.values()).count(None),
+            side=SIDES,
+            links={path: link(run.files[path], run.path) for path in shown if path in run.files},
+            shown=len(shown),
+            gone=list(shown.values()).count(None),
             drawings=drawings,
-            pairs=pairs,
         )
     )
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The images that the report shows."""
+
+    samples: list[tuple[ClassCount, list[str]]]
+    mistakes: list[Mistake]
+    nearest: Mapping[str, Sequence[str]]
+    confused: list[tuple[Confusion, list[str]]]
+    label_errors: list[str]
+    worse_slices: list[Record]
+
+    def paths(self, side: int) -> list[str]:
+        """The paths of the images shown at a size, in pixels."""
+        if side == MISTAKE_SIDE:
+            return [mistake.path for mistake in self.mistakes]
+        if side == NEAREST_SIDE:
+            return list(chain.from_iterable(self.nearest.values()))
+        return [
+            *chain.from_iterable(paths for _, paths in self.samples),
+            *chain.from_iterable(paths for _, paths in self.confused),
+            *chain.from_iterable(row["mistakes"] for row in self.worse_slices),
+            *self.label_errors,
+        ]
+
+
+def _choose(run: Run) -> Chosen:
+    mistakes = run_tables.mistakes(run)
+    pairs = run_tables.confusions(run.metrics["confusion"], run.classes)
+    shown = mistakes[:MISTAKES]
+    return Chosen(
+        samples=[
+            (row, run_tables.samples(run.images, row.name, SAMPLES))
+            for row in run_tables.spread(run_tables.class_counts(run.images), MANY)
+        ],
+        mistakes=shown,
+        nearest={m.path: run.nearest[m.path] for m in shown if run.nearest.get(m.path)},
+        confused=[
+            (pair, run_tables.confused_images(mistakes, pair)[:SAMPLES])
+            for pair in pairs[:SHOWN_PAIRS]
+        ],
+        label_errors=run_tables.label_errors(run.findings)[:LABEL_ERRORS],
+        worse_slices=[row for row in run.metrics.get("slices", []) if row["worse"]],
+    )
+
+
+def _numbers(run: Run) -> dict[str, Any]:
+    """What the page says, besides images and plots."""
+    counts = run_tables.class_counts(run.images)
+    settings = run.config.get("resolved") or run.config.get("settings", {})
+    return {
+        "run": run,
+        "metrics": run.metrics,
+        "validation": run.validation,
+        "model": _model(run.model),
+        "machine": {key: value for key, value in run.config.items() if key not in ELSEWHERE},
+        "settings": settings,
+        "counts": counts,
+        "largest": max(row.total for row in counts),
+        "splits": run_tables.split_counts(run.images),
+        "mistakes": len(run_tables.mistakes(run)),
+        "pairs": run_tables.confusions(run.metrics["confusion"], run.classes),
+        "label_of": {image["path"]: image["label"] for image in run.images},
+        "sentences": run_sentences,
+        "validated": validation_section,
+        "tables": run_tables,
+        "many": MANY,
+        "most_pairs": PAIRS,
+        "few": run_plots.FEW,
+    }
+
+
 def _model(model: Record) -> Record:
-    """The model card without what the page shows elsewhere, and without saying a thing twice."""
+    """model.json without what the page shows elsewhere, and with nothing in it twice."""
     shown = {key: value for key, value in model.items() if key != "classes"}
     backbone = dict(model.get("backbone") or {})
     if backbone.get("preprocess") == model.get("preprocess"):
@@ -107,39 +133,15 @@ def _model(model: Record) -> Record:
     return shown | {"backbone": backbone}
 
 
-def _drawings(run: RunFiles) -> dict[str, str]:
+def _draw(run: Run) -> dict[str, str]:
     metrics = run.metrics
     drawings = {
-        "reliability": plots.reliability_diagram(metrics["reliability"], metrics["ece"]),
+        "reliability": run_plots.reliability_diagram(metrics["reliability"], metrics["ece"]),
     }
     if run.history:
-        drawings["curves"] = plots.curves(run.history, metrics.get("best_epoch"))
-    if "learning_curve" in metrics:
-        drawings["learning_curve"] = validation_section.curve_plot(metrics["learning_curve"])
+        drawings["curves"] = run_plots.training_curves(run.history, metrics.get("best_epoch"))
+    if "learning_curve" in run.validation:
+        drawings["learning_curve"] = validation_section.curve_plot(run.validation["learning_curve"])
     if MANY < len(run.classes) <= MATRIX_MOST:
-        drawings["confusion"] = plots.confusion_matrix(metrics["confusion"], run.classes)
+        drawings["confusion"] = run_plots.confusion_matrix(metrics["confusion"], run.classes)
     return drawings
-
-
-def environment() -> Environment:
-    """The pages' templates, autoescaped, with their filters."""
-    environment = Environment(
-        loader=PackageLoader("graft.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {
-        "words": sentences,
-        "trust": validation_section,
-        "tables": run_tables,
-        "numbers": numbers,
-        "counted": numbers.counted,
-        "many": MANY,
-        "most_pairs": PAIRS,
-        "few": plots.FEW,
-    }
-    for name in ("percent", "span", "whole", "decimal", "duration", "moment", "flat"):
-        environment.filters[name] = getattr(numbers, name)
-    return environment

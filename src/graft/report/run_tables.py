@@ -1,4 +1,4 @@
-"""What the report counts and picks out of a run's files."""
+"""The tables of a run's report: counts, and images picked to be shown."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,24 @@ from graft.data.dataset import SPLITS
 from graft.evaluation.intervals import wilson
 from graft.quality.finding import SEVERITIES
 from graft.report.numbers import measured
-from graft.report.run_files import Record, RunFiles
+from graft.runs.run import Record, Run
 
 UNUSED = "unused"
+# Kinds of findings whose names are not words yet.
+NAMES = {
+    "near_duplicates": "near-duplicates",
+    "near_two_labels": "near-duplicates with two labels",
+    "near_two_splits": "near-duplicates in two splits",
+    "group_two_splits": "group in two splits",
+    "few": "few images",
+    "too_few": "too few images",
+}
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
-    """How many images of one class each split holds."""
+    """The number of images of one class in each split."""
 
     name: str
     splits: Mapping[str, int]
@@ -28,23 +37,23 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A test image whose most probable class is not its label."""
+    """A misclassified test image: its label and the predicted class, each with its probability."""
 
     path: str
     label: str
     label_probability: float
-    called: str
+    predicted: str
     probability: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """How often images of one class were called another: `count` of the class's `n`; `low` and
-    `high` of that share by Wilson.
+class Confusion:
+    """Two classes that are confused: of the `n` test images of class `label`, `count` are predicted
+    as `predicted`; `low` to `high` is Wilson's 95 % interval of that fraction.
     """
 
     label: str
-    called: str
+    predicted: str
     count: int
     n: int
     low: float
@@ -52,7 +61,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class IssueKind:
+class FindingKind:
     """All findings of one kind."""
 
     name: str
@@ -61,18 +70,18 @@ class IssueKind:
 
 
 def split_of(image: Mapping[str, str]) -> str:
-    """The split an image is in; UNUSED if in none."""
+    """The split that an image is in, or UNUSED."""
     return image.get("split") or UNUSED
 
 
 def split_counts(images: Sequence[Mapping[str, str]]) -> dict[str, int]:
-    """Images a split: train, val, test, and whatever else there is."""
+    """The number of images in each split: train, val, test, then any others."""
     counts = Counter(map(split_of, images))
     return {split: counts[split] for split in [*SPLITS, *sorted(set(counts) - set(SPLITS))]}
 
 
 def class_counts(images: Sequence[Mapping[str, str]]) -> list[ClassCount]:
-    """Images a class and split, in the order of the names."""
+    """The number of images of each class in each split, by class name."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for image in images:
         counts[image["label"]][split_of(image)] += 1
@@ -80,55 +89,56 @@ def class_counts(images: Sequence[Mapping[str, str]]) -> list[ClassCount]:
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
-    """At most `most` of the items, evenly through their order."""
+    """At most `most` of the items, taken evenly from first to last."""
     if len(items) <= most:
         return list(items)
     return [items[i * len(items) // most] for i in range(most)]
 
 
 def samples(images: Sequence[Mapping[str, str]], label: str, most: int) -> list[str]:
-    """The paths of a few different images of a class, as if drawn by lot, always the same ones.
+    """The paths of at most `most` different images of a class, always the same ones.
 
-    The order of the checksums has nothing to do with what is in the images.
+    They come in the order of their checksums, which is as good as random.
     """
     own = {p.get("sha256") or p["path"]: p["path"] for p in images if p["label"] == label}
     return [path for _, path in sorted(own.items())[:most]]
 
 
-def mistakes(run: RunFiles) -> list[Mistake]:
+def mistakes(run: Run) -> list[Mistake]:
     """All mistakes on the test split, the most confident first."""
-    called = run.probabilities.argmax(axis=1)
+    paths, labels, probabilities = run.predictions("test")
+    predicted = probabilities.argmax(axis=1)
     found = [
         Mistake(
-            run.tested[i],
-            run.classes[run.labels[i]],
-            float(run.probabilities[i, run.labels[i]]),
-            run.classes[called[i]],
-            float(run.probabilities[i, called[i]]),
+            paths[i],
+            run.classes[labels[i]],
+            float(probabilities[i, labels[i]]),
+            run.classes[predicted[i]],
+            float(probabilities[i, predicted[i]]),
         )
-        for i in np.flatnonzero(called != run.labels)
+        for i in np.flatnonzero(predicted != labels)
     ]
     return sorted(found, key=lambda mistake: (-mistake.probability, mistake.path))
 
 
-def confused_pairs(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[Pair]:
-    """The confusions that happened, the most frequent first."""
+def confusions(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[Confusion]:
+    """The pairs of classes that were confused, the most frequent first."""
     found = [
-        Pair(classes[i], classes[j], row[j], sum(row), *wilson(row[j], sum(row)))
-        for i, row in enumerate(confusion)
+        Confusion(classes[i], classes[j], row[j], sum(row), *wilson(row[j], sum(row)))
+        for i, row in enumerate(matrix)
         for j in range(len(row))
         if i != j and row[j]
     ]
-    return sorted(found, key=lambda p: (-p.count, p.n, p.label, p.called))
+    return sorted(found, key=lambda c: (-c.count, c.n, c.label, c.predicted))
 
 
-def confusions(mistakes: Sequence[Mistake], pair: Pair) -> list[str]:
-    """The paths of the mistakes of one kind, the most confident first."""
-    return [m.path for m in mistakes if (m.label, m.called) == (pair.label, pair.called)]
+def confused_images(mistakes: Sequence[Mistake], pair: Confusion) -> list[str]:
+    """The paths of the images of one confusion, the most confident first."""
+    return [m.path for m in mistakes if (m.label, m.predicted) == (pair.label, pair.predicted)]
 
 
-def suspects(findings: Sequence[Record]) -> list[str]:
-    """The paths of likely wrong labels, the surest first."""
+def label_errors(findings: Sequence[Record]) -> list[str]:
+    """The paths of probable label errors, the surest first."""
     return [
         path
         for finding in findings
@@ -138,7 +148,7 @@ def suspects(findings: Sequence[Record]) -> list[str]:
 
 
 def weakest_first(per_class: Mapping[str, Record]) -> list[str]:
-    """The classes by F1, the lowest first; those without an image to measure them on come last."""
+    """The classes by F1, the lowest first; those without test images come last."""
 
     def weakness(name: str) -> tuple[bool, float, str]:
         row = per_class[name]
@@ -148,27 +158,31 @@ def weakest_first(per_class: Mapping[str, Record]) -> list[str]:
 
 
 def best_epoch(history: Sequence[Record], kept: int | None = None) -> Record | None:
-    """The epoch whose weights were kept: number `kept` where that is known, else the first with
-    the lowest validation loss; None where none was measured.
+    """The epoch whose weights were kept: number `kept` if it is known, else the one with the lowest
+    validation loss; None if no validation loss was recorded.
     """
     known = [row for row in history if measured(row.get("val_loss")) is not None]
     known = [row for row in known if row["epoch"] == kept] or known
     return min(known, key=lambda row: float(row["val_loss"]), default=None)
 
 
-def finding_kinds(findings: Sequence[Record]) -> list[IssueKind]:
-    """The findings by kind, the severest first, otherwise in the order they were noticed."""
+def finding_name(kind: str) -> str:
+    """A kind of finding as words."""
+    return NAMES.get(kind, kind.replace("_", " "))
+
+
+def finding_kinds(findings: Sequence[Record]) -> list[FindingKind]:
+    """The findings by kind, the most severe first, else in the order of the list."""
     kinds: defaultdict[tuple[int, str], list[Record]] = defaultdict(list)
     for finding in findings:
         kinds[SEVERITIES.index(finding["severity"]), finding["kind"]].append(finding)
     ordered = sorted(kinds.items(), key=lambda item: item[0][0])
-    return [IssueKind(kind, SEVERITIES[level], found) for (level, kind), found in ordered]
+    return [FindingKind(kind, SEVERITIES[level], found) for (level, kind), found in ordered]
 
 
 def in_two_splits(images: Sequence[Mapping[str, str]], column: str) -> tuple[int, int]:
-    """Of the values of a column that several images share: how many, and how many straddle splits.
-
-    For `group` the second number is what a fair split keeps at nought; for `sha256` likewise.
+    """Of the values of a column that several images have in common, such as a group ID: how many
+    there are, and how many of them occur in more than one split. A fair split has none of those.
     """
     sizes: Counter[str] = Counter()
     splits: defaultdict[str, set[str]] = defaultdict(set)
@@ -176,15 +190,15 @@ def in_two_splits(images: Sequence[Mapping[str, str]], column: str) -> tuple[int
         if (value := image.get(column)) and split_of(image) != UNUSED:
             sizes[value] += 1
             splits[value].add(split_of(image))
-    shared = [value for value, size in sizes.items() if size > 1]
-    return len(shared), sum(len(splits[value]) > 1 for value in shared)
+    several = [value for value, size in sizes.items() if size > 1]
+    return len(several), sum(len(splits[value]) > 1 for value in several)
 
 
 def time_split(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
-    """The measured stages and the rest of the total, in seconds."""
+    """Seconds spent in each stage, and on the rest."""
     known = {
-        "decode_and_backbone": "reading the images and running the backbone",
-        "fit": "fitting the classifier",
+        "decode_and_backbone": "reading images and running the backbone",
+        "fit": "training",
     }
     stages = [
         (known.get(name, name.replace("_", " ")), value)

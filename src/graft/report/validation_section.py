@@ -1,4 +1,4 @@
-"""Sentences and a plot about what the numbers are worth beyond the test split."""
+"""What `graft validate` found, and slices of the test images: sentences and a plot."""
 
 from typing import Any
 
@@ -8,80 +8,86 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from graft.report.numbers import counted, percent, points, quoted, span, whole
-from graft.report.plots import ACCENT, MUTED, PERCENT, SECOND, STYLE, svg
-from graft.report.run_files import Record
+from graft.report.plot_style import ACCENT, MUTED, PERCENT, SECOND, STYLE, svg
+from graft.runs.run import Record
 
-# A gain in accuracy that is worth twice as many images.
+# The gain in accuracy from which twice as many images are worth it.
 WORTH = 0.005
 
 
-def again(metrics: Record) -> list[str]:
-    """What other splits of the same images showed."""
+def other_splits(validation: Record, accuracy: Record) -> list[str]:
+    """What other splits and seeds showed, from validation.json and the accuracy in metrics.json."""
     sentences = []
-    if leak := metrics.get("leaky_split"):
-        sentence = (
-            f"{counted(leak['near'], 'image has', 'images have')} near copies, which were kept "
-            "in one split. A random split that ignores that would have tested "
-            f"{counted(leak['test_seen'], 'image')} whose copies were trained on"
-        )
-        if leak["accuracy"] is None:
-            sentence += (
-                f": {percent(leak['test_seen'] / leak['n'])} of its test split, too few to show."
-            )
-        else:
-            one, other = leak["accuracy"], metrics["accuracy"]
-            _, low, high = _difference(one, other)
-            sentence += (
-                f", and the same model would have scored {_interval(one)} instead of "
-                f"{_interval(other)}: a difference of {_apart(one, other)}"
-                f"{', which chance may have made' if low <= 0 <= high else ''}."
-            )
-        sentences.append(sentence)
-    if fold := metrics.get("folds"):
-        accuracy = fold["accuracy"]
-        sentences.append(
-            f"In {fold['folds']}-fold cross-validation, where each of "
-            f"{counted(fold['n'], 'image')} is tested once, it named "
-            f"{percent(accuracy['value'])} correctly, with a 95\u00a0% interval of "
-            f"{span(accuracy['low'], accuracy['high'])}."
-            + (
-                f" The {counted(fold['left_out'], 'image')} of the test split that the source "
-                "gives stayed out of it."
-                if fold["left_out"]
-                else ""
-            )
-        )
-    if repeat := metrics.get("repeats"):
-        each, n, spread = repeat["each"], repeat["n"], repeat["standard_deviation"]
-        others = (
-            f"{counted(len(each), 'other split')} and seeds"
-            if repeat["what"] == "splits"
-            else f"{counted(len(each), 'other seed')} on the same test images"
-        )
-        tested = whole(min(n)) if min(n) == max(n) else f"{whole(min(n))} to {whole(max(n))}"
-        sentences.append(
-            f"With {others} it scored {percent(repeat['mean'])} on average (95\u00a0% interval "
-            f"{span(repeat['low'], repeat['high'])}, {repeat['method'].removesuffix(', 95 %')})"
-            + (
-                f": {span(min(each), max(each))}, a standard deviation of {points(spread)}"
-                if spread is not None
-                else ""
-            )
-            + f", on {tested} test images{' each' * (len(each) > 1)}."
-        )
+    if leak := validation.get("leaky_split"):
+        sentences.append(_leaky_split(leak, accuracy))
+    if folds := validation.get("folds"):
+        sentences.append(_cross_validation(folds))
+    if repeats := validation.get("repeats"):
+        sentences.append(_repeats(repeats))
     return sentences
 
 
-def _interval(share: Record) -> str:
+def _leaky_split(leak: Record, accuracy: Record) -> str:
+    sentence = (
+        f"{counted(leak['near'], 'image has', 'images have')} near-duplicates, which were kept in "
+        "one split. A random split that ignores this would have tested "
+        f"{counted(leak['test_seen'], 'image')} with a near-duplicate in training"
+    )
+    if leak["accuracy"] is None:
+        few = percent(leak["test_seen"] / leak["n"])
+        return f"{sentence}: {few} of its test images, too few to change the accuracy visibly."
+    _, low, high = _difference(leak["accuracy"], accuracy)
     return (
-        f"{percent(share['value'])} (95\u00a0% interval {span(share['low'], share['high'])}, "
-        f"{share['method'].removesuffix(', 95 %')})"
+        f"{sentence}, and the same model would have scored {_interval(leak['accuracy'])} instead "
+        f"of {_interval(accuracy)}: a difference of {_apart(leak['accuracy'], accuracy)}"
+        f"{', which may be chance' if low <= 0 <= high else ''}."
+    )
+
+
+def _cross_validation(folds: Record) -> str:
+    accuracy = folds["accuracy"]
+    sentence = (
+        f"In {folds['folds']}-fold cross-validation, where each of {counted(folds['n'], 'image')} "
+        f"is tested once, the accuracy is {percent(accuracy['value'])}, with a 95\u00a0% interval "
+        f"of {span(accuracy['low'], accuracy['high'])}."
+    )
+    if folds["left_out"]:
+        sentence += f" The source's own test split ({counted(folds['left_out'], 'image')}) was left"
+        sentence += " out of it."
+    return sentence
+
+
+def _repeats(repeats: Record) -> str:
+    each, n, spread = repeats["each"], repeats["n"], repeats["standard_deviation"]
+    others = (
+        f"{counted(len(each), 'other split')} and seeds"
+        if repeats["what"] == "splits"
+        else f"{counted(len(each), 'other seed')} on the same test images"
+    )
+    tested = whole(min(n)) if min(n) == max(n) else f"{whole(min(n))} to {whole(max(n))}"
+    sentence = (
+        f"With {others}, the mean accuracy is {percent(repeats['mean'])} (95\u00a0% interval "
+        f"{span(repeats['low'], repeats['high'])}, {repeats['method'].removesuffix(', 95 %')})"
+    )
+    if spread is not None:
+        sentence += (
+            f". Single results range from {span(min(each), max(each))}, with a standard deviation "
+            f"of {points(spread)}"
+        )
+    return f"{sentence}, on {tested} test images{' each' * (len(each) > 1)}."
+
+
+def _interval(rate: Record) -> str:
+    return (
+        f"{percent(rate['value'])} (95\u00a0% interval {span(rate['low'], rate['high'])}, "
+        f"{rate['method'].removesuffix(', 95 %')})"
     )
 
 
 def _difference(one: Record, other: Record) -> tuple[float, float, float]:
-    """One share less another, and its 95 % interval from theirs (Zou and Donner 2008, Statistics
-    in Medicine 27, 1693-1702), as of different images: too wide where they have some in common.
+    """One rate minus another, and its 95 % interval from theirs (Zou and Donner 2008, Statistics
+    in Medicine 27, 1693-1702). It treats them as measured on different images, and is too wide
+    where they have some in common.
     """
     value = one["value"] - other["value"]
     down = np.hypot(one["value"] - one["low"], other["high"] - other["value"])
@@ -100,48 +106,51 @@ def _signed(*ends: float) -> str:
 
 
 def more_data(found: Record) -> list[str]:
-    """Whether more images would help, and of which class."""
+    """Whether more images would help, and of which class first."""
     twice = found["ahead"][0]
     now = found["points"][-1]
     gain = twice["gain"]
     sentences = [
-        f"With {whole(now['images'])} training images it scored {percent(now['accuracy'])} "
+        f"With {whole(now['images'])} training images the accuracy is {percent(now['accuracy'])} "
         f"(95\u00a0% interval {span(now['low'], now['high'])}, on {whole(found['n'])} test "
-        f"images); by the curve through the points, {whole(twice['images'])} would give "
-        f"{percent(twice['accuracy'])} (95\u00a0% band {span(twice['low'], twice['high'])}"
-        f", {found['method']}): a gain of {_signed(gain['value'], gain['low'], gain['high'])}."
+        f"images). The fitted curve expects {percent(twice['accuracy'])} for "
+        f"{whole(twice['images'])} (95\u00a0% band {span(twice['low'], twice['high'])}, "
+        f"{found['method']}): a gain of {_signed(gain['value'], gain['low'], gain['high'])}."
     ]
     if gain["low"] > WORTH:
         sentences.append("More images like these would help.")
     elif gain["high"] < WORTH:
         sentences.append(
-            "More images like these would hardly help: look at wrong labels, at other backbones, "
-            "or train deeper (--unfreeze)."
+            "More images like these would hardly help. Look for label errors, try another "
+            "backbone, or fine-tune more of it (--unfreeze)."
         )
     else:
-        sentences.append("Whether more images like these would help cannot be told yet.")
+        sentences.append("It is not clear yet whether more images like these would help.")
     if first := found["next"][:1]:
         row = first[0]
         sentences.append(
-            f"Photograph {quoted(row['class'])} next: {percent(row['recall'])} of it is found (95"
-            f"\u00a0% interval {span(row['low'], row['high'])}, on "
-            f"{counted(row['n'], 'test image')}), and the last doublings of images changed "
-            f"that by {_apart(row | {'value': row['recall']}, row['before'])}."
+            f"Collect more images of {quoted(row['class'])} first: its recall is "
+            f"{percent(row['recall'])} (95\u00a0% interval {span(row['low'], row['high'])}, on "
+            f"{counted(row['n'], 'test image')}), and the last doublings of the training images "
+            f"changed that by {_apart(row | {'value': row['recall']}, row['before'])}."
         )
     return sentences
 
 
 def slices(rows: list[Record]) -> str:
-    """The slices that are worse than the rest."""
+    """The slices of the test images on which accuracy is lower than on the rest."""
     worse = [row for row in rows if row["worse"]]
     if not worse:
         kinds = dict.fromkeys(row["quantity"] for row in rows)
-        return f"No split of the test images by {', '.join(kinds)} stands out."
-    told = "; ".join(
-        f"{percent(row['accuracy'])} of the {whole(row['n'])} images with {slice_name(row)}"
+        return (
+            f"The test images were sliced by {', '.join(kinds)}. No slice is clearly worse than "
+            "the rest."
+        )
+    found = "; ".join(
+        f"{percent(row['accuracy'])} on the {whole(row['n'])} images with {slice_name(row)}"
         for row in worse
     )
-    return f"It is worse where the images have something in common: {told}."
+    return f"The accuracy is clearly lower on some slices of the test images: {found}."
 
 
 def slice_name(row: Record) -> str:
@@ -152,37 +161,17 @@ def slice_name(row: Record) -> str:
 
 
 @mpl.rc_context(STYLE)
-def curve_plot(found: dict[str, Any]) -> str:
-    """Accuracy against the number of training images, with the curve and the band ahead."""
+def curve_plot(found: Record) -> str:
+    """The learning curve: accuracy against the number of training images, with the fitted curve,
+    its 95 % band and what twice and four times as many images would give.
+    """
     figure = Figure(figsize=(4.9, 3.3))
     figure.subplots_adjust(left=0.145, right=0.955, top=0.95, bottom=0.16)
     axes = figure.subplots()
     sizes = [point["images"] for point in found["points"]]
-    axes.plot(
-        sizes,
-        [point["accuracy"] for point in found["points"]],
-        linestyle="",
-        marker="o",
-        markersize=4,
-        color=ACCENT,
-    )
-    curve = found["curve"]
-    reach = np.geomspace(min(sizes), found["ahead"][-1]["images"], 60)
-    axes.plot(
-        reach,
-        1 - curve["floor"] - curve["scale"] * reach ** -curve["exponent"],
-        color=MUTED,
-        linewidth=1.2,
-    )
-    band = found["fitted"] + found["ahead"]
-    axes.fill_between(
-        [row["images"] for row in band],
-        [row["low"] for row in band],
-        [row["high"] for row in band],
-        color=MUTED,
-        alpha=0.15,
-        linewidth=0,
-    )
+    values = [point["accuracy"] for point in found["points"]]
+    axes.plot(sizes, values, linestyle="", marker="o", markersize=4, color=ACCENT)
+    _draw_fit(axes, found, min(sizes))
     for point in found["ahead"]:
         value = point["accuracy"]
         axes.errorbar(
@@ -202,7 +191,26 @@ def curve_plot(found: dict[str, Any]) -> str:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("training images")
-    axes.set_ylabel("accuracy on test")
+    axes.set_ylabel("test accuracy")
     return svg(
         figure, "learning-curve", f"Accuracy with {sizes[0]} to {sizes[-1]} training images."
+    )
+
+
+def _draw_fit(axes: Any, found: Record, smallest: int) -> None:
+    curve, band = found["curve"], found["fitted"] + found["ahead"]
+    reach = np.geomspace(smallest, found["ahead"][-1]["images"], 60)
+    axes.plot(
+        reach,
+        1 - curve["floor"] - curve["scale"] * reach ** -curve["exponent"],
+        color=MUTED,
+        linewidth=1.2,
+    )
+    axes.fill_between(
+        [row["images"] for row in band],
+        [row["low"] for row in band],
+        [row["high"] for row in band],
+        color=MUTED,
+        alpha=0.15,
+        linewidth=0,
     )

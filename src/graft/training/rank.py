@@ -14,7 +14,7 @@ from graft.data.dataset import Dataset, class_numbers
 from graft.data.groups import GIVEN, group_ids, numbered
 from graft.errors import DataError, GraftError
 from graft.evaluation.folds import deal
-from graft.evaluation.intervals import share_interval
+from graft.evaluation.intervals import fraction_interval
 from graft.features.backends import LazyBackend
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.table import FeatureTable, extract
@@ -130,7 +130,7 @@ def _accuracy(
     groups: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
     right = answers == labels
-    low, high = share_interval(right, groups)
+    low, high = fraction_interval(right, groups)
     method = "leave-one-out; Wilson, 95 %"
     if groups is not None:
         folds = min(FOLDS, int(groups.max()) + 1)

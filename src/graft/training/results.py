@@ -10,7 +10,7 @@ from graft.data.split import Split
 from graft.errors import DataError
 from graft.evaluation.calibration import fit_temperature, softmax
 from graft.evaluation.metrics import evaluate
-from graft.evaluation.selective import promises
+from graft.evaluation.selective import selective_prediction_report
 from graft.evaluation.slices import worst_slices
 from graft.features.backends import LazyBackend
 from graft.features.cached_encoder import CachedEncoder
@@ -177,7 +177,9 @@ def evaluate_test(run: Run, result: Result, table: FeatureTable, split: Split) -
     )
     detector = result.model.ood_detector
     ood = detector.score(result.encoded["test"].features) if detector else None
-    kept = promises((val, val_labels), (probabilities, labels), ood, val_groups, groups)
+    selective = selective_prediction_report(
+        (val, val_labels), (probabilities, labels), ood, val_groups, groups
+    )
     right = probabilities.argmax(1) == labels
     slices = worst_slices(right, paths, *metadata_of(table, split.rows("test")))
-    return metrics | {"promises": kept, "slices": slices}
+    return metrics | {"selective_prediction": selective, "slices": slices}

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from graft.training.gain import paired_gain
 
 from graft.evaluation.calibration import fit_temperature
+from graft.training.fine_tuning_gain import paired_gain
 
 
 def test_the_gain_is_that_of_a_paired_comparison_of_calibrated_losses():
