@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from graft.data.dataset import MATTERS, Finding, belonging
+from graft.data.dataset import MATTERS, Example, Finding, belonging
 from graft.data.sources import scan
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
 from graft.features.cache import cache_folder
+from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
 from graft.quality.appearance import images
 from graft.quality.audit import Audit
@@ -33,38 +35,25 @@ def evaluate_run(
     Raises DataError for unknown labels, or if every usable image is in train or val of the run;
     ModelError for a run without a model, or one that is not finished.
     """
-    classifier = load(run, backend)
+    predictor = load(run, backend)
     finished = Path(run) / "metrics.json"
     if not finished.is_file():
         raise ModelError(
             f"{run}: expected a finished run, metrics.json is not there; train it with --resume"
         )
-    trained_on = _trained_on(Path(run))
     majority = read_json(finished)["baseline"]["majority_class"]
+    seen = _trained_on(Path(run))
     dataset = scan(source, cache_folder() / "sources")
     tested = [example for example in dataset.examples if example.split == "test"]
     examples = tested or list(dataset.examples)
-    number = {name: i for i, name in enumerate(classifier.classes)}
-    unknown = sorted({example.label for example in examples} - set(number))
-    if unknown:
+    number = {name: i for i, name in enumerate(predictor.classes)}
+    if unknown := sorted({example.label for example in examples} - set(number)):
         raise DataError(
-            f"{source}: the run knows the classes {', '.join(classifier.classes)}; "
+            f"{source}: the run knows the classes {', '.join(predictor.classes)}; "
             f"{', '.join(unknown)} is not among them: rename or remove these labels"
         )
     audit = Audit(type(dataset)(dataset.source, tuple(examples), dataset.findings))
-    used, rows, known = [], [], []
-    progress.start("predicting", len(examples))
-    for item, probabilities in classifier.encoded_files(example.file for example in examples):
-        example = examples[item.loaded.index]
-        progress.advance(item.loaded.index + 1)
-        if item.loaded.digest in trained_on:
-            known.append(example.path)
-            continue
-        audit.note(item.loaded)
-        if probabilities is not None:
-            used.append(example)
-            rows.append(probabilities)
-    progress.finish()
+    used, rows, known = _predicted(predictor, audit, seen, progress)
     findings = _findings(audit, known, len(rows))
     for finding in findings:
         progress.say(f"{finding.kind}: {finding.message}")
@@ -78,12 +67,35 @@ def evaluate_run(
     metrics = evaluate(
         np.stack(rows),
         np.array([number[example.label] for example in used], np.int64),
-        classifier.classes,
+        predictor.classes,
         split="test" if tested else "all",
         majority=majority,
         groups=belonging((example.path, example.group) for example in used),
     )
     return metrics | {"findings": [finding.to_json() for finding in findings]}
+
+
+def _predicted(
+    predictor: Predictor, audit: Audit, seen: set[bytes], progress: Progress
+) -> tuple[list[Example], list[NDArray[np.float64]], list[str]]:
+    """The usable examples that the run was not trained on, their probabilities (K,), and the paths
+    of those that it was trained on.
+    """
+    examples = audit.dataset.examples
+    used, rows, known = [], [], []
+    progress.start("predicting", len(examples))
+    for item, probabilities in predictor.encoded_files(example.file for example in examples):
+        example = examples[item.loaded.index]
+        progress.advance(item.loaded.index + 1)
+        if item.loaded.digest in seen:
+            known.append(example.path)
+            continue
+        audit.note(item.loaded)
+        if probabilities is not None:
+            used.append(example)
+            rows.append(probabilities)
+    progress.finish()
+    return used, rows, known
 
 
 def _trained_on(run: Path) -> set[bytes]:
