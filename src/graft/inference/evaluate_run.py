@@ -28,15 +28,15 @@ from graft.utils.progress import Progress
 def evaluate_run(
     run: str | Path, source: str | Path, progress: Progress, backend: str = "auto"
 ) -> dict[str, Any]:
-    """Evaluate a run on the images of a source, by the very path that predict uses.
+    """Evaluate a run on the images of a source, predicted as `predict` predicts them.
 
     A source with a test split is evaluated on that split ("split": "test"), any other on all its
-    images ("split": "all"), except those that stand in train or val of the run: they are left out
-    and told. Labels must be among the run's classes. Intervals are over groups where the source
-    has some. "findings" holds what was found, as `graft check --json` prints it.
+    images ("split": "all"). Images in train or val of the run are left out, and named in a
+    finding. Labels must be among the run's classes. Intervals are over groups where the source
+    has some. "findings" is as `graft check --json` prints it.
 
-    Raises DataError for other labels or no usable image that the run was not trained on,
-    ModelError for a run without model or not finished.
+    Raises DataError for unknown labels, or if every usable image is in train or val of the run;
+    ModelError for a run without a model, or one that is not finished.
     """
     predictor, stored = load(run, backend), Run(run)
     if not (stored.path / "metrics.json").is_file():
