@@ -1,4 +1,4 @@
-"""Which backbone? Each candidate's features judged on the user's own images."""
+"""Which backbone? Each candidate's frozen features tested on the user's own images."""
 
 import time
 from collections.abc import Sequence
