@@ -1,4 +1,15 @@
-"""The metrics of a split, computed from its probabilities and labels alone."""
+"""The metrics of a split, computed from its probabilities and labels alone.
+
+Macro scores are means over the classes that have images. A class without images cannot be
+measured: a score of 0 would blame the classifier for what the split lacks. Images wrongly predicted
+as such a class still count against their own. With an image in every class these are scikit-learn's
+macro scores, otherwise those with labels=numpy.unique(labels). The classes left out are in
+`classes_without_images`; in `per_class` they have n = 0, scores of 0 and intervals of 0 to 1.
+
+The baseline always predicts the majority class of the training split, as the classifier did not see
+this split's labels either. Without one it is the most frequent class of this split, and `chosen_on`
+says so.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -121,26 +132,14 @@ def evaluate(
     majority: str | None = None,
     groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """All metrics of one split, ready for JSON.
+    """All metrics of one split, ready for JSON. Macro scores and the baseline: see this module.
 
-    Macro scores are means over the classes that have images here. A class without images cannot be
-    measured: a score of 0 would blame the classifier for what the split lacks. Images wrongly
-    predicted as such a class still count against their own. With an image in every class these are
-    scikit-learn's macro scores, otherwise those with labels=numpy.unique(labels). The classes left
-    out are in `classes_without_images`; in `per_class` they have n = 0, scores of 0 and intervals
-    of 0 to 1.
-
-    The baseline always predicts `majority`, which should be the most frequent class of the training
-    split, as the classifier did not see this split's labels either. Without it, it is the most
-    frequent class here, and `chosen_on` says so.
-
-    `groups` (N,) is the group ID of each image. Images of a group tend to be right or wrong
-    together, so intervals widen by the design effect, to 0 to 1 for one group.
-
-    Takes probabilities (N, K) with rows that sum to 1 within 0.001, labels (N,) from 0 to K - 1 and
-    the K >= 2 class names; returns Python numbers, strings, lists and dictionaries. Intervals of
-    accuracy and of each class are Wilson's (`graft.evaluation.per_class`), the others come from
-    `graft.evaluation.intervals`. `reliability` lists the bins that hold images.
+    Takes probabilities (N, K) with rows that sum to 1 within 0.001, labels (N,) from 0 to K - 1,
+    the K >= 2 class names, the `majority` class and, if there are groups, the group ID of each
+    image (N,). Images of a group tend to be right or wrong together, so intervals widen by the
+    design effect, to 0 to 1 for one group. Intervals of accuracy and of each class are Wilson's
+    (`graft.evaluation.per_class`), the others come from `graft.evaluation.intervals`.
+    `reliability` lists the bins that hold images.
 
     Raises ValueError if shapes do not match, a number is not a probability, a label is out of
     range, names repeat, or `majority` is not among them; DataError without an image.
