@@ -119,7 +119,7 @@ def test_resampling_cells_is_the_same_as_weighting_images():
     labels, predictions = (np.repeat(i, confusion.ravel()) for i in np.divmod(np.arange(9), 3))
     rng = np.random.default_rng(7)
     one_by_one = []
-    for _ in range(1000):
+    for _ in range(200):
         c, step = rng.integers(3), rng.integers(1, 3)
         one_by_one.append(
             f1_score(
@@ -166,9 +166,9 @@ def test_nothing_to_resample_is_refused(confusion):
 @pytest.mark.parametrize(
     ("sizes", "accuracies", "least"),
     [
-        ((20, 20), (0.98, 0.98), 0.9),
         ((30, 20, 12), (0.95, 0.9, 0.85), 0.9),
-        ((60, 60), (0.7, 0.8), 0.91),
+        pytest.param((20, 20), (0.98, 0.98), 0.9, marks=pytest.mark.slow),
+        pytest.param((60, 60), (0.7, 0.8), 0.91, marks=pytest.mark.slow),
     ],
 )
 def test_macro_intervals_cover_the_truth_about_95_times_in_100(sizes, accuracies, least):
@@ -198,7 +198,15 @@ def sample(n, excess, rng):
     return np.ceil(confidence * 15).astype(np.int64) - 1, confidence, correct
 
 
-@pytest.mark.parametrize(("n", "excess"), [(40, 0.0), (40, 0.3), (200, 0.0), (200, 0.3)])
+SIMULATED = [
+    (40, 0.0),
+    (40, 0.3),
+    pytest.param(200, 0.0, marks=pytest.mark.slow),
+    pytest.param(200, 0.3, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("n", "excess"), SIMULATED)
 def test_ece_intervals_cover_the_truth_about_95_times_in_100(n, excess):
     rng = np.random.default_rng(5)
     bin_of, confidence, _ = sample(200_000, excess, rng)

@@ -90,7 +90,7 @@ def test_the_page_of_answers_shows_every_image_with_its_like_and_names_what_is_n
     assert "<b>.png" not in text
     assert "fänzy &amp; &lt;b&gt;.png" in text
     assert "1\u00a0file that is none" in text
-    assert "Promised: sets of all labels" in text
+    assert "Guarantee: sets of all labels" in text
     count = len(list((digits / "2").iterdir())) + 1
     assert text.count('<img src="data:image/jpeg') == count * 3
     for link in re.findall(r'<a href="([^"]+)"', text):

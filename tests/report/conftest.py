@@ -4,12 +4,14 @@ import json
 import pytest
 from PIL import Image
 
+from graft.runs.run import Run
+
 FLOWERS = ["daisy", "rose", "tulip"]
 
 
 @pytest.fixture(scope="session")
 def make_run():
-    """The function that makes a finished run folder and its images below a folder."""
+    """The function that makes a finished run and its images below a folder."""
     return build
 
 
@@ -24,7 +26,7 @@ def score(right, n):
 
 
 def build(folder, classes=FLOWERS, each=10, wrong=2, **changes):
-    """A finished run of `each` images a class, the first `wrong` test images mistaken."""
+    """A finished run with `each` images a class, the first `wrong` test images misclassified."""
     run, k = folder / "run", len(classes)
     run.mkdir()
     files, rows, predictions = {}, [], []
@@ -34,15 +36,15 @@ def build(folder, classes=FLOWERS, each=10, wrong=2, **changes):
             path = f"{label}/{i}.jpg"
             split = "test" if i % 5 == 0 else "val" if i % 5 == 1 else "train"
             files[path] = image(folder / "images" / f"{c}_{i}.jpg", (40 * c % 256, 20 * i, 90))
-            rows.append([path, label, split, "", f"{c * each + i:064x}"])
+            rows.append([path, label, split, *[f"{c * each + i:064x}"] * 2])
             if split == "test":
-                called = (c + 1) % k if len(predictions) < wrong else c
+                predicted = (c + 1) % k if len(predictions) < wrong else c
                 odds = [0.05 / (k - 1)] * k
-                odds[called] = 0.95
-                predictions.append([path, label, *odds])
-                confusion[c][called] += 1
-    table(run / "dataset.csv", ["path", "label", "split", "group", "sha256"], rows)
-    table(run / "predictions.csv", ["path", "label", *classes], predictions)
+                odds[predicted] = 0.95
+                predictions.append([path, "test", label, *odds])
+                confusion[c][predicted] += 1
+    table(run / "dataset.csv", ["path", "label", "split", "group_id", "sha256"], rows)
+    table(run / "predictions.csv", ["path", "split", "label", *classes], predictions)
     n = len(predictions)
     row = {"precision": 0.75, "recall": 0.5, "f1": 0.6}
     row |= {f"{name}_low": row[name] - 0.2 for name in list(row)}
@@ -91,7 +93,9 @@ def build(folder, classes=FLOWERS, each=10, wrong=2, **changes):
     (run / "history.jsonl").write_text(history)
     for name, value in contents.items():
         (run / f"{name}.json").write_text(json.dumps(value))
-    return run, files
+    found = Run(run)
+    found.files = files
+    return found
 
 
 def table(file, header, rows):

@@ -132,15 +132,14 @@ def evaluate(
     majority: str | None = None,
     groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """All metrics of one split, ready for JSON.
+    """All metrics of one split, ready for JSON. Macro scores and the baseline: see this module.
 
-    `groups` (N,) is the group ID of each image. Images of a group tend to be right or wrong
-    together, so intervals widen by the design effect, to 0 to 1 for one group.
-
-    Takes probabilities (N, K) with rows that sum to 1 within 0.001, labels (N,) from 0 to K - 1 and
-    the K >= 2 class names; returns Python numbers, strings, lists and dictionaries. Intervals of
-    accuracy and of each class are Wilson's (`graft.evaluation.per_class`), the others come from
-    `graft.evaluation.intervals`. `reliability` lists the bins that hold images.
+    Takes probabilities (N, K) with rows that sum to 1 within 0.001, labels (N,) from 0 to K - 1,
+    the K >= 2 class names, the `majority` class and, if there are groups, the group ID of each
+    image (N,). Images of a group tend to be right or wrong together, so intervals widen by the
+    design effect, to 0 to 1 for one group. Intervals of accuracy and of each class are Wilson's
+    (`graft.evaluation.per_class`), the others come from `graft.evaluation.intervals`.
+    `reliability` lists the bins that hold images.
 
     Raises ValueError if shapes do not match, a number is not a probability, a label is out of
     range, names repeat, or `majority` is not among them; DataError without an image.

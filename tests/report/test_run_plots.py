@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from graft.report.plots import confusion_matrix, curves, reliability_diagram
+from graft.report.run_plots import confusion_matrix, reliability_diagram, training_curves
 
 
 def epoch(number, val_loss, **others):
@@ -20,7 +20,7 @@ def bins(*filled):
     ]
 
 
-CURVES = curves([epoch(1, 0.9), epoch(2, 0.4), epoch(3, 0.5)])
+CURVES = training_curves([epoch(1, 0.9), epoch(2, 0.4), epoch(3, 0.5)])
 RELIABILITY = reliability_diagram(bins((0, None, None), (4, 0.15, 0.25), (1200, 0.25, 0.3)), 0.05)
 MATRIX = confusion_matrix([[3, 1], [0, 4]], ["a", "b"])
 DRAWINGS = pytest.mark.parametrize("drawing", [CURVES, RELIABILITY, MATRIX])
@@ -52,7 +52,7 @@ def test_two_plots_in_one_page_share_no_id_and_refer_to_their_own():
 
 
 def test_a_plot_is_the_same_each_time():
-    assert curves([epoch(1, 0.9), epoch(2, 0.4), epoch(3, 0.5)]) == CURVES
+    assert training_curves([epoch(1, 0.9), epoch(2, 0.4), epoch(3, 0.5)]) == CURVES
 
 
 def test_the_plots_wear_the_colors_of_the_page():
@@ -69,19 +69,21 @@ def test_the_curves_mark_the_epoch_of_the_lowest_validation_loss():
 def test_the_curves_mark_the_epoch_that_was_kept_and_where_fine_tuning_began():
     history = [epoch(1, 0.4) | {"stage": "probe"}, epoch(2, 0.3) | {"stage": "probe"}]
     history += [epoch(3, 0.2) | {"stage": "fine-tune"}]
-    drawing = curves(history, kept=2)
+    drawing = training_curves(history, kept=2)
     assert "best: epoch 2" in drawing
     assert "Fine-tuning begins at epoch 3, of 3." in drawing
 
 
 def test_the_curves_of_one_epoch_are_points_on_one_tick():
-    drawing = curves([epoch(1, 0.9)])
+    drawing = training_curves([epoch(1, 0.9)])
     assert "best: epoch 1" in drawing
     assert "0.6<" not in drawing
 
 
 def test_curves_leave_out_what_was_not_measured():
-    drawing = curves([epoch(1, None, val_accuracy=None), epoch(2, math.nan, val_accuracy=None)])
+    drawing = training_curves(
+        [epoch(1, None, val_accuracy=None), epoch(2, math.nan, val_accuracy=None)]
+    )
     assert "best:" not in drawing
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from scipy.stats import binomtest
 
-from graft.evaluation.comparison import (
-    compare,
+from graft.evaluation.paired_tests import (
+    compare_pairs,
     difference_interval,
     holm,
     mcnemar,
@@ -66,7 +66,7 @@ def test_the_interval_of_a_difference_covers_the_truth_as_often_as_it_says():
 @given(some.lists(some.tuples(*[some.booleans()] * 3), min_size=1, max_size=200))
 def test_pairs_are_counted_as_a_loop_counts_them(rows):
     right = np.array(rows).T
-    pairs = compare(list(right))
+    pairs = compare_pairs(list(right))
     assert [(p.first, p.second) for p in pairs] == [(0, 1), (0, 2), (1, 2)]
     for pair in pairs:
         a, b = right[pair.first], right[pair.second]
@@ -84,7 +84,7 @@ def test_equal_models_are_rarely_called_different():
     for _ in range(300):
         common = random.random(400) < 0.85
         models = [np.where(random.random(400) < 0.1, ~common, common) for _ in range(4)]
-        called += any(p.verdict != "no difference shown" for p in compare(models))
+        called += any(p.verdict != "no difference shown" for p in compare_pairs(models))
     assert called / 300 <= 0.08, "the chance of any false alarm is at most 5 %, and noise"
 
 
@@ -104,8 +104,8 @@ def test_of_single_images_the_sign_flip_test_is_mcnemars(worse, better):
 def test_groups_of_one_image_give_about_newcombes_interval():
     random = np.random.default_rng(0)
     first, second = random.random((2, 500)) < [[0.8], [0.85]]
-    (alone,) = compare([first, second])
-    (grouped,) = compare([first, second], [str(i) for i in range(500)])
+    (alone,) = compare_pairs([first, second])
+    (grouped,) = compare_pairs([first, second], [str(i) for i in range(500)])
     assert (grouped.p, grouped.difference) == pytest.approx((alone.p, alone.difference))
     assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high), abs=0.004)
     assert (alone.groups, grouped.groups) == (None, 500)
@@ -127,9 +127,9 @@ def test_groups_that_all_agree_are_few_all_the_same():
     right = np.ones(600, bool)
     right[:60] = False
     groups = [str(i % 3) for i in range(600)]
-    (pair,) = compare([right, right.copy()], groups)
+    (pair,) = compare_pairs([right, right.copy()], groups)
     assert pair.low < -0.1 < 0.1 < pair.high
-    (alone,) = compare([right, right.copy()])
+    (alone,) = compare_pairs([right, right.copy()])
     assert pair.high - pair.low > 5 * (alone.high - alone.low)
-    (one,) = compare([right, ~right], ["one"] * 600)
+    (one,) = compare_pairs([right, ~right], ["one"] * 600)
     assert (one.low, one.high) == (-1.0, 1.0)
