@@ -60,7 +60,13 @@ def run_small(names: list[str]) -> None:
             if needs := NEEDS.get(name, PHOTOS):
                 show(name, skipped=f"needs {needs}")
             else:
-                subprocess.run(module(name), check=True)
+                run(name)
+
+
+def run(*words: str) -> None:
+    """One benchmark as a process of its own; exits with it, which has said why, if it fails."""
+    if code := subprocess.run(module(*words)).returncode:
+        sys.exit(code)
 
 
 def option(arguments: list[str], name: str) -> str | None:
@@ -85,7 +91,7 @@ def main() -> None:
     if small:
         arguments.remove("--small")
     if arguments and not small:
-        subprocess.run(module(*arguments), check=True)
+        run(*arguments)
         return
     names = arguments or list(NEEDS)
     if not small and (reason := missing()):
@@ -95,7 +101,7 @@ def main() -> None:
         run_small(names)
         return
     for name in names:
-        subprocess.run(module(name), check=True)
+        run(name)
 
 
 if __name__ == "__main__":
