@@ -77,7 +77,7 @@ def test_a_checkpoint_of_other_settings_is_refused(digits, tmp_path, fit, monkey
         with pytest.raises(ZeroDivisionError):
             fit(digits, tmp_path, **settings)
     assert Run(tmp_path).checkpoint("fit").exists()
-    with pytest.raises(UsageError, match="was started with other settings"):
+    with pytest.raises(UsageError, match="with other settings"):
         fit(digits, tmp_path, resume=True, **settings | {"epochs": 3})
 
 

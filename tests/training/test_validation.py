@@ -97,6 +97,20 @@ def test_a_run_whose_images_are_gone_is_refused(frozen_run, digits, tmp_path):
         validate(run, Progress(), folds=3)
 
 
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="only missing images are looked for")
+def test_a_run_of_whose_images_one_has_changed_is_refused(
+    frozen_run, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
+    run = Run(shutil.copytree(frozen_run, tmp_path / "run"))
+    source = shutil.copytree(digits, tmp_path / "digits")
+    changed = sorted(source.rglob("*.png"))[0]
+    Image.fromarray(255 - np.asarray(Image.open(changed))).save(changed)
+    run.write_config(run.config | {"source": str(source)})
+    with pytest.raises(DataError, match=changed.name):
+        validate(run, Progress(), repeats=1)
+
+
 # What stands here is known of a refit without an image.
 def refit(labels, groups=None, splits=None, run=None, near=(), **settings):
     groups, splits = groups or [None] * len(labels), splits or [None] * len(labels)
