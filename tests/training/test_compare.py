@@ -67,7 +67,6 @@ def test_runs_of_other_settings_are_not_taken_for_those_asked_for(compared, chan
         compared[2](**changes)
 
 
-@pytest.mark.xfail(strict=True, reason="the settings of the split are not compared")
 @pytest.mark.parametrize(
     ("split", "said"),
     [({"group_by": "folder"}, "with group_by None"), ({"val_fraction": 0.3}, "with val_fraction")],

@@ -97,7 +97,6 @@ def test_a_run_whose_images_are_gone_is_refused(frozen_run, digits, tmp_path):
         validate(run, Progress(), folds=3)
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="only missing images are looked for")
 def test_a_run_of_whose_images_one_has_changed_is_refused(
     frozen_run, digits, tmp_path, monkeypatch
 ):

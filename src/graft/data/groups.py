@@ -31,8 +31,8 @@ def group_ids(
     """The group ID (N) of each image: "group:NAME" of a given group, else the sha256 of its bytes.
 
     Images that share a given group, their bytes (`digests`), or a cluster of `near`-duplicates
-    (positions) have one ID: the least of those that they connect, so that it depends neither on
-    the order nor on the names of files.
+    (positions) have one ID: the least of the given groups that they connect, else of the hashes,
+    so that it depends neither on the order nor on the names of files.
     """
     above: dict[bytes, bytes] = {}
 
@@ -42,8 +42,8 @@ def group_ids(
         return unit
 
     def tie(one: bytes, other: bytes) -> None:
-        lesser, greater = sorted((root(one), root(other)))
-        above[greater] = lesser
+        first, second = sorted((root(one), root(other)), key=_rank)
+        above[second] = first
 
     own = [own_unit(example, digest) for example, digest in zip(examples, digests, strict=True)]
     first: dict[bytes, bytes] = {}  # by digest
@@ -53,6 +53,11 @@ def group_ids(
         for position in cluster[1:]:
             tie(own[cluster[0]], own[position])
     return [_named(root(unit)) for unit in own]
+
+
+def _rank(unit: bytes) -> tuple[bool, bytes]:
+    # A given group names what is tied to it: that the source gave it must stay visible.
+    return not unit.startswith(GIVEN.encode()), unit
 
 
 def own_unit(example: Example, digest: bytes) -> bytes:

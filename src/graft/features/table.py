@@ -15,6 +15,7 @@ from graft.data.decode import Preprocess, UnusableImageError
 from graft.data.fingerprint import FINGERPRINT, SIDE, Fingerprints, fingerprints
 from graft.data.reader import Loaded, stream
 from graft.data.split import expected_split
+from graft.errors import DataError
 from graft.features.activations import Activations
 from graft.utils.progress import Progress
 
@@ -92,6 +93,8 @@ class FeatureTable:
     def complete(self, rows: Rows, views: Sequence[int], progress: Progress) -> None:
         """Compute these views of these images where they are missing: an image may be in another
         split than its own content foretold (see `extract`).
+
+        Raises DataError for an image whose file has changed since it was read.
         """
         if self.encoder is None:
             return
@@ -101,6 +104,12 @@ class FeatureTable:
             progress.start("encoding the rest", len(files))
             self.encoder.compute(files, lambda i, digest: views, lambda loaded: None, progress)
             progress.finish()
+        for row in late:
+            if not self.encoder.has_views(self.digest(row), views):
+                raise DataError(
+                    f"{self.dataset.examples[row].file}: its bytes are not those that were read "
+                    "before; put the image back, or train again"
+                )
 
 
 def extract(

@@ -46,7 +46,7 @@ def train_models(
     # All are checked before any is trained.
     configs = [_config(name, settings or {}) for name in names]
     folders = [out / name for name in _folder_names(names)]
-    _check_earlier(source, configs, folders)
+    _check_earlier(source, configs, split_config, folders)
     began = time.monotonic()
     runs: list[Run] = []
     for name, config, folder in zip(names, configs, folders, strict=True):
@@ -72,7 +72,10 @@ def _config(name: str, settings: dict[str, Any]) -> TrainConfig:
 
 
 def _check_earlier(
-    source: str | Path, configs: Sequence[TrainConfig], folders: Sequence[Path]
+    source: str | Path,
+    configs: Sequence[TrainConfig],
+    split_config: SplitConfig,
+    folders: Sequence[Path],
 ) -> None:
     """Raise UsageError for a finished run in `folders` that is not the one asked for."""
     # Whether all weights are there is checked here, too.
@@ -80,7 +83,9 @@ def _check_earlier(
     earlier = [folder for folder in folders if (folder / "metrics.json").is_file()]
     now = _listed(load_dataset(source, sources_folder()).examples) if earlier else set()
     for folder, config in zip(folders, asked, strict=True):
-        if folder in earlier and (reason := _another(Run.finished(folder), config, now)):
+        if folder in earlier and (
+            reason := _another(Run.finished(folder), config, split_config, now)
+        ):
             raise UsageError(f"{folder} holds a run {reason}; choose another --out")
 
 
@@ -102,10 +107,12 @@ def _listed(examples: Sequence[Example]) -> set[tuple[str, str, str]]:
     return found
 
 
-def _another(run: Run, config: TrainConfig, now: set[tuple[str, str, str]]) -> str:
+def _another(
+    run: Run, config: TrainConfig, split_config: SplitConfig, now: set[tuple[str, str, str]]
+) -> str:
     """What makes a finished run another than the one asked for, if anything does."""
     stored = run.config["resolved"]
-    for name, value in config.to_json().items():
+    for name, value in (config.to_json() | split_config.to_json()).items():
         if stored.get(name, value) != value:
             return f"with {name} {stored[name]}, not {value}"
     used = {(row["path"], row["label"], row["sha256"]) for row in run.images}
