@@ -90,7 +90,7 @@ def test_images_that_the_run_was_trained_on_are_told_and_left_out(run, digits, g
     assert (finding["kind"], finding["severity"]) == ("trained_on", "matters")
     assert set(finding["paths"]) == known
     assert f"trained_on: {len(known)} images" in ended.err
-    assert f"{found['n']} evaluated" in ended.err
+    assert f"{found['n']} others are evaluated" in ended.err
 
 
 def test_a_renamed_copy_of_a_training_image_is_known_again(finished, digits, tmp_path, make_digits):
@@ -110,7 +110,7 @@ def test_nothing_but_training_images_is_refused(finished, digits, tmp_path, graf
     assert f"all {len(rows)} images that can be used are in train or val" in ended.err
 
 
-@pytest.mark.parametrize(("spoil", "says"), [(None, "not there"), ("path\n1.png\n", "damaged")])
+@pytest.mark.parametrize(("spoil", "says"), [(None, "missing"), ("path\n1.png\n", "damaged")])
 def test_a_run_that_does_not_say_what_it_learned_from_is_not_evaluated(
     finished, digits, tmp_path, spoil, says
 ):
@@ -144,7 +144,7 @@ def test_a_image_under_two_labels_counts_and_is_told(finished, tmp_path, make_di
     assert finding["kind"] == "two_labels"
     assert set(finding["paths"]) == {f"1/{first.name}", "2/both.png"}
     assert "kept out" not in ended.err
-    assert "two_labels: 1 image under more than one label" in ended.err
+    assert "two_labels: 1 image with more than one label" in ended.err
 
 
 def test_classes_that_the_run_does_not_know_are_named(finished, tmp_path, make_digits, graft_here):

@@ -12,6 +12,7 @@ import graft as package
 from graft.errors import ModelError, UsageError
 from graft.inference.policy import policy_for
 from graft.inference.predict import predict_paths
+from graft.runs.run import Run
 
 
 @pytest.fixture(params=["finished", "frozen_run"])
@@ -23,7 +24,7 @@ def predictions_file(run):
     """{path: {class: probability}} of predictions.csv."""
     with (run / "predictions.csv").open(newline="") as stream:
         return {
-            row.pop("path"): {name: float(p) for name, p in row.items() if name != "label"}
+            row["path"]: {name: float(row[name]) for name in list(row)[3:]}
             for row in csv.DictReader(stream)
         }
 
@@ -89,7 +90,7 @@ def test_the_page_of_answers_shows_every_image_with_its_like_and_names_what_is_n
     text = page.read_text()
     assert "<b>.png" not in text
     assert "fänzy &amp; &lt;b&gt;.png" in text
-    assert "1\u00a0file that is none" in text
+    assert "1\u00a0file that cannot be read as an image" in text
     assert "Guarantee: sets of all labels" in text
     count = len(list((digits / "2").iterdir())) + 1
     assert text.count('<img src="data:image/jpeg') == count * 3
@@ -119,7 +120,7 @@ def test_nearest_images_of_a_run_without_them_are_refused_in_a_line(
     (tmp_path / "old" / "neighbors.safetensors").unlink()
     ended = graft_here("predict", tmp_path / "old", digits / "1", "--nearest", 1)
     assert ended.code == 4
-    assert "neighbors.safetensors is not there; train the run again" in ended.err
+    assert "neighbors.safetensors is missing; train the run again" in ended.err
 
 
 def test_a_file_that_is_no_image_is_named_and_the_others_are_answered(
@@ -231,8 +232,8 @@ def test_an_error_budget_and_a_coverage_are_kept_by_thresholds_that_are_said(
 
 def test_a_run_without_validation_predictions_cannot_promise(finished, digits, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
-    (copy / "val_predictions.csv").unlink()
-    with pytest.raises(ModelError, match="val_predictions"):
+    (copy / "predictions.csv").unlink()
+    with pytest.raises(ModelError, match=r"predictions\.csv is missing"):
         policy_for(copy, max_error="5%")
 
 
@@ -246,9 +247,10 @@ def test_a_promise_says_how_many_are_refused_besides_unless_all_are_answered(fin
 def test_validation_images_of_one_group_promise_nothing(finished, copy):
     policy, _ = policy_for(finished, max_error="60%", coverage="60%")
     assert policy.set_probability > 0
-    with (finished / "val_predictions.csv").open(newline="") as stream:
-        count = len(list(csv.DictReader(stream)))
-    (copy / "val_groups.json").write_text(json.dumps(["video"] * count))
+    rows = Run(copy).images
+    header, table = ",".join(rows[0]), [row | {"group_id": "group:video"} for row in rows]
+    lines = [header, *(",".join(row.values()) for row in table)]
+    (copy / "dataset.csv").write_text("\n".join(lines) + "\n")
     policy, _ = policy_for(copy, coverage="60%")
     assert policy.set_probability == 0
     with pytest.raises(UsageError, match="groups, which count as wholes: 1"):
@@ -264,4 +266,6 @@ def test_the_page_of_answers_shows_the_set_of_a_refused_image_beside_the_reason(
     answer = json.loads(ended.out)
     assert answer["reason"]
     text = page.read_text()
-    assert f"{answer['reason']}; the set: <b>{' or '.join(answer['prediction_set'])}</b>" in text
+    text = re.sub(r"<abbr[^>]*>|</abbr>|<a [^>]*>|</a>", "", text)
+    found = f"{answer['reason']}. Prediction set: <b>{' or '.join(answer['prediction_set'])}</b>"
+    assert found in text

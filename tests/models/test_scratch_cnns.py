@@ -11,7 +11,7 @@ from graft.features.backends import compile_encoder
 from graft.models.backbone import scratch
 from graft.models.scratch_cnns import SCRATCH, BaseCNN, DeepCNN
 
-TABLES = (Path(__file__).parents[2] / "docs" / "models.md").read_text().split("\n## ")[1:]
+TABLES = (Path(__file__).parents[2] / "docs" / "models.md").read_text().split("\n### ")[1:]
 
 
 @pytest.mark.parametrize("name", SCRATCH)

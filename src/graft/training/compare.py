@@ -39,7 +39,9 @@ def train_models(
     Raises UsageError for models that cannot be meant, or an `out` with runs of other settings or
     images, and what training raises.
     """
-    split_config = split_config or SplitConfig()
+    split_config = split_config or SplitConfig(
+        seed=(settings or {}).get("seed", SplitConfig().seed)
+    )
     names = [name.strip() for name in models if name.strip()]
     if len(names) < 2 or len(set(names)) < len(names):
         raise UsageError(f"--models takes at least two different names, not {','.join(models)!r}")
@@ -112,7 +114,7 @@ def _another(
 ) -> str:
     """What makes a finished run another than the one asked for, if anything does."""
     stored = run.config["resolved"]
-    for name, value in (config.to_json() | split_config.to_json()).items():
+    for name, value in (*config.to_json().items(), *split_config.to_json().items()):
         if stored.get(name, value) != value:
             return f"with {name} {stored[name]}, not {value}"
     used = {(row["path"], row["label"], row["sha256"]) for row in run.images}

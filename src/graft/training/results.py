@@ -67,14 +67,15 @@ def predict_splits(
         name: Encoded(own, _features(model, table, own, name, progress))
         for name, own in rows.items()
     }
+    # Which calls are close depends on the temperature: first on that of the head itself.
     val = _logits(model, table, encoded["val"])
     model.temperature = fit_temperature(val, split.labels_of("val"))
     model.ood_detector = fit_ood_detector(
         encoded["train"].features, encoded["val"].features, plan.config.seed
     )
     probabilities = {
-        "val": softmax(val, model.temperature),
-        "test": softmax(_logits(model, table, encoded["test"]), model.temperature),
+        name: softmax(_logits(model, table, encoded[name]), model.temperature)
+        for name in ("val", "test")
     }
     return Result(model, encoded, probabilities)
 
