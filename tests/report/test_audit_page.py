@@ -23,7 +23,7 @@ def test_the_page_shows_each_finding_with_its_images(messy, tmp_path, graft_here
     ended = graft_here("check", messy, "--html", page)
     assert ended.code == 0, ended.err
     text = page.read_text()
-    for words in ("blank", "duplicates", "empty", "4/white.png", "3/copy.png"):
+    for words in ("Blank", "Duplicates", "Empty", "4/white.png", "3/copy.png"):
         assert words in text
     assert text.count("data:image/jpeg") >= 3
     assert "http" not in text.split("</style>")[1]

@@ -19,7 +19,7 @@ def comparison(tmp_path, make_run):
         settings = {"settings": {"model": name, "unfreeze": "none"}}
         run = make_run(tmp_path / name, each=50, wrong=wrong, config=settings)
         (run.path / "model.safetensors").write_bytes(b"0" * 2_000_000)
-        ends = dict.fromkeys(("macro_precision", "macro_recall", "macro_f1", "ece"), [0.5, 0.7])
+        ends = {key: [0.5, 0.7] for key in ("macro_precision", "macro_recall", "macro_f1", "ece")}
         metrics = run.metrics | {"intervals": ends | {"method": "bootstrap"}}
         (run.path / "metrics.json").write_text(json.dumps(metrics))
         folders.append(run.path)
