@@ -24,8 +24,12 @@ fmt: setup
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-docs: setup
+.venv/docs-ready: .venv/ready
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]' && touch $@
+
+docs: .venv/docs-ready
 	$(BIN)/python -c 'from graft.cli.settings_page import write; write("docs/settings.md")'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)

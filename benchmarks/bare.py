@@ -14,7 +14,7 @@ from graft.data.sources import find_images
 from graft.features.backends import compile_encoder
 from graft.features.cache import cache_folder
 from graft.features.extraction import encode
-from graft.models.backbone import find_backbone
+from graft.models.weights import find_backbone
 
 backbone = find_backbone(WEIGHTS, cache_folder())
 backend = compile_encoder(backbone.build())

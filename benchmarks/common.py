@@ -1,4 +1,10 @@
-"""What the benchmarks share: real images, fresh caches, timed processes."""
+"""What the benchmarks share: images, weights, fresh caches, timed processes.
+
+By default they use named datasets, which graft downloads once, and MobileNetV2's weights from the
+hub. `--data FOLDER` (a folder with flowers/, cats_dogs/, cifar10/, imagenet_samples/) and
+`--weights MODEL` (such as local-dir:FOLDER) of `python -m benchmarks` use what is on the disk.
+`--small` runs on embedded digits, with a backbone trained on them; it needs neither.
+"""
 
 import json
 import os
@@ -12,19 +18,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-WEIGHTS = f"local-dir:{SHARED / 'weights' / 'mobilenetv2_100.imagenet'}"
+# From `python -m benchmarks` to the benchmarks, which are processes of their own.
+DATA, MODEL, SMALL = "GRAFT_BENCH_DATA", "GRAFT_BENCH_WEIGHTS", "GRAFT_BENCH_SMALL"
+WEIGHTS = os.environ.get(MODEL, "mobilenetv2_100")
+IS_SMALL = bool(os.environ.get(SMALL))
 GRAFT = [str(Path(sys.executable).with_name("graft"))]
+# What graft calls the datasets; imagenet_samples is in none of its sources.
+NAMED = {"flowers": "flowers", "cats_dogs": "cats_vs_dogs", "cifar10": "cifar10"}
 
 
 def images(name: str) -> Path:
-    """The folder of `flowers` or `cats_dogs`, unpacked once below the system's temporary folder."""
-    if not SHARED.is_dir():
-        sys.exit(f"the benchmarks need real images and weights in {SHARED}")
-    root = Path(tempfile.gettempdir()) / "graft-benchmarks"
-    script = SHARED / "data" / "unpack"
-    subprocess.run([sys.executable, script, root, name], check=True, stdout=subprocess.DEVNULL)
-    return root / name
+    """The folder of `flowers`, `cats_dogs`, `cifar10`, `imagenet_samples` or `digits`.
+
+    Exits with what is missing. With `--small` flowers are digits; every line says so.
+    """
+    from graft.data.named_datasets import materialize
+    from graft.errors import GraftError
+    from graft.utils.cache_folder import sources_folder
+
+    if IS_SMALL and name == "flowers":
+        name = "digits"
+    if (root := os.environ.get(DATA)) and name != "digits":
+        folder = Path(root) / name
+        if not folder.is_dir():
+            sys.exit(f"{folder}: no such folder; --data takes a folder that has {name}/")
+        return folder
+    if name not in (*NAMED, "digits"):
+        sys.exit(f"{name} cannot be downloaded; give a folder that has {name}/ with --data")
+    try:
+        return materialize(NAMED.get(name, name), sources_folder() / "datasets")
+    except GraftError as error:
+        sys.exit(f"{name}: {error}")
+
+
+def photos(name: str) -> list[Path]:
+    """The image files of a dataset, sorted by path."""
+    from graft.data.sources import find_images
+
+    return sorted(find_images(images(name)))
 
 
 @contextmanager
@@ -60,4 +91,5 @@ def median(values: list[float]) -> float:
 
 def show(name: str, **figures: object) -> None:
     """One line of JSON a result."""
-    print(json.dumps({"benchmark": name, **figures}), flush=True)
+    small = {"small": "digits, a backbone trained on digits"} if IS_SMALL else {}
+    print(json.dumps({"benchmark": name, **figures, **small}), flush=True)

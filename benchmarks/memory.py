@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.common import GRAFT, WEIGHTS, images, show, workplace
+from benchmarks.common import GRAFT, WEIGHTS, photos, show, workplace
 
 FEW, TIMES = 320, 10
 
@@ -49,14 +49,14 @@ def peak(command: list[str], cache: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    folder = images("flowers")
-    photos = sorted(folder.glob("*/*.jpg"))[:: len(list(folder.glob("*/*.jpg"))) // FEW][:FEW]
+    files = photos("flowers")
+    some = files[:: len(files) // FEW][:FEW]
     figures = {}
     with workplace() as place:
         for times in (1, TIMES):
             grown = place / f"x{times}"
             for copy in range(times):
-                for photo in photos:
+                for photo in some:
                     file = grown / photo.parent.name / f"{copy}-{photo.name}"
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(photo.read_bytes() + b"%d" % copy)

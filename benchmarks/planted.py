@@ -1,6 +1,6 @@
-"""What the audit finds of what was planted: near copies, wrong labels, broken files.
+"""What the audit finds of what was planted: near-duplicates, label errors, broken files.
 
-[near | labels | broken | grow | check]…: near copies of eight kinds among 2,000 photos, three
+[near | labels | broken | grow | check]…: near-duplicates of eight kinds among 2,000 photos, three
 seeds; 5 % of the labels of flowers changed, three seeds; 10,000 damaged files; how comparing
 thumbnails grows; how `graft check` of photos does, and what of it is decoding.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import GRAFT, WEIGHTS, images, show, workplace
+from benchmarks.common import GRAFT, WEIGHTS, photos, show, workplace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "data"))
 SEEDS = (1, 2, 3)
@@ -45,11 +45,11 @@ def near() -> None:
 
     for seed in SEEDS:
         generator = np.random.default_rng(seed)
-        photos: list[Path] = []
+        chosen: list[Path] = []
         for name, count in PHOTOS.items():
-            found = sorted(images(name).rglob("*.jpg"))
-            photos += [found[i] for i in generator.permutation(len(found))[:count]]
-        made, true = planted(photos, COPIES, seed)
+            found = photos(name)
+            chosen += [found[i] for i in generator.permutation(len(found))[:count]]
+        made, true = planted(chosen, COPIES, seed)
         with workplace() as place:
             for number, image in enumerate(made):
                 folder = place / "source" / "ab"[number % 2]
@@ -71,18 +71,18 @@ def near() -> None:
         show(
             "near",
             seed=seed,
-            photos=len(photos),
+            photos=len(chosen),
             copies=len(true),
             recall=len(pairs & set(true)) / len(true),
             precision=len(pairs & set(true)) / len(pairs),
             missed=missed,
-            others=[[str(photos[i]) if i < len(photos) else i for i in pair] for pair in other],
+            others=[[str(chosen[i]) if i < len(chosen) else i for i in pair] for pair in other],
             s=round(took, 1),
         )
 
 
 def labels() -> None:
-    files = sorted(images("flowers").rglob("*.jpg"))
+    files = photos("flowers")
     classes = sorted({file.parent.name for file in files})
     with workplace() as place:
         for seed in SEEDS:
@@ -132,9 +132,9 @@ def damaged(data: bytes, other: bytes, generator: random.Random) -> bytes:
 
 def broken() -> None:
     generator = random.Random(0)
-    photos = sorted(images("flowers").rglob("*.jpg"))[::160]
+    some = photos("flowers")[::160]
     whole: list[tuple[str, bytes]] = []
-    for photo in photos:
+    for photo in some:
         image = Image.open(photo).convert("RGB").resize((96, 80))
         for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
             buffer = io.BytesIO()
@@ -162,7 +162,7 @@ def grow() -> None:
     from graft.data.fingerprint import FINGERPRINT
     from graft.quality.near_duplicates import near_pairs
 
-    files = sorted((images("cifar10") / "train").rglob("*.jpg"))
+    files = [file for file in photos("cifar10") if file.parents[1].name == "train"]
     np.random.default_rng(0).shuffle(files)
     for count in (10_000, 20_000, 40_000):
         found = np.zeros(count, FINGERPRINT)
@@ -178,8 +178,8 @@ def check() -> None:
     from graft.data.reader import stream
     from graft.features.table import _SIZE
 
-    photos = sorted(images("flowers").rglob("*.jpg"))
-    random.Random(0).shuffle(photos)
+    files = photos("flowers")
+    random.Random(0).shuffle(files)
     with workplace() as place:
         # More photos than there are: the left half of one beside the right half of another.
         for count in (2_500, 5_000, 10_000, 20_000):
@@ -188,8 +188,8 @@ def check() -> None:
                 folder = source / "ab"[number % 2]
                 folder.mkdir(parents=True, exist_ok=True)
                 first, second = (
-                    Image.open(photos[i % len(photos)]).convert("RGB").resize((224, 224))
-                    for i in (number, number * 7 + 13 + number // len(photos))
+                    Image.open(files[i % len(files)]).convert("RGB").resize((224, 224))
+                    for i in (number, number * 7 + 13 + number // len(files))
                 )
                 first.paste(second.crop((112, 0, 224, 224)), (112, 0))
                 first.save(folder / f"{number}.jpg", quality=85)

@@ -15,12 +15,12 @@ from benchmarks.common import GRAFT, WEIGHTS, images, median, module, show, time
 def rate(run: str, folder: str) -> None:
     """Print the images a second of the loop in this process."""
     from graft.data.sources import find_images
-    from graft.inference.predictor import load
+    from graft.inference.saved_model import load
 
     classifier = load(run)
     classifier.backend()
     start = time.perf_counter()
-    count = sum(1 for _ in classifier.predictions(find_images(Path(folder))))
+    count = sum(1 for _ in classifier.predict_files(find_images(Path(folder))))
     print(json.dumps({"rate": count / (time.perf_counter() - start), "images": count}))
 
 

@@ -12,10 +12,10 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, photos, show, timed, workplace
 
 SEEDS = (42, 43, 44)
-RARE, KEPT = ("rose", "tulip"), 0.1
+RARE, KEPT = ("rose", "roses", "tulip", "tulips"), 0.1
 HEAD: dict[str, list[str]] = {
     "as it is": [],
     "augment none": ["--augment", "none"],
@@ -79,7 +79,7 @@ def uneven(place: Path) -> Path:
         writer = csv.writer(stream)
         writer.writerow(["image", "label", "split"])
         # The test split keeps all it has, or two classes would be measured on a handful.
-        for file in sorted(images("flowers").rglob("*.jpg")):
+        for file in photos("flowers"):
             label, split = file.parent.name, "test" if generator.random() < 0.3 else "train"
             if split == "test" or label not in RARE or generator.random() < KEPT:
                 writer.writerow([file, label, split])

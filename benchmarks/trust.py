@@ -1,7 +1,7 @@
 """Whether the numbers keep what they say.
 
-[ood_score | intervals | sets | ece]…: strangers refused after training on flowers; intervals and
-prediction sets drawn from real predictions; calibration on flowers and CIFAR-10.
+[ood_score | intervals | sets | ece]…: images out of distribution, after training on flowers;
+intervals and prediction sets drawn from real predictions; calibration on flowers and CIFAR-10.
 """
 
 import csv
@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
+from benchmarks.common import GRAFT, WEIGHTS, images, photos, show, timed, workplace
 from graft.evaluation.metrics import evaluate, expected_calibration_error
 from graft.evaluation.selective import least_probability, set_probability, sets
-from graft.runs.run import read_predictions
+from graft.runs.run import Run
 
 DRAWS = 1000
 
@@ -31,7 +31,7 @@ def ood_scores(run: Path, files: list[Path], cache: Path) -> tuple[np.ndarray, f
     command = [*GRAFT, "predict", str(run), *listed, "--json"]
     _, printed = timed(command, cache)
     answers = [json.loads(line) for line in printed.splitlines()]
-    refused = sum(answer["answer"] == "none of these" for answer in answers) / len(answers)
+    refused = sum(answer["label"] is None for answer in answers) / len(answers)
     return np.array([answer["ood_score"] for answer in answers]), refused
 
 
@@ -44,9 +44,8 @@ def ood_score() -> None:
         own, refused = ood_scores(place / "run", known, place / "cache")
         show("ood_score", shown="flowers, test split", n=len(own), refused=refused)
         for name, step in (("cats_dogs", 1), ("imagenet_samples", 1), ("cifar10/test", 10)):
-            root = images(name.split("/")[0])
-            root = root / name.split("/")[1] if "/" in name else root
-            files = sorted(root.rglob("*.jpg"))[::step]
+            dataset, _, split = name.partition("/")
+            files = [file for file in photos(dataset) if not split or split in file.parts][::step]
             found, refused = ood_scores(place / "run", files, place / "cache")
             truth = np.r_[np.zeros(len(own)), np.ones(len(found))]
             auroc = float(roc_auc_score(truth, np.r_[own, found]))
@@ -55,9 +54,8 @@ def ood_score() -> None:
 
 def population(place: Path) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and labels of test and val images of a run: real predictions."""
-    splits = [
-        read_predictions(place / "run" / f) for f in ("predictions.csv", "val_predictions.csv")
-    ]
+    run = Run(place / "run")
+    splits = [run.predictions(split) for split in ("test", "val")]
     return np.concatenate([p[2] for p in splits]), np.concatenate([p[1] for p in splits])
 
 
@@ -133,16 +131,19 @@ def prediction_sets() -> None:
 
 
 def ece() -> None:
-    ways = {"flowers": ["--folds", "5"], "cifar10": ["--image-size", "96", "--views", "1"]}
+    ways = {"flowers": [], "cifar10": ["--image-size", "96", "--views", "1"]}
     for name, more in ways.items():
         with workplace() as place:
             found = trained(name, place, *more)
-            _, _, p, _ = read_predictions(place / "run" / "predictions.csv")
+            _, _, p = Run(place / "run").predictions("test")
+            folds = {}
+            if name == "flowers":
+                validate = [*GRAFT, "validate", str(place / "run"), "--folds", "5", "--json"]
+                folds = json.loads(timed(validate, place / "cache")[1])["folds"]
         # Labels drawn from the probabilities themselves: what chance alone makes of the ECE.
         random = np.random.default_rng(0)
         drawn = ((p.cumsum(1) < random.random((200, len(p), 1))).sum(2)).clip(0, p.shape[1] - 1)
         floor = float(np.mean([expected_calibration_error(p, labels) for labels in drawn]))
-        folds = found.get("folds", {})
         show(
             "ece",
             data=name,

@@ -1,4 +1,4 @@
-"""Does the fast path tell the same as the float32 eager model? On the test splits of flowers.
+"""Does the fast path give the same labels as the float32 eager model? On test splits of flowers.
 
 Each run's predictions.csv against the saved model run by PyTorch in float32, in a plain loop.
 """
@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
 from graft.data.decode import center_view, decode
-from graft.inference.predictor import load
-from graft.runs.run import read_predictions
+from graft.inference.saved_model import load
+from graft.runs.run import Run
 
 SEEDS = (42, 43, 44)
 
@@ -24,7 +24,7 @@ def main() -> None:
             timed([*train, "--out", str(run)], place / "cache")
             classifier = load(run)
             encoder, preprocess = classifier.backbone.build(), classifier.backbone.preprocess
-            paths, labels, fast, _ = read_predictions(run / "predictions.csv")
+            paths, labels, fast = Run(run).predictions("test")
             eager = []
             for start in range(0, len(paths), 32):
                 views = [

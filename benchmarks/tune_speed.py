@@ -18,8 +18,8 @@ from benchmarks.common import GRAFT, WEIGHTS, images, median, show, timed, workp
 from graft.data.decode import center_view, decode
 from graft.data.sources import find_images
 from graft.features.cache import cache_folder
-from graft.models.backbone import find_backbone
-from graft.models.split_point import chain, find_cut
+from graft.models.split_point import find_split_point, order_of
+from graft.models.weights import find_backbone
 
 BATCH, STEPS = 64, 5
 
@@ -28,9 +28,9 @@ def through(folder: str, share: str) -> float:
     """Images a second of training the last `share` through the whole network in PyTorch."""
     backbone = find_backbone(WEIGHTS, cache_folder())
     encoder = backbone.build()
-    found = find_cut(encoder, share)
-    names = [unit.name for unit in chain(encoder)]
-    frozen = names[: names.index(found.unit)] if found.unit else []
+    found = find_split_point(encoder, share)
+    names = order_of(encoder)
+    frozen = names[: names.index(found.unit)] if found.unit else ()
     for name in frozen:
         encoder.body.get_submodule(name).requires_grad_(False)
     model = nn.Sequential(encoder, nn.Linear(backbone.features, 5)).to(

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
-    from graft.inference.predictor import Classifier, Policy, Prediction, load
+    from graft.inference.policy import Policy
+    from graft.inference.predictor import Prediction, Predictor
+    from graft.inference.saved_model import load
+    from graft.models.classifier import Classifier
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
     from graft.runs.run import Run
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
 _WHERE = {
     "CheckResult": "graft.quality.check",
-    "Classifier": "graft.inference.predictor",
+    "Classifier": "graft.models.classifier",
     "DataError": "graft.errors",
     "Dataset": "graft.data.dataset",
     "DownloadError": "graft.errors",
@@ -31,7 +34,8 @@ _WHERE = {
     "Finding": "graft.quality.finding",
     "ModelError": "graft.errors",
     "Prediction": "graft.inference.predictor",
-    "Policy": "graft.inference.predictor",
+    "Predictor": "graft.inference.predictor",
+    "Policy": "graft.inference.policy",
     "Run": "graft.runs.run",
     "SplitConfig": "graft.config",
     "TrainConfig": "graft.config",
@@ -39,7 +43,7 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
-    "load": "graft.inference.predictor",
+    "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
     "train": "graft.api",
@@ -58,6 +62,7 @@ __all__ = [
     "ModelError",
     "Policy",
     "Prediction",
+    "Predictor",
     "Run",
     "SplitConfig",
     "TrainConfig",

@@ -10,8 +10,7 @@ from graft.choices import DEFAULT_MODEL
 from graft.config import TrainConfig, configs_of
 from graft.errors import UsageError
 from graft.inference.evaluate_run import evaluate_run
-from graft.inference.predict import policy_for
-from graft.inference.predictor import Policy
+from graft.inference.policy import Policy, policy_for
 from graft.quality.check import CheckResult
 from graft.quality.check import check as check_source
 from graft.runs.folder import free_folder, short_name
@@ -136,12 +135,16 @@ def compare(
 
     if models is None:
         if settings or time_budget:
-            raise UsageError("runs that are finished take no settings and no time budget")
+            raise UsageError(
+                "finished runs are compared as they are; leave out the settings and time budget"
+            )
         folder = Path(out or "runs/comparison")
         runs = [Run(source) for source in sources]
     else:
         if len(sources) != 1:
-            raise UsageError(f"models are trained on one source, not on {len(sources)}")
+            raise UsageError(
+                f"models are trained on one source, not on {len(sources)}; leave them out for runs"
+            )
         folder = Path(out) if out else Path("runs") / f"compare-{short_name(str(sources[0]))}"
         _, split_config = configs_of(settings, TrainConfig)
         own = {name: value for name, value in settings.items() if name in TrainConfig.model_fields}
@@ -184,7 +187,7 @@ def policy(
     *,
     max_error: str | float | None = None,
     coverage: str | float | None = None,
-    reject_ood: bool = True,
+    abstain_ood: bool = True,
     nearest: int = 0,
 ) -> Policy:
     """When to abstain: by an error budget or a coverage, set on the run's validation images; and
@@ -193,7 +196,7 @@ def policy(
     Raises UsageError for a budget that the validation images cannot show, ModelError for a run
     without them.
     """
-    return policy_for(run, max_error, coverage, reject_ood, nearest)[0]
+    return policy_for(run, max_error, coverage, abstain_ood, nearest)[0]
 
 
 def evaluate(

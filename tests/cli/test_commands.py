@@ -1,11 +1,14 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from graft.config import SplitConfig, TrainConfig, configs_of
 
 ENTRY = "from graft.cli.main import run; run()"
 HEAVY = ("torch", "timm", "openvino", "matplotlib", "torchvision", "sklearn")
@@ -42,7 +45,7 @@ def test_an_empty_folder_cannot_be_trained_on(graft_here, tmp_path):
 def test_a_single_class_cannot_be_trained_on(graft_here, tmp_path, make_digits):
     source = make_digits(tmp_path / "one", "7", each=9)
     ended = graft_here("train", source, "--model", "base_cnn", "--out", tmp_path / "run")
-    assert only_error(ended, 3, "one class ('7')", "two or more")
+    assert only_error(ended, 3, "all images have the label '7'", "two classes or more")
 
 
 def test_a_class_of_too_few_images_is_named(graft_here, tmp_path, make_digits):
@@ -80,7 +83,7 @@ def test_a_local_folder_without_weights_is_refused(graft_here, digits, tmp_path,
 
 def test_zero_epochs_are_wrong_usage(graft_here, digits, tmp_path):
     ended = graft_here("train", digits, "--epochs", "0", "--out", tmp_path / "run")
-    assert only_error(ended, 2, "epochs is a whole number of at least 1, not 0")
+    assert only_error(ended, 2, "epochs must be a whole number of at least 1, not 0")
     assert not (tmp_path / "run").exists()
 
 
@@ -186,7 +189,7 @@ def test_the_cache_counts_unpacked_sources_and_clear_removes_them(
     assert held["sources"]["files"] == len(stored) == 1797
     assert held["sources"]["bytes"] == sum(file.stat().st_size for file in stored)
     cleared = json.loads(graft_here("cache", "--clear", "--json").out)
-    assert cleared["removed"] == held["sources"]["bytes"]
+    assert cleared["removed"] == held["sources"]["bytes"] + held["near"]["bytes"]
     assert cleared["sources"] == {"files": 0, "bytes": 0}
     assert not list(tmp_path.rglob("*.png"))
 
@@ -213,24 +216,111 @@ def loaded_by(*arguments):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["train", "--help"]])
 def test_help_waits_for_nothing(arguments):
-    assert loaded_by(*arguments).isdisjoint({*HEAVY, "numpy", "PIL", "rich", "pyarrow"})
+    found = loaded_by(*arguments)
+    assert found.isdisjoint({*HEAVY, "numpy", "PIL", "rich", "pyarrow"})
+    assert ("pydantic" in found) == (arguments[0] == "train")
 
 
 def test_check_and_cache_never_load_torch(digits):
-    assert loaded_by("check", digits).isdisjoint(HEAVY)
+    assert loaded_by("check", digits).isdisjoint({*HEAVY, "pydantic"})
     assert loaded_by("cache").isdisjoint(HEAVY)
 
 
-def test_help_names_every_verb_and_the_exit_codes(graft_here):
+def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft_here):
     shown = graft_here("--help").out
-    for verb in ("check", "train", "evaluate", "predict", "models", "cache", "demo"):
-        assert f"\n  {verb} " in shown
+    verbs = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.M)
+    assert verbs[:6] == ["check", "rank", "augment", "train", "evaluate", "validate"]
+    assert verbs[6:] == ["compare", "predict", "models", "cache", "demo"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 
 
+def test_the_help_of_train_fits_on_a_screen_and_help_all_has_every_setting(graft_here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown, everything = graft_here("train", "--help").out, graft_here("train", "--help-all").out
+    assert len(shown.splitlines()) <= 40
+    assert max(map(len, everything.splitlines())) <= 80
+    assert "--learning-rate FLOAT" in everything
+    assert "--learning-rate FLOAT" not in shown
+    for name in {**TrainConfig.model_fields, **SplitConfig.model_fields}:
+        option = f"--{name.replace('_', '-')}"
+        assert option in shown, "named at least"
+        assert f"\n  {option} " in everything
+
+
+def test_every_option_of_a_setting_reaches_it(graft_here, monkeypatch, tmp_path):
+    asked = {"val_fraction": 0.05, "group_by": "folder", "time_by": "exif", "seed": 7}
+    asked |= {"unfreeze": "all", "image_size": 64, "resize": "squash", "augment": "light"}
+    asked |= {"flip": False, "views": 2, "epochs": 3, "batch_size": 8, "learning_rate": 0.1}
+    asked |= {"weight_decay": 0.2, "optimizer": "sgd", "schedule": "cosine", "patience": 4}
+    asked |= {"label_smoothing": 0.0, "ema": 0.9, "batch_norm": "train", "mixup": 0.1}
+    asked |= {"cutmix": 1.0, "balance": "sampling", "backend": "torch", "model": "resnet18"}
+    assert set(asked) == {*TrainConfig.model_fields, *SplitConfig.model_fields}
+    came = []
+    monkeypatch.setattr(
+        "graft.api.train_run", lambda source, config, split, *_: came.append((config, split)) or 1
+    )
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
+    options = [option for option in options if not option.startswith("--flip")]
+    with pytest.raises(AttributeError):  # no run was trained
+        graft_here("train", tmp_path, *options, "--no-flip", "--out", tmp_path / "run")
+    assert came == [configs_of(asked, TrainConfig)]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("train x --epocs 3", "graft train: no such option --epocs; did you mean --epochs?"),
+        ("trian x", "graft: no such command trian; did you mean train?"),
+        ("train", "graft train: SOURCE is missing; see graft train --help"),
+        ("train x --epochs a", "graft train: --epochs: 'a' is not a valid integer; see"),
+        ("train x y", "graft train: got unexpected extra argument (y); see"),
+        ("train x --schedule cosin", "graft: schedule must be one of one-cycle, cosine, plateau"),
+        ("check x --backend x", "graft check: --backend: 'x' is not one of 'auto', 'openvino'"),
+    ],
+)
+def test_a_slip_in_the_command_line_is_told_in_one_line(graft_here, written, said):
+    ended = graft_here(*written.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(said)
+    assert ended.err.count("\n") == 1
+
+
+def test_validate_without_options_does_all_three(graft_here, monkeypatch, finished):
+    asked = []
+    interval = {"value": 0.9, "low": 0.8, "high": 0.95}
+    found = {"folds": {"folds": 5, "accuracy": interval, "n": 120, "each": [0.85, 0.95]}}
+    point = {"images": 9, "low": 0.5, "high": 1.0}
+    points = [point | {"accuracy": 0.6}, point | {"accuracy": 0.8}]
+    found["learning_curve"] = {"points": points}
+    monkeypatch.setattr(
+        "graft.training.validation.validate",
+        lambda run, progress, *what: asked.append((run.path, *what)) or found,
+    )
+    ended = graft_here("validate", finished)
+    assert ended.code == 0, ended.err
+    assert "5-fold cross-validation" in ended.out
+    assert "0.900 (0.80-0.95)" in ended.out
+    assert "0.700, mean of 2" in ended.out
+    assert json.loads(graft_here("validate", finished, "--folds", "3", "--json").out) == found
+    assert asked == [(finished, 5, 5, True), (finished, 3, None, False)]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [(["--seed", "3"], "as they are"), (["--models", "a,b"], "one source")]
+)
+def test_finished_runs_are_compared_without_settings(graft_here, finished, more, said):
+    assert only_error(graft_here("compare", finished, finished, *more), 2, said)
+
+
+@pytest.mark.parametrize(("option", "least"), [("--folds", 2), ("--repeats", 1)])
+def test_too_few_folds_or_repeats_are_wrong_usage(graft_here, tmp_path, option, least):
+    ended = graft_here("validate", tmp_path, option, least - 1)
+    assert only_error(ended, 2, f"{option[2:]} must be a whole number of at least {least}")
+
+
 def test_an_interrupted_run_keeps_its_cache_and_the_same_command_goes_on(tmp_path, digits):
-    arguments = ["--model", "base_cnn", "--image-size", "16", "--epochs", "12", "--views", "1"]
+    arguments = ["--model", "base_cnn", "--image-size", "16", "--epochs", "2", "--views", "1"]
     command = [GRAFT, "train", str(digits), *arguments, "--out", str(tmp_path / "run")]
     environment = os.environ | {"GRAFT_CACHE": str(tmp_path / "cache")}
     told = []

@@ -107,7 +107,7 @@ def test_nothing_but_training_images_is_refused(finished, digits, tmp_path, graf
     table = write_table(tmp_path / "known.csv", digits, rows)
     ended = graft_here("evaluate", finished, table)
     assert (ended.code, ended.out) == (3, "")
-    assert f"all {len(rows)} images that can be used stand in train or val" in ended.err
+    assert f"all {len(rows)} images that can be used are in train or val" in ended.err
 
 
 @pytest.mark.parametrize(("spoil", "says"), [(None, "not there"), ("path\n1.png\n", "damaged")])
@@ -185,12 +185,12 @@ def test_unusable_images_are_named_and_not_counted(finished, tmp_path, make_digi
 def test_a_source_without_usable_images_is_refused(finished, tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "void.png").write_bytes(b"")
-    with pytest.raises(DataError, match="no usable image"):
+    with pytest.raises(DataError, match="none is usable"):
         evaluate_run(finished, tmp_path, Progress())
 
 
 def test_a_run_that_is_not_finished_is_not_evaluated(finished, digits, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
     (copy / "metrics.json").unlink()
-    with pytest.raises(ModelError, match="not a finished run"):
+    with pytest.raises(ModelError, match="expected a finished run"):
         package.evaluate(copy, digits)

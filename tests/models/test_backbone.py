@@ -13,7 +13,8 @@ import timm
 from safetensors.torch import save_file
 
 from graft.errors import ModelError
-from graft.models.backbone import find_backbone, resized
+from graft.models.backbone import resized
+from graft.models.weights import find_backbone
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_weights_are_fetched_from_a_hub_and_then_work_offline(tmp_path):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     code = (
-        "import sys; from pathlib import Path; from graft.models.backbone import find_backbone; "
+        "import sys; from pathlib import Path; from graft.models.weights import find_backbone; "
         "print(find_backbone('mobilenetv3_small_050.lamb_in1k', Path(sys.argv[1])).source)"
     )
     environment = os.environ | {

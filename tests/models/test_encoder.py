@@ -8,8 +8,9 @@ import torch
 from graft.data.decode import Preprocess
 from graft.features.backends import BATCH, compile_encoder, infer
 from graft.models.backbone import new_body, scratch
-from graft.models.encoder import Encoder, pooled, stages
+from graft.models.encoder import Encoder, pooled
 from graft.models.scratch_cnns import BaseCNN
+from graft.models.sequence import stages
 
 HALF = (0.5, 0.5, 0.5)
 FAMILIES = {
@@ -72,7 +73,7 @@ def test_base_cnn_has_the_parameters_that_its_convolutions_add_up_to():
 
 
 @pytest.mark.parametrize("backend", ["openvino", "torch", "float32"])
-def test_an_backend_agrees_with_float32_and_an_image_does_not_depend_on_its_company(backend):
+def test_a_backend_agrees_with_float32_and_an_image_does_not_depend_on_its_company(backend):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = scratch(image_size=32).build()

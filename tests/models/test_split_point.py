@@ -6,7 +6,8 @@ import torch
 from graft.data.decode import Preprocess
 from graft.errors import ModelError
 from graft.models.backbone import Backbone, new_body, scratch
-from graft.models.split_point import Suffix, divided, find_cut, layers_of
+from graft.models.halves import Suffix, split_backbone
+from graft.models.split_point import find_split_point, layers_of
 
 HALF = (0.5, 0.5, 0.5)
 # The smallest of each family, with the input that it takes.
@@ -53,8 +54,8 @@ CASES.append(("vit_small_patch14_dinov2", 518, "20%"))
 def test_head_of_suffix_of_prefix_equals_the_whole(name, size, unfreeze, folder):
     backbone = backbone_of(name, size, folder)
     encoder = backbone.build()
-    found = find_cut(encoder, unfreeze)
-    prefix, suffix = divided(backbone, found)
+    found = find_split_point(encoder, unfreeze)
+    prefix, suffix = split_backbone(backbone, found)
     pixels = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
     with torch.inference_mode():
         whole = encoder(pixels)
@@ -69,7 +70,7 @@ def test_head_of_suffix_of_prefix_equals_the_whole(name, size, unfreeze, folder)
 
 def test_the_trained_layers_are_the_last_ones_and_are_counted_rightly(folder):
     encoder = backbone_of("resnet18", 64, folder).build()
-    found = find_cut(encoder, "1")
+    found = find_split_point(encoder, "1")
     assert found.unit == "layer4.0"
     assert found.blocks == ("layer4.0", "layer4.1")
     assert found.layers == (5, 20)
@@ -80,12 +81,12 @@ def test_the_trained_layers_are_the_last_ones_and_are_counted_rightly(folder):
         "layer4.0 to layer4.1: 5 of 20 layers (25%), "
         f"{found.parameters[0]:,} of {found.parameters[1]:,} parameters (75%)"
     )
-    assert find_cut(encoder, "all").unit is None
+    assert find_split_point(encoder, "all").unit is None
 
 
 def test_only_the_suffix_has_gradients_and_its_batch_norm_stands_still(folder):
     backbone = backbone_of("resnet18", 64, folder)
-    prefix, suffix = divided(backbone, find_cut(backbone.build(), "1"))
+    prefix, suffix = split_backbone(backbone, find_split_point(backbone.build(), "1"))
     before = {k: v.clone() for k, v in suffix.state().items()}
     suffix.train()
     pixels = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
@@ -100,12 +101,12 @@ def test_only_the_suffix_has_gradients_and_its_batch_norm_stands_still(folder):
 
 def test_a_network_that_is_no_chain_says_so(folder):
     with pytest.raises(ModelError, match="--unfreeze all or none"):
-        find_cut(backbone_of("hrnet_w18_small", 64, folder).build(), "20%")
+        find_split_point(backbone_of("hrnet_w18_small", 64, folder).build(), "20%")
 
 
 def test_a_network_that_is_no_chain_is_trained_as_a_whole_down_to_its_last_layers(folder):
     encoder = backbone_of("hrnet_w18_small", 64, folder).build()
-    found = find_cut(encoder, "all")
+    found = find_split_point(encoder, "all")
     assert found.unit is None
     suffix = Suffix(encoder, found).train()
     suffix(torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)).square().mean().backward()
@@ -115,7 +116,7 @@ def test_a_network_that_is_no_chain_is_trained_as_a_whole_down_to_its_last_layer
 
 def test_a_deep_cnn_can_be_fine_tuned_in_split_and_as_a_whole():
     for unfreeze, layers in (("1", 3), ("all", 10)):
-        assert find_cut(scratch("deep_cnn", 32).build(), unfreeze).layers == (layers, 10)
+        assert find_split_point(scratch("deep_cnn", 32).build(), unfreeze).layers == (layers, 10)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +135,10 @@ def test_a_number_means_the_last_stages_or_a_transformers_last_blocks(
     name, size, number, first, folder
 ):
     encoder = backbone_of(name, size, folder).build()
-    assert find_cut(encoder, str(number)).unit == first
-    divided(backbone_of(name, size, folder), find_cut(encoder, str(number)))
+    assert find_split_point(encoder, str(number)).unit == first
+    split_backbone(backbone_of(name, size, folder), find_split_point(encoder, str(number)))
 
 
 def test_more_stages_than_there_are_is_an_error(folder):
     with pytest.raises(ModelError, match="4 stages, not 5"):
-        find_cut(backbone_of("resnet18", 64, folder).build(), "5")
+        find_split_point(backbone_of("resnet18", 64, folder).build(), "5")

@@ -96,7 +96,7 @@ def test_features_that_say_nothing_of_the_labels_accuse_none_and_say_so(tmp_path
     assert re.match("label errors were not looked for; .* only [234][0-9]% of", finding.message)
 
 
-def test_a_class_too_small_to_judge_is_named_and_the_others_are_judged(tmp_path):
+def test_a_class_too_small_to_check_is_named_and_the_others_are_checked(tmp_path):
     features, labels = blobs(300)
     labels = labels.copy()
     labels[labels == 2] = np.where(np.arange(100) < 9, 2, 3)
@@ -116,7 +116,7 @@ def test_a_class_too_small_to_judge_is_named_and_the_others_are_judged(tmp_path)
     assert not small & {path for finding in findings for path in finding.paths}
 
 
-def test_classes_that_are_all_too_small_are_told_and_none_is_judged(tmp_path):
+def test_classes_that_are_all_too_small_are_named_and_none_is_checked(tmp_path):
     features, labels = blobs(27)
     (finding,) = label_findings(
         examples(labels), labels, ["a", "b", "c"], stored(tmp_path, features)

@@ -39,6 +39,57 @@ def test_an_edited_copy_is_found_among_others(edit: str) -> None:
     assert near_pairs(fingerprinted(images)).tolist() == [[4, 30], [17, 31]]
 
 
+@pytest.mark.parametrize("degrees", [-8, -7, 7, 8])
+def test_a_copy_rotated_with_black_corners_is_found(degrees: int) -> None:
+    images = [scene(seed) for seed in range(30)]
+    images += [image.rotate(degrees, Image.Resampling.BICUBIC) for image in images[:12]]
+    assert near_pairs(fingerprinted(images)).tolist() == [[seed, 30 + seed] for seed in range(12)]
+
+
+@pytest.mark.parametrize("degrees", [-8, -7, 7, 8])
+def test_a_rotated_copy_is_found_with_room_to_spare(degrees: int) -> None:
+    # Far above ALIKE: no CPU rounds that much.
+    images = [scene(seed) for seed in range(12)]
+    images += [image.rotate(degrees, Image.Resampling.BICUBIC) for image in images]
+    gray = np.ascontiguousarray(fingerprinted(images)["gray"])
+    rotated = near_duplicates._unit(
+        near_duplicates._rotated(gray, np.arange(12))[:, int(degrees > 0)]
+    )
+    copies = near_duplicates._unit(near_duplicates._blurred(gray, np.arange(12, 24))[:, 0, 0])
+    assert (rotated * copies).sum(1).min() > near_duplicates.ALIKE + 0.1
+
+
+def test_pairs_do_not_hang_on_a_gray_level() -> None:
+    images = [scene(seed) for seed in range(30)]
+    images += [
+        images[seed].rotate(degrees, Image.Resampling.BICUBIC)
+        for seed, degrees in enumerate((-8, -7, -5, 5, 7, 8))
+    ]
+    rows = fingerprinted(images)
+    expected = [[seed, 30 + seed] for seed in range(6)]
+    for seed in range(5):
+        noisy = rows.copy()
+        noise = np.random.default_rng(seed).integers(-1, 2, rows["gray"].shape)
+        noisy["gray"] = np.clip(rows["gray"].astype(int) + noise, 0, 255)
+        assert near_pairs(noisy).tolist() == expected
+
+
+def test_pairs_do_not_hang_on_the_last_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [scene(seed) for seed in range(30)]
+    images += [image.rotate(-7, Image.Resampling.BICUBIC) for image in images[:6]]
+    rows = fingerprinted(images)
+    random, exact = np.random.default_rng(0), near_duplicates._unit
+
+    def rounded(blocks: np.ndarray) -> np.ndarray:
+        """As on a CPU that rounds otherwise, a hundred times over."""
+        unit = exact(blocks)
+        return unit * (1 + random.normal(0, 1e-5, unit.shape).astype(np.float32))
+
+    monkeypatch.setattr(near_duplicates, "_unit", rounded)
+    for _ in range(3):
+        assert near_pairs(rows).tolist() == [[seed, 30 + seed] for seed in range(6)]
+
+
 def test_different_images_are_no_pairs() -> None:
     found = near_pairs(fingerprinted([scene(seed) for seed in range(60)]))
     assert len(found) == 0

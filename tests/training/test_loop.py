@@ -173,16 +173,16 @@ def test_a_fit_killed_within_an_epoch_resumes_to_the_same_weights(
 ):
     monkeypatch.setenv("GRAFT_CHECKPOINT_SECONDS", "0")
     runtime = {"float32": CPU, "float16": HALF}[precision]
-    # So large that gradients overflow in float16 until the scale has fallen.
-    x, y = blobs[0].astype(np.float32) * 300, blobs[1]
+    x, y = blobs[0].astype(np.float32), blobs[1]
     chosen = settings(epochs=4, ema=0.9, mixup=0.2, learning_rate=1e-4)
     identity = "the same"
 
     def network():
         torch.manual_seed(1)
-        return torch.nn.Sequential(
-            torch.nn.Linear(20, 16), torch.nn.BatchNorm1d(16), torch.nn.Linear(16, 3)
-        )
+        norm = torch.nn.BatchNorm1d(16)
+        # So large that gradients overflow in float16 until the scale has fallen.
+        torch.nn.init.constant_(norm.weight, 300.0)
+        return torch.nn.Sequential(torch.nn.Linear(20, 16), norm, torch.nn.Linear(16, 3))
 
     def run(name, resume, last=None):
         model = network()

@@ -15,19 +15,19 @@ def test_mixup_blends_each_row_with_the_row_whose_label_it_gives():
     torch.manual_seed(0)
     labels = torch.arange(6)
     x = torch.nn.functional.one_hot(labels).float()
-    out, other, share = mixed(x, labels, 0.4, 0)
-    assert 0 <= share <= 1
-    assert torch.allclose(out, share * x + (1 - share) * x[other])
+    out, other, fraction = mixed(x, labels, 0.4, 0)
+    assert 0 <= fraction <= 1
+    assert torch.allclose(out, fraction * x + (1 - fraction) * x[other])
 
 
-def test_cutmix_pastes_a_box_whose_area_is_the_other_share():
+def test_cutmix_pastes_a_box_whose_area_is_the_other_fraction():
     torch.manual_seed(1)
     labels = torch.arange(4)
     x = labels.view(4, 1, 1, 1).expand(4, 16, 12, 3).to(torch.uint8)
-    out, other, share = mixed(x, labels, 0, 1.0)
+    out, other, fraction = mixed(x, labels, 0, 1.0)
     for image, label, pasted in zip(out, labels, other, strict=True):
         if label != pasted:
             own = (image == label).all(-1).float().mean()
-            assert abs(float(own) - share) < 1e-6
+            assert abs(float(own) - fraction) < 1e-6
             assert ((image == label) | (image == pasted)).all()
     assert x.unique().tolist() == [0, 1, 2, 3], "the batch itself is not changed"

@@ -17,6 +17,7 @@ from graft.training.optim import (
     cosine,
     one_cycle,
     plateau,
+    schedule,
 )
 
 
@@ -28,8 +29,8 @@ def test_one_cycle_is_that_of_pytorch(total, warmup):
     theirs = torch.optim.AdamW([weight], 0.3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.3, total, pct_start=warmup)
     for step in range(total):
-        share, beta1 = one_cycle(step, total, warmup)
-        assert 0.3 * share == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9)
+        fraction, beta1 = one_cycle(step, total, warmup)
+        assert 0.3 * fraction == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9)
         assert beta1 == pytest.approx(theirs.param_groups[0]["betas"][0], rel=1e-9)
         theirs.step()
         if step + 1 < total:
@@ -102,11 +103,19 @@ def test_its_state_continues_where_it_was():
 
 @given(total=some.integers(3, 300), warmup=some.floats(0.0, 0.5))
 def test_cosine_rises_to_one_and_falls_to_almost_nothing(total, warmup):
-    shares = [cosine(step, total, warmup)[0] for step in range(total)]
-    top = shares.index(max(shares))
-    assert max(shares) <= 1 + 1e-12
-    assert shares[: top + 1] == sorted(shares[: top + 1])
-    assert shares[top:] == sorted(shares[top:], reverse=True)
+    fractions = [cosine(step, total, warmup)[0] for step in range(total)]
+    top = fractions.index(max(fractions))
+    assert max(fractions) <= 1 + 1e-12
+    assert fractions[: top + 1] == sorted(fractions[: top + 1])
+    assert fractions[top:] == sorted(fractions[top:], reverse=True)
+
+
+def test_a_schedule_of_few_steps_warms_up_and_peaks_at_the_rate_given():
+    for kind, losses in (("one-cycle", []), ("cosine", []), ("plateau", [])):
+        rates = [schedule(kind, 0.5, 0.0, 4, losses)(step)[0] for step in range(4)]
+        assert rates[0] < max(rates) == pytest.approx(0.5), kind
+    fallen = schedule("plateau", 0.5, 0.1, 100, [1.0] * (PLATEAU_EPOCHS + 1))
+    assert fallen(50)[0] == pytest.approx(0.5 * PLATEAU_FACTOR)
 
 
 def test_plateau_cuts_the_rate_when_validation_stops_improving():

@@ -1,59 +1,89 @@
 import csv
-import json
 
 import numpy as np
 import pytest
 
-from graft.training.rank import FOLDS, _folds
+from graft.data.sources import load_dataset
+from graft.errors import DataError, ModelError
+from graft.evaluation.folds import deal
+from graft.training.rank import FOLDS, rank
+from graft.utils.cache_folder import cache_folder
+from graft.utils.progress import Progress
+
+
+def ranked(source, *backbones, **options):
+    dataset = load_dataset(source, cache_folder() / "sources")
+    return rank(dataset, [str(b) for b in backbones], cache_folder(), Progress(), **options)
 
 
 @pytest.fixture
-def ranked(digits, finished, tmp_path, graft_here):
-    """Rank `finished` on the digits by a table whose rows `row_of` makes of number and class."""
+def table(digits, tmp_path):
+    """The function that writes the digits as a table, of rows made of number and class."""
 
-    def rank(row_of):
-        table = tmp_path / "table.csv"
-        with table.open("w", newline="") as stream:
+    def write(row_of):
+        file = tmp_path / "table.csv"
+        with file.open("w", newline="") as stream:
             rows = csv.writer(stream)
             rows.writerow(["image", "label", "split", "group"])
-            for number, file in enumerate(sorted(digits.rglob("*.png"))):
-                rows.writerow([file, *row_of(number, file.parent.name)])
-        ended = graft_here("rank", table, "--backbones", finished, "--json")
-        assert ended.code == 0, ended.err
-        (row,) = json.loads(ended.out)
-        return row
+            for number, image in enumerate(sorted(digits.rglob("*.png"))):
+                rows.writerow([image, *row_of(number, image.parent.name)])
+        return file
 
-    return rank
+    return write
 
 
 SPLITS = ["train", "train", "val", "test"]
 
 
-def test_images_of_a_given_test_split_choose_no_backbone(ranked):
+def test_the_best_backbone_comes_first_and_one_that_cannot_be_had_last(digits, finished):
+    gone, best = ranked(digits, finished, "nowhere")[::-1]
+    assert best["backbone"] == str(finished)
+    assert best["n"] == 120
+    assert best["accuracy"]["low"] < best["accuracy"]["value"] <= best["accuracy"]["high"]
+    assert best["accuracy"]["value"] > 0.8
+    assert "nowhere" in gone["problem"]
+    with pytest.raises(ModelError):
+        ranked(digits, "nowhere")
+
+
+def test_no_further_backbone_is_begun_once_the_time_is_spent(digits, finished):
+    first, second = ranked(digits, finished, "nowhere", seconds=0)
+    assert first["accuracy"]["value"] > 0.8
+    assert second == {"backbone": "nowhere", "problem": "not begun: the time budget was spent"}
+
+
+def test_images_of_a_given_test_split_choose_no_backbone(table, finished):
     def row(number, label):
         split = SPLITS[number % 4]
         wrong = {"0": "1", "1": "2", "2": "0"}[label]
         return [wrong if split == "test" else label, split, ""]
 
-    found = ranked(row)
-    assert 80 <= found["n"] <= 90
+    (found,) = ranked(table(row), finished)
+    assert found["n"] == 90
     assert found["accuracy"]["value"] > 0.8
     assert found["accuracy"]["method"].startswith("leave-one-out")
 
 
-def test_images_are_judged_by_other_groups_than_their_own(ranked):
+def test_a_group_is_told_by_other_groups_only(table, finished):
     # The zeros are one group and all there is of "a": the other groups cannot know them.
-    found = ranked(lambda n, label: ["a" if label == "0" else "b", SPLITS[n % 4], f"g{label}"])
+    grouped = table(lambda n, label: ["a" if label == "0" else "b", SPLITS[n % 4], f"g{label}"])
+    (found,) = ranked(grouped, finished)
     assert found["accuracy"]["value"] < 0.7
     assert found["accuracy"]["low"] < 0.4
     assert found["accuracy"]["method"].startswith("3-fold over groups")
+    alone = table(lambda n, label: ["a" if label == "0" else "b", SPLITS[n % 4], "one"])
+    with pytest.raises(DataError, match="of one group"):
+        ranked(alone, finished)
 
 
 def test_folds_hold_whole_groups_and_every_class_is_dealt_to_many():
     random = np.random.default_rng(0)
     groups = random.permutation(np.arange(900) // 3)
     labels = groups % 5
-    fold = _folds(groups, labels)
-    assert [len(set(fold[groups == number])) for number in range(300)] == [1] * 300
-    assert set(fold) == set(range(FOLDS))
-    assert all(len(set(fold[labels == number])) == FOLDS for number in range(5))
+    groups[:7] = -1
+    fold, count = deal(groups, labels, FOLDS, 0)
+    assert count == len(set(groups.tolist()) - {-1})
+    assert (fold[:7] == -1).all()
+    assert all(len(set(fold[groups == number])) == 1 for number in set(groups[7:].tolist()))
+    assert set(fold[7:]) == set(range(FOLDS))
+    assert all(len(set(fold[7:][labels[7:] == number])) == FOLDS for number in range(5))

@@ -1,7 +1,7 @@
-"""The whole job on real photos with real weights: what the README promises, held."""
+"""The whole job: on real photos with real weights what the README promises, on digits the rest."""
 
-import json
-from pathlib import Path
+import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -9,9 +9,14 @@ import torch
 from PIL import Image
 
 from graft.api import evaluate, train
+from graft.config import SplitConfig, TrainConfig
 from graft.data.decode import center_view, decode
-from graft.inference.predictor import load
-from graft.runs.run import read_predictions
+from graft.errors import DataError, UsageError
+from graft.inference.saved_model import load
+from graft.runs.run import Run
+from graft.training.recipe import finish
+
+SMALL = {"model": "base_cnn", "image_size": 16, "epochs": 1, "views": 1}
 
 
 @pytest.fixture(scope="module")
@@ -36,29 +41,30 @@ def test_a_frozen_backbone_learns_flowers_from_few_photos(flowers_run):
 
 def test_the_saved_model_in_float32_names_the_test_images_as_the_fast_path_did(flowers_run):
     run, photos = flowers_run
-    classifier = load(run.path)
-    encoder, preprocess = classifier.backbone.build(), classifier.backbone.preprocess
-    paths, _, fast, _ = read_predictions(run.path / "predictions.csv")
+    predictor = load(run.path)
+    classifier, preprocess = predictor.classifier, predictor.backbone.preprocess
+    paths, _, fast = run.predictions("test")
     views = [center_view(decode((photos / path).read_bytes()), preprocess) for path in paths]
     with torch.inference_mode():
-        exact = classifier.head(encoder(torch.from_numpy(np.stack(views)))).argmax(1).numpy()
+        exact = classifier(torch.from_numpy(np.stack(views))).argmax(1).numpy()
     assert (exact == fast.argmax(1)).mean() >= 0.995
 
 
 def test_predict_says_of_a_test_image_what_predictions_csv_says(flowers_run):
     run, photos = flowers_run
-    classifier = load(run.path)
-    paths, _, expected, _ = read_predictions(run.path / "predictions.csv")
-    answers = classifier.predictions(Path(photos, path) for path in paths)
-    for answer, row in zip(answers, expected, strict=True):
-        assert list(answer.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
+    paths, _, expected = run.predictions("test")
+    found = load(run.path).predict_files(photos / path for path in paths)
+    for answer, row in zip(found, expected, strict=True):
+        assert list(answer.prediction.probabilities.values()) == pytest.approx(
+            row.tolist(), abs=1e-5
+        )
 
 
 def test_evaluate_without_cache_gives_the_numbers_of_the_run(flowers_run, tmp_path):
     run, photos = flowers_run
     table = tmp_path / "test.csv"
-    paths, labels, _, classes = read_predictions(run.path / "predictions.csv")
-    rows = [f"{photos / p},{classes[y]}" for p, y in zip(paths, labels, strict=True)]
+    paths, labels, _ = run.predictions("test")
+    rows = [f"{photos / p},{run.classes[y]}" for p, y in zip(paths, labels, strict=True)]
     table.write_text("image,label\n" + "\n".join(rows) + "\n")
     again = evaluate(run.path, table)
     assert again["confusion"] == run.metrics["confusion"]
@@ -77,15 +83,7 @@ def test_frozen_weights_do_not_move_by_one_bit(flowers_run, shared):
         assert torch.equal(value, after[key]), key
 
 
-def test_the_same_seed_gives_the_same_run(flowers_run, tmp_path):
-    run, photos = flowers_run
-    settings = json.loads((run.path / "config.json").read_text())["settings"]
-    again = train(photos, out=tmp_path / "again", **settings)
-    for name in ("predictions.csv", "model.safetensors", "dataset.csv"):
-        assert (again.path / name).read_bytes() == (run.path / name).read_bytes(), name
-
-
-def test_what_stands_at_the_ends_of_long_images_is_learned_only_if_they_are_squashed(tmp_path):
+def test_what_stands_at_the_ends_of_long_images_is_learned_only_if_they_are_squashed(fit, tmp_path):
     random = np.random.default_rng(0)
     for label, end in (("bright", 200), ("dark", 40)):
         (tmp_path / "long" / label).mkdir(parents=True)
@@ -93,14 +91,87 @@ def test_what_stands_at_the_ends_of_long_images_is_learned_only_if_they_are_squa
             pixels = random.integers(0, 256, (24, 96, 3), dtype=np.uint8)
             pixels[:, :30] = pixels[:, -30:] = end
             Image.fromarray(pixels).save(tmp_path / "long" / label / f"{number}.png")
-    found = {}
+    settings = SMALL | {"epochs": 6}
     for resize in ("crop", "squash"):
-        settings = {"model": "base_cnn", "image_size": 16, "epochs": 6, "views": 1}
-        run = train(tmp_path / "long", out=tmp_path / resize, resize=resize, **settings)
-        found[resize] = run.metrics["accuracy"]["value"]
-        photos = sorted((tmp_path / "long").rglob("*.png"))
-        named = [answer.label for answer in load(run.path).predictions(photos)]
-        assert (
-            np.mean([a == p.parent.name for a, p in zip(named, photos, strict=True)]) > 0.95
-        ) == (resize == "squash")
-    assert found["squash"] > 0.95 > found["crop"] + 0.1
+        run = fit(tmp_path / "long", tmp_path / resize, resize=resize, **settings)
+        accuracy = run.metrics["accuracy"]["value"]
+        assert (accuracy > 0.95) == (resize == "squash")
+        # `graft predict` shows the network what training showed it.
+        paths, _, expected = run.predictions("test")
+        found = load(run.path).predict_files(run.files[path] for path in paths)
+        for answer, row in zip(found, expected, strict=True):
+            assert list(answer.prediction.probabilities.values()) == pytest.approx(
+                row.tolist(), abs=1e-5
+            )
+
+
+@pytest.fixture(scope="module")
+def by_patient(digits, fit, tmp_path_factory):
+    """A run on a table of digits whose later images are of later days and other patients."""
+    folder = tmp_path_factory.mktemp("patients")
+    with (folder / "table.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["image", "label", "patient", "day"])
+        for file in digits.rglob("*.png"):
+            # Some 30 patients, each seen on a few days that follow one another.
+            number = int(file.stem)
+            rows.writerow([file, file.parent.name, f"patient {number // 12}", number])
+    return fit(folder / "table.csv", folder / "run", group_by="patient", time_by="day", **SMALL)
+
+
+def test_groups_and_times_of_a_table_decide_the_splits(by_patient):
+    splits, days = {}, {"train": set(), "val": set(), "test": set()}
+    for row in by_patient.images:
+        splits.setdefault(row["patient"], set()).add(row["split"])
+        assert row["group_id"] == f"group:{row['patient']}"
+        days[row["split"]].add(int(row["day"]))
+    assert len(splits) > 20
+    assert all(len(of) == 1 for of in splits.values())
+    assert max(days["train"]) < min(days["val"]) <= max(days["val"]) < min(days["test"])
+    for name in ("settings", "resolved"):
+        assert by_patient.config[name]["group_by"] == "patient"
+        assert by_patient.config[name]["time_by"] == "day"
+    assert by_patient.config["notes"] == ["the oldest images are train, the newest test, by day"]
+
+
+def test_intervals_of_grouped_images_count_groups(by_patient):
+    tested = {row["group_id"] for row in by_patient.images if row["split"] == "test"}
+    assert len(tested) < len(by_patient.predictions("test")[0])
+    assert f"{len(tested)} groups" in str(by_patient.metrics) or (
+        by_patient.metrics.get("groups") == len(tested)
+    )
+
+
+def test_the_result_follows_no_state_that_the_caller_left(digits, finished, fit, tmp_path):
+    torch.manual_seed(1)
+    np.random.seed(1)
+    again = fit(digits, tmp_path / "run", **SMALL | {"epochs": 2})
+    for name in ("predictions.csv", "model.safetensors", "dataset.csv", "findings.json"):
+        assert (again.path / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_images_that_cannot_be_trained_on_leave_no_run(fit, tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        (tmp_path / "images" / label / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="cannot be trained on"):
+        fit(tmp_path / "images", tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_run_cut_off_before_its_report_is_finished_for_the_same_settings_only(
+    finished, digits, tmp_path
+):
+    run = Run(shutil.copytree(finished, tmp_path / "run"))
+    run.checkpoint("fit").write_bytes(b"half")
+    asked = {name: run.config["settings"][name] for name in ("model", "image_size", "epochs")}
+    config = TrainConfig(**asked)
+    for source, other, split, word in (
+        (digits, TrainConfig(**asked | {"epochs": 9}), SplitConfig(), "epochs"),
+        (digits, config, SplitConfig(group_by="folder"), "group_by"),
+        ("elsewhere", config, SplitConfig(), "source"),
+    ):
+        with pytest.raises(UsageError, match=f"another {word}"):
+            finish(run, source, other, split)
+    assert finish(run, digits, config, SplitConfig()) is run
+    assert not run.checkpoint("fit").exists()

@@ -1,42 +1,58 @@
+"""Cross-validation, repeats, a learning curve and leaks, of a finished frozen run."""
+
 import hashlib
-import json
-from dataclasses import replace
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from graft.training.prepare import Prepared
-from graft.training.stage import Job
 from PIL import Image
 
-from graft.config import TrainConfig
-from graft.data.dataset import Example
-from graft.errors import UsageError
+from graft.config import SplitConfig
+from graft.data.dataset import Dataset, Example
+from graft.data.groups import group_ids
+from graft.data.split import Split
+from graft.errors import DataError, UsageError
+from graft.features.table import FeatureTable
+from graft.models.runtime import detect_runtime
+from graft.runs.run import Run
 from graft.training import validation
-from graft.training.validation import check_feasible
+from graft.training.refit import Refit, load_refit
+from graft.training.validation import fold_splits, leaky_split, repeat, repeat_splits, validate
 from graft.utils.progress import Progress
 
 
 @pytest.fixture(scope="module")
-def measured(digits, finished, tmp_path_factory, graft_here):
-    """A frozen run with folds, repeats and a learning curve."""
-    out = tmp_path_factory.mktemp("again") / "run"
-    more = ["--folds", "3", "--repeats", "2", "--learning-curve"]
-    settings = ["--model", finished, "--epochs", "3", "--views", "2"]
-    ended = graft_here("train", digits, *settings, *more, "--out", out, "--json")
-    assert ended.code == 0, ended.err
-    return out, json.loads(ended.out)
+def measured(frozen_run, tmp_path_factory):
+    """A frozen run with folds, repeats and a learning curve, and what `validate` gave."""
+    run = Run(shutil.copytree(frozen_run, tmp_path_factory.mktemp("again") / "run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "TRIES", (2, 1, 1, 1, 1))
+        return run, validate(run, Progress(), folds=3, repeats=2, learning_curve=True)
+
+
+def test_what_was_found_is_kept_in_the_run_and_what_comes_later_is_added(measured):
+    run, found = measured
+    assert set(found) == {"folds", "repeats", "learning_curve"}
+    assert Run(run.path).validation == found
+    later = validate(Run(run.path), Progress(), repeats=1)
+    assert len(later["repeats"]["each"]) == 1
+    assert {name: later[name] for name in ("folds", "learning_curve")} == {
+        name: found[name] for name in ("folds", "learning_curve")
+    }
+    run.write_validation(found)
 
 
 def test_cross_validation_tests_every_image_once(measured):
-    found = measured[1]["folds"]
-    with (measured[0] / "dataset.csv").open() as stream:
-        assert found["n"] == len(stream.readlines()) - 1
+    run, all_found = measured
+    found = all_found["folds"]
+    assert (found["n"], found["left_out"]) == (len(run.images), 0)
     assert len(found["each"]) == found["folds"] == 3
     accuracy = found["accuracy"]
     assert min(found["each"]) <= accuracy["value"] <= max(found["each"])
     assert accuracy["low"] < accuracy["value"] < accuracy["high"] or accuracy["value"] == 1
+    assert accuracy["value"] > 0.8
 
 
 def test_repeats_are_other_splits(measured):
@@ -48,35 +64,54 @@ def test_repeats_are_other_splits(measured):
 
 
 def test_the_learning_curve_grows_to_the_whole_training_split(measured):
-    found = measured[1]["learning_curve"]
-    sizes = [point["images"] for point in found["points"]]
+    run, found = measured
+    sizes = [point["images"] for point in found["learning_curve"]["points"]]
     assert sizes == sorted(sizes)
-    with (measured[0] / "dataset.csv").open() as stream:
-        assert sizes[-1] == sum(",train," in line for line in stream)
-    assert {row["class"] for row in found["next"]} == set(measured[1]["classes"])
+    assert sizes[-1] == sum(row["split"] == "train" for row in run.images)
+    assert {row["class"] for row in found["learning_curve"]["next"]} == set(run.classes)
 
 
-def test_five_folds_of_nine_images_a_class_end_well(finished, make_digits, tmp_path, graft_here):
-    source, out = make_digits(tmp_path / "few", "01", 9), tmp_path / "run"
-    settings = ["--model", finished, "--epochs", "2", "--views", "1", "--folds", "5"]
-    ended = graft_here("train", source, *settings, "--out", out, "--json")
-    assert ended.code == 0, ended.err
-    found = json.loads(ended.out)["folds"]
-    assert (found["n"], len(found["each"]), found["left_out"]) == (18, 5, 0)
+def test_a_head_fitted_again_on_the_runs_own_split_is_the_runs_own(measured):
+    run, _ = measured
+    refit = load_refit(run, Progress())
+    rows, found = refit.test(refit.split.assignment, refit.config.seed)
+    paths, _, expected = run.predictions("test")
+    assert [refit.table.dataset.examples[i].path for i in rows] == paths
+    # A run computes close calls again in float32.
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+    assert refit.score(rows, found)["n"] == len(rows)
 
 
-# What stands here is known of `Prepared` without an image.
-def prepared(labels, groups=None, splits=None, run=None):
+def test_a_run_that_trained_more_than_a_head_is_refused(finished):
+    with pytest.raises(UsageError, match="frozen features"):
+        validate(Run(finished), Progress(), folds=3)
+
+
+def test_a_run_whose_images_are_gone_is_refused(frozen_run, digits, tmp_path):
+    run = Run(shutil.copytree(frozen_run, tmp_path / "run"))
+    source = shutil.copytree(digits, tmp_path / "digits")
+    first = sorted(source.rglob("*.png"))[0]
+    first.unlink()
+    run.write_config(run.config | {"source": str(source)})
+    with pytest.raises(DataError, match=f"1 images of the run are missing .*{first.name}"):
+        validate(run, Progress(), folds=3)
+
+
+# What stands here is known of a refit without an image.
+def refit(labels, groups=None, splits=None, run=None, near=(), **settings):
     groups, splits = groups or [None] * len(labels), splits or [None] * len(labels)
     examples = tuple(
         Example(f"{i}.png", Path(f"{i}.png"), str(label), split, group)
         for i, (label, group, split) in enumerate(zip(labels, groups, splits, strict=True))
     )
-    digests = tuple(hashlib.sha256(b"%d" % i).digest() for i in range(len(labels)))
-    classes = tuple(sorted({e.label for e in examples}))
+    digests = [hashlib.sha256(b"%d" % i).digest() for i in range(len(labels))]
+    table = FeatureTable(Dataset("here", examples), digests, {}, None)
+    classes = table.dataset.classes
     numbers = np.array([classes.index(e.label) for e in examples])
-    run = np.array(run or splits, "<U5")
-    return Prepared(None, examples, digests, classes, numbers, run, (), (), None)
+    assignment = np.array([str(split) for split in run or splits], "<U5")
+    split = Split(assignment, numbers, classes, tuple(group_ids(examples, digests, near)))
+    config, progress = SplitConfig(**settings), Progress()
+    return Refit(SimpleNamespace(), table, split, config, progress, detect_runtime())
 
 
 @pytest.mark.parametrize(
@@ -89,7 +124,7 @@ def prepared(labels, groups=None, splits=None, run=None):
     ],
 )
 def test_folds_are_made_of_as_many_units_as_folds(labels, groups, count):
-    made = validation._fold_splits(prepared(labels, groups), TrainConfig(folds=count), count)
+    made = fold_splits(refit(labels, groups), count)
     assert len(made) == count
     times_tested = sum((splits == "test").astype(int) for splits in made)
     assert (times_tested == 1).all()
@@ -101,7 +136,7 @@ def test_folds_are_made_of_as_many_units_as_folds(labels, groups, count):
 
 def test_folds_are_even_in_their_classes_and_train_on_seven_tenths():
     labels = [0] * 500 + [1] * 100 + [2] * 7
-    for splits in validation._fold_splits(prepared(labels), TrainConfig(folds=5), 5):
+    for splits in fold_splits(refit(labels), 5):
         tested, trained = (np.bincount(np.array(labels)[splits == p]) for p in ("test", "train"))
         assert tested[:2].tolist() == [100, 20]
         assert tested[2] in (1, 2)
@@ -110,59 +145,69 @@ def test_folds_are_even_in_their_classes_and_train_on_seven_tenths():
 
 
 @pytest.mark.parametrize("groups", [["a", "b", "c"] * 6, ["a"] * 18])
-def test_fewer_units_than_folds_are_refused_before_training(groups):
-    config = TrainConfig(folds=4)
+def test_fewer_groups_than_folds_are_refused(groups):
     with pytest.raises(UsageError, match="--folds 4 needs more groups"):
-        check_feasible(prepared([0] * 9 + [1] * 9, groups), config)
+        fold_splits(refit([0] * 9 + [1] * 9, groups), 4)
 
 
 def test_a_given_test_split_stays_out_of_the_folds():
     labels, given = [0, 1] * 20, ["train"] * 30 + ["test"] * 10
-    for splits in validation._fold_splits(prepared(labels, splits=given), TrainConfig(folds=3), 3):
+    for splits in fold_splits(refit(labels, splits=given), 3):
         assert set(splits[30:]) == {"out"}
         assert set(splits[:30]) == {"train", "val", "test"}
 
 
 def test_time_refuses_folds_and_lets_repeats_change_the_seed_only():
     run = ["train"] * 30 + ["val"] * 5 + ["test"] * 5
-    found = prepared([0, 1] * 20, run=run)
+    found = refit([0, 1] * 20, run=run, time_by="exif")
     with pytest.raises(UsageError, match="--time-by"):
-        check_feasible(found, TrainConfig(folds=3, time_by="exif"))
-    made = validation._repeat_splits(found, TrainConfig(repeats=2, time_by="exif"), 2)
-    assert [splits.tolist() for splits in made] == [run, run]
+        fold_splits(found, 3)
+    assert [splits.tolist() for splits in repeat_splits(found, 2)] == [run, run]
 
 
-def test_repeats_whose_splits_leave_a_split_empty_are_refused_before_training():
+def test_repeats_whose_splits_leave_a_split_empty_are_refused():
     with pytest.raises(UsageError, match=r"leaves .* empty"):
-        check_feasible(prepared([0, 1] * 5, ["a", "b"] * 5), TrainConfig(repeats=3))
+        repeat_splits(refit([0, 1] * 5, ["a", "b"] * 5), 3)
 
 
-def test_repeats_on_given_splits_are_seeds_and_a_sure_mean_has_an_interval(monkeypatch, tmp_path):
+def test_what_the_images_do_not_allow_is_refused_before_anything_is_fitted(monkeypatch):
+    monkeypatch.setattr(validation, "load_refit", lambda *_: refit([0, 1] * 5, ["a", "b"] * 5))
+    monkeypatch.setattr(Refit, "test", lambda *_: 1 / 0)
+    for asked in ({"folds": 4}, {"repeats": 3}, {"folds": 2, "repeats": 3}):
+        with pytest.raises(UsageError):
+            validate(SimpleNamespace(), Progress(), **asked)
+
+
+def test_repeats_on_given_splits_are_seeds_and_a_sure_mean_has_an_interval(monkeypatch):
     given = ["train"] * 20 + ["val"] * 10 + ["test"] * 10
-    found = prepared([0, 1] * 20, splits=given)
-    monkeypatch.setattr(validation, "refit", lambda *_: (np.arange(30, 40), np.eye(2)[[0, 1] * 5]))
-    found = replace(found, frozen=SimpleNamespace(views=1))
-    result = validation.repeats(
-        Job(found, None, TrainConfig(repeats=3), tmp_path, Progress(), False), 3
-    )
+    monkeypatch.setattr(Refit, "test", lambda *_: (np.arange(30, 40), np.eye(2)[[0, 1] * 5]))
+    result = repeat(refit([0, 1] * 20, splits=given), 3)
     assert (result["what"], result["n"], result["each"]) == ("seeds", [10] * 3, [1.0] * 3)
     assert result["low"] < 0.85 < result["mean"] == result["high"] == 1
 
 
-def test_the_report_says_what_they_showed(measured):
-    page = (measured[0] / "report.html").read_text()
-    for words in ("3-fold cross-validation", "2\u00a0other splits", "Would more images help?"):
-        assert words in page
-    assert "What you may ask of it" in page
+def test_a_leak_is_sought_only_where_near_duplicates_could_have_been_torn(monkeypatch):
+    labels = [0, 1] * 100
+    pairs = [(i, i + 2) for i in range(0, 160, 4)]
+    assert leaky_split(refit(labels)) is None
+    assert leaky_split(refit(labels, near=pairs, time_by="exif")) is None
+    assert leaky_split(refit(labels, splits=["train"] * 200, near=pairs)) is None
+
+    def right(self, assignment, seed):
+        rows = np.flatnonzero(assignment == "test")
+        return rows, np.eye(2)[self.split.labels[rows]]
+
+    monkeypatch.setattr(Refit, "test", right)
+    found = leaky_split(refit(labels, near=pairs))
+    assert found["near"] == 80
+    assert 0 < found["test_seen"] < found["n"]
+    assert found["accuracy"]["value"] == 1
+    few = leaky_split(refit([0, 1] * 1000, near=[(0, 2)]))
+    assert (few["near"], few["accuracy"]) == (2, None)
 
 
-def test_what_needs_frozen_features_is_refused_for_others(digits, tmp_path, graft_here):
-    ended = graft_here("train", digits, "--model", "base_cnn", "--folds", "3", "--out", tmp_path)
-    assert (ended.code, "frozen features" in ended.err) == (2, True)
-
-
-def test_near_copies_stay_in_one_split_and_the_leaky_split_is_measured(
-    digits, finished, tmp_path, graft_here
+def test_near_duplicates_stay_in_one_split_and_the_leaky_split_is_measured(
+    digits, finished, fit, tmp_path
 ):
     source = tmp_path / "source"
     for number, file in enumerate(sorted(digits.rglob("*.png"))):
@@ -173,28 +218,13 @@ def test_near_copies_stay_in_one_split_and_the_leaky_split_is_measured(
         image.save(folder / f"{number}.png")
         if number % 4 == 0:
             image.resize((70, 70)).save(folder / f"{number}s.png")
-    out = tmp_path / "run"
-    settings = ["--model", finished, "--epochs", "2", "--views", "1"]
-    ended = graft_here("train", source, *settings, "--out", out, "--json")
-    assert ended.code == 0, ended.err
-    with (out / "dataset.csv").open() as stream:
-        split = {line.split(",")[0]: line.split(",")[2] for line in stream}
-    pairs = [(path, path.replace("s.png", ".png")) for path in split if path.endswith("s.png")]
+    run = fit(source, tmp_path / "run", model=str(finished), epochs=2, views=1)
+    row = {row["path"]: row for row in run.images}
+    pairs = [(path, path.replace("s.png", ".png")) for path in row if path.endswith("s.png")]
     assert len(pairs) > 20
-    assert all(split[copy] == split[original] for copy, original in pairs)
-    leak = json.loads(ended.out)["leaky_split"]
+    for one, other in pairs:
+        assert row[one]["group_id"] == row[other]["group_id"]
+        assert row[one]["split"] == row[other]["split"]
+    leak = validate(run, Progress())["leaky_split"]
     assert leak["near"] == 2 * len(pairs)
     assert leak["test_seen"] > 0
-    assert "near copies" in (out / "report.html").read_text()
-
-
-def test_rank_judges_backbones_on_the_users_images(digits, finished, frozen_run, graft_here):
-    ended = graft_here("rank", digits, "--backbones", f"{finished},nowhere", "--json")
-    assert ended.code == 0, ended.err
-    best, gone = json.loads(ended.out)
-    assert best["backbone"] == str(finished)
-    assert best["accuracy"]["low"] < best["accuracy"]["value"] <= best["accuracy"]["high"]
-    assert best["accuracy"]["value"] > 0.8
-    assert "nowhere" in gone["problem"]
-    assert "95 % interval" in graft_here("rank", digits, "--backbones", finished).out
-    assert graft_here("rank", digits, "--backbones", "nowhere").code == 4

@@ -180,32 +180,34 @@ def rank_table(rows: list[dict[str, Any]]) -> None:
 
 def validation_table(found: dict[str, Any]) -> None:
     """A line for each of cross-validation, repeats, learning curve and leaky split that was run."""
-    table = Table("validation", "accuracy (95 % interval)", "", box=None)
+    table = Table("validation", "accuracy (95 % interval)", "range", box=None)
     if folds := found.get("folds"):
         table.add_row(
             f"{folds['folds']}-fold cross-validation",
             _interval(*(folds["accuracy"][name] for name in ("value", "low", "high"))),
-            f"{folds['n']:,} images, folds from {min(folds['each']):.1%} to "
-            f"{max(folds['each']):.1%}",
+            f"{min(folds['each']):.3f} to {max(folds['each']):.3f}",
         )
     if repeats := found.get("repeats"):
         table.add_row(
-            f"{len(repeats['each'])} repeats with other {repeats['what']}",
+            f"{len(repeats['each'])} other {repeats['what']}",
             _interval(repeats["mean"], repeats["low"], repeats["high"]),
-            f"from {min(repeats['each']):.1%} to {max(repeats['each']):.1%}",
+            f"{min(repeats['each']):.3f} to {max(repeats['each']):.3f}",
         )
-    if curve := found.get("learning_curve"):
-        for point in curve["points"]:
-            table.add_row(
-                f"{point['images']:,} training images",
-                _interval(*(point[name] for name in ("accuracy", "low", "high"))),
-                "",
-            )
-    leak = found.get("leaky_split")
-    if leak and leak["accuracy"]:
+    points = found.get("learning_curve", {}).get("points", [])
+    for size in sorted({point["images"] for point in points}):
+        each = [point for point in points if point["images"] == size]
+        values = [point["accuracy"] for point in each]
+        # The interval of the mean of several subsets is not that of any of them.
+        shown = (
+            _interval(values[0], each[0]["low"], each[0]["high"])
+            if len(each) == 1
+            else f"{sum(values) / len(values):.3f}, mean of {len(each)}"
+        )
+        table.add_row(f"{size:,} training images", shown, f"{min(values):.3f} to {max(values):.3f}")
+    if (leak := found.get("leaky_split")) and leak["accuracy"]:
         table.add_row(
-            "split that ignores near-duplicates",
+            "near-duplicates ignored",
             _interval(*(leak["accuracy"][name] for name in ("value", "low", "high"))),
-            f"{leak['test_seen']:,} of {leak['n']:,} test images have a near-duplicate in train",
+            "",
         )
     _print(table)

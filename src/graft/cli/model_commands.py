@@ -145,7 +145,9 @@ def predict(
     With --json, one object a line. Files that cannot be read as images are named on stderr, and
     the exit code is then 3.
     """
-    from graft.inference.predict import policy_for, predict_paths, training_files
+    from graft.inference.policy import policy_for
+    from graft.inference.predict import predict_paths
+    from graft.runs.run import Run
 
     policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
     if promise:
@@ -162,10 +164,10 @@ def predict(
         else:
             ranked = sorted(result.prediction.probabilities.items(), key=lambda x: -x[1])[:top]
             shares = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
-            named = " or ".join(result.prediction.labels or ())
+            named = " or ".join(result.prediction.prediction_set or ())
             if reason := result.prediction.reason:
                 kept = f"; the set: {named}" if named else ""
-                shares = f"{result.prediction.answer} ({reason}{kept}; nearest: {shares})"
+                shares = f"none of these ({reason}{kept}; nearest: {shares})"
             elif named:
                 shares = f"{named}  ({shares})"
             click.echo(f"{result.path}  {shares}")
@@ -174,7 +176,7 @@ def predict(
     if html:
         from graft.report.predictions_page import write_answers
 
-        known = training_files(run_folder) if nearest else {}
+        known = Run(run_folder).files if nearest else {}
         write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise)
         click.echo(f"written: {html}", err=True)
     if failed:
@@ -207,9 +209,9 @@ def compare(
     one = len(sources) == 1
     name = f"compare-{short_name(sources[0])}" if one else "comparison"
     folder = Path(out) if out else Path("runs") / name
-    options = given(settings)
-    if one:
-        options |= {"models": models.split(","), "time_budget": time_budget}
+    options = given({"time_budget": time_budget, **settings})
+    if one or given({"models": models}):
+        options["models"] = models.split(",")
     result = compare_models(*sources, out=folder, progress=on_stderr_progress(), **options)
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))

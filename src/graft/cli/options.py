@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from graft.choices import BACKEND_HELP, BACKENDS
 
@@ -109,8 +110,9 @@ def _option(name: str, schema: Mapping[str, Any]) -> click.Option:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options without those that were left open."""
-    return {name: value for name, value in options.items() if value is not None}
+    """The options that were given; for the others the function behind the command has defaults."""
+    source = click.get_current_context().get_parameter_source
+    return {n: value for n, value in options.items() if source(n) is not ParameterSource.DEFAULT}
 
 
 def on_stderr_progress() -> "Progress":

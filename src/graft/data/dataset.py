@@ -35,16 +35,6 @@ def class_numbers(examples: Iterable[Example], classes: Sequence[str]) -> NDArra
     return np.array([number[example.label] for example in examples], np.int64)
 
 
-def belonging(groups: Iterable[tuple[str, str | None]]) -> list[str] | None:
-    """The group ID of each image, given its path and its group: its own if it has no group. None
-    if no image has one.
-    """
-    pairs = list(groups)
-    if not any(group for _, group in pairs):
-        return None
-    return [group or f"alone:{path}" for path, group in pairs]
-
-
 @dataclass(frozen=True)
 class Dataset:
     """The images of a source, in path order.

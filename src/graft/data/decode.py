@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -114,13 +116,10 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
 
     Raises UnusableImageError with kind "oversized", "truncated" or "unreadable".
     """
-    scaled = None
-    try:
+    with _named_problems():
+        scaled = None
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise UnusableImageError(
-                "oversized", f"is {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}"
-            )
+        _check_size(image)
         if shorter_side is not None and image.format == "JPEG":
             needed = shorter_side * OVERSAMPLING
             drafted = image.draft(None, (needed, needed))
@@ -134,6 +133,24 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
             rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=scaled)
         # The tag is read off the file's own image: conversions drop it.
         return _upright(rgb, image)
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A Pillow image as `decode` gives that of a file: upright by its EXIF tag, 8-bit RGB over
+    white, its first frame if it is animated. The image itself is left as it was.
+
+    Raises UnusableImageError as `decode`.
+    """
+    with _named_problems():
+        _check_size(image)
+        image.load()
+        return _upright(_to_rgb(image), image)
+
+
+@contextmanager
+def _named_problems() -> Iterator[None]:
+    try:
+        yield
     except UnusableImageError:
         raise
     # The warning comes as an exception where a program makes errors of warnings.
@@ -154,9 +171,18 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
         ) from error
 
 
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise UnusableImageError(
+            "oversized", f"is {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}"
+        )
+
+
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
     if original.getexif().get(0x0112, 1) == 1:
         return rgb
+    if rgb is original:  # the caller's own
+        rgb = original.copy()
     if "exif" not in rgb.info and "exif" in original.info:
         rgb.info["exif"] = original.info["exif"]
     rgb.getexif()[0x0112] = original.getexif()[0x0112]

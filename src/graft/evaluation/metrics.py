@@ -1,14 +1,14 @@
 """The metrics of a split, computed from its probabilities and labels alone.
 
-Macro scores are means over the classes that have images. A class without images cannot be
-measured: a score of 0 would blame the classifier for what the split lacks. Images wrongly predicted
-as such a class still count against their own. With an image in every class these are scikit-learn's
-macro scores, otherwise those with labels=numpy.unique(labels). The classes left out are in
-`classes_without_images`; in `per_class` they have n = 0, scores of 0 and intervals of 0 to 1.
+Macro scores are means over the classes that have images here. A class without images cannot be
+measured: a score of 0 would blame the classifier for what the split lacks. Images wrongly
+predicted as such a class still count against their own. With an image in every class these are
+scikit-learn's macro scores, otherwise those with labels=numpy.unique(labels). The classes left out
+are in `classes_without_images`; in `per_class` they have n = 0, scores of 0, intervals of 0 to 1.
 
-The baseline always predicts the majority class of the training split, as the classifier did not see
-this split's labels either. Without one it is the most frequent class of this split, and `chosen_on`
-says so.
+The baseline always predicts the majority class, which should be the most frequent one of train, as
+the classifier did not see this split's labels either. Without it, it is the most frequent class
+here, and `chosen_on` says so.
 """
 
 from collections.abc import Sequence
@@ -154,10 +154,7 @@ def evaluate(
     macro, macro_intervals = _macro(confusion, design)
     common = classes.index(majority) if majority is not None else int(of_class.argmax())
     ece = ece_interval(*_top(p, targets, BINS), repeats=REPEATS, design=design)
-    method = "Bayesian bootstrap over images"
-    if by_group is not None and design is not None:
-        method += f", {_of_groups(design, by_group)}"
-
+    of = f", {_of_groups(design, by_group)}" if by_group is not None and design is not None else ""
     return {
         "split": split,
         "n": n,
@@ -168,7 +165,8 @@ def evaluate(
         "intervals": {
             **macro_intervals,
             "ece": list(ece),
-            "method": f"{method} (ECE: inverted), {REPEATS:,} resamples, 95 %",
+            "method": f"Bayesian bootstrap over images{of} (ECE: inverted), "
+            f"{REPEATS:,} resamples, 95 %",
         },
         "per_class": class_rows(confusion, classes, of_groups),
         "confusion": confusion.tolist(),

@@ -1,6 +1,6 @@
 """Backends: the fastest way that this machine has to run a frozen encoder.
 
-The choice is by capability and is always named: on CUDA PyTorch under autocast; on a CPU
+The choice is by capability and is always named: on a GPU PyTorch under autocast; on a CPU
 OpenVINO, in bfloat16 where the processor has it (AMX, AVX-512 BF16) and float32 elsewhere; and
 PyTorch where OpenVINO is not installed or cannot convert the network. Every backend sees batches
 of one fixed size, the last one padded, so that an image's features do not depend on its company.
@@ -8,10 +8,11 @@ of one fixed size, the last one padded, so that an image's features do not depen
 
 import contextlib
 import functools
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -22,9 +23,10 @@ from torch import nn
 from graft.choices import BACKENDS
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
+from graft.models.runtime import Runtime, detect_runtime
 
 if TYPE_CHECKING:
-    from graft.models.split_point import Prefix
+    from graft.models.halves import Prefix
 
 BATCH = 32
 
@@ -36,7 +38,8 @@ class Backend:
     """A compiled encoder.
 
     `submit` takes a whole batch ((batch, H, W, 3) uint8 for an encoder) and returns a function
-    that waits for the (batch, D) float32 outputs. `depth` batches may be under way at once.
+    that waits for the (batch, D) float32 outputs; any thread may call it. `depth` batches of one
+    caller may be under way at once.
     `name` says what runs and how precisely ("openvino 2026.4 bf16 on CPU"); `note` why it is not
     the usual choice.
     """
@@ -49,25 +52,24 @@ class Backend:
 
 
 def device() -> torch.device:
-    """CUDA if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """That of `detect_runtime`."""
+    return detect_runtime().device
 
 
 @functools.cache  # asked for every batch of predictions, and starting OpenVINO to ask takes time
 def choose(wanted: str = "auto") -> str:
-    """The name of the backend that `compile_encoder` will use: split of the cache key."""
+    """The name of the backend that `compile_encoder` will use: it belongs to the cache key."""
     if wanted not in BACKENDS:
         raise UsageError(f"backend is one of {', '.join(BACKENDS)}, not {wanted!r}")
-    if wanted == "float32":
-        return _torch_name(torch.float32)
-    if wanted == "torch" or (wanted == "auto" and device().type == "cuda"):
-        return _torch_name(torch_dtype())
+    runtime = detect_runtime(wanted)
+    if wanted in ("float32", "torch") or (wanted == "auto" and runtime.device.type != "cpu"):
+        return _torch_name(runtime)
     try:
         import openvino
     except ImportError as error:
         if wanted == "openvino":
             raise ModelError("backend openvino: not installed; pip install openvino") from error
-        return _torch_name(torch_dtype())
+        return _torch_name(runtime)
     version = ".".join(openvino.__version__.split(".")[:2])
     return f"openvino {version} {_openvino_precision(openvino.Core())} on CPU"
 
@@ -82,10 +84,8 @@ def compile_encoder(
     """
     name = choose(wanted)
     if not name.startswith("openvino"):
-        dtype = torch.float32 if wanted == "float32" else torch_dtype()
-        return torch_backend(
-            encoder.to(memory_format=torch.channels_last), batch, name, None, dtype
-        )
+        runtime = detect_runtime(wanted)
+        return torch_backend(encoder.to(memory_format=torch.channels_last), batch, runtime=runtime)
     try:
         return _openvino_backend(encoder, name, batch)
     # OpenVINO raises plain RuntimeErrors for operations that it does not know.
@@ -105,6 +105,7 @@ class LazyBackend:
     wanted: str = "auto"
     batch: int = BATCH
     ready: Backend | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -118,8 +119,9 @@ class LazyBackend:
 
     def __call__(self) -> Backend:
         """The backend itself."""
-        if self.ready is None:
-            self.ready = compile_encoder(self.build(), self.wanted, self.batch)
+        with self.lock:  # one thread compiles, the others wait for it
+            if self.ready is None:
+                self.ready = compile_encoder(self.build(), self.wanted, self.batch)
         return self.ready
 
 
@@ -147,45 +149,38 @@ def infer(
 
 
 def torch_dtype() -> torch.dtype:
-    """The precision that this machine's PyTorch computes fastest in."""
-    if device().type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    # Emulated bfloat16 is slower than float32: only where the processor computes in it.
-    supported = torch.cpu.get_capabilities()
-    native = supported.get("avx512_bf16") or supported.get("amx_bf16") or supported.get("bf16")
-    return torch.bfloat16 if native else torch.float32
+    """That of `detect_runtime`."""
+    return detect_runtime().dtype
 
 
-def _torch_name(dtype: torch.dtype) -> str:
-    precision = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32"}[dtype]
-    where = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
-    return f"torch {torch.__version__.split('+')[0]} {precision} on {where}"
+def _torch_name(runtime: Runtime) -> str:
+    return f"torch {torch.__version__.split('+')[0]} {runtime.precision} on {runtime.where}"
 
 
 def torch_backend(
     module: nn.Module,
     batch: int = BATCH,
-    name: str | None = None,
     note: str | None = None,
-    dtype: torch.dtype | None = None,
+    runtime: Runtime | None = None,
 ) -> Backend:
     """Any module as a backend, in PyTorch; in inference mode while it runs."""
-    place, dtype = device(), dtype or torch_dtype()
+    runtime = runtime or detect_runtime()
+    place = runtime.device
     module = module.to(place)
 
     def submit(rows: NDArray[Any]) -> Callable[[], NDArray[np.float32]]:
         inputs = torch.from_numpy(rows).to(place, non_blocking=True)
-        autocast = torch.autocast(place.type, dtype, enabled=dtype != torch.float32)
         training = module.training
-        module.eval()
-        with torch.inference_mode(), autocast:
+        if training:
+            module.eval()
+        with torch.inference_mode(), runtime.autocast():
             outputs = module(inputs)
-        module.train(training)
+        if training:
+            module.train()
         return lambda: outputs.float().cpu().numpy()
 
-    return Backend(
-        name or _torch_name(dtype), batch, 2 if place.type == "cuda" else 1, submit, note
-    )
+    depth = 1 if place.type == "cpu" else 2
+    return Backend(_torch_name(runtime), batch, depth, submit, note)
 
 
 def _openvino_precision(core: Any) -> str:
@@ -196,16 +191,22 @@ def _openvino_backend(encoder: "Encoder | Prefix", name: str, batch: int) -> Bac
     import openvino
 
     core = openvino.Core()
+    # One image alone is waited for: all cores work on it.
+    hint = "LATENCY" if batch == 1 else "THROUGHPUT"
     compiled = core.compile_model(
         _converted(encoder, batch),
         "CPU",
-        {"INFERENCE_PRECISION_HINT": _openvino_precision(core), "PERFORMANCE_HINT": "THROUGHPUT"},
+        {"INFERENCE_PRECISION_HINT": _openvino_precision(core), "PERFORMANCE_HINT": hint},
     )
     depth = max(2, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     idle = [compiled.create_infer_request() for _ in range(depth)]
 
     def submit(pixels: NDArray[Any]) -> Callable[[], NDArray[np.float32]]:
-        request = idle.pop()
+        try:
+            request = idle.pop()
+        # Several threads at once: each may have `depth` under way, so none waits for another.
+        except IndexError:
+            request = compiled.create_infer_request()
         request.start_async([np.ascontiguousarray(pixels)], share_inputs=True)
 
         def wait() -> NDArray[np.float32]:

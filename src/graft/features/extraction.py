@@ -3,14 +3,16 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from graft.data.augmentation import Augmentation
-from graft.data.decode import Pixels, Preprocess
+from graft.data.decode import Pixels, Preprocess, center_view, upright_rgb
 from graft.data.reader import PLAIN, Loaded, stream
 from graft.errors import ModelError
 from graft.features.backends import BATCH, Backend, infer
@@ -70,6 +72,26 @@ def encode(
         while waiting and not waiting[0].due:
             yield waiting.popleft()
     yield from waiting
+
+
+def encode_images(
+    images: Iterable[Image.Image],
+    preprocess: Preprocess,
+    backend: Callable[[], Backend],
+    batch: int = BATCH,
+) -> Iterator[NDArray[np.float16]]:
+    """As `encode`, of images in memory: the features (D,) float16 of each, in order.
+
+    Raises UnusableImageError for an image that cannot be used.
+    """
+
+    def batches() -> Iterator[tuple[None, Pixels]]:
+        rest = iter(images)
+        while group := list(islice(rest, batch)):
+            yield None, np.stack([center_view(upright_rgb(image), preprocess) for image in group])
+
+    for _, values in infer_float16(backend, batches()):
+        yield from values
 
 
 def infer_float16(

@@ -1,116 +1,134 @@
 """The same numbers on another labeled source."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from graft.data.dataset import Dataset, belonging
+from graft.data.dataset import Dataset, class_numbers
 from graft.data.decode import UnusableImageError
+from graft.data.groups import group_ids, groups_that_count
 from graft.data.sources import load_dataset
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
-from graft.inference.predictor import load
+from graft.inference.predictor import Predictor
+from graft.inference.saved_model import load
 from graft.quality.duplicates import Duplicates, equal_groups
 from graft.quality.finding import Finding, by_severity, images, them
 from graft.quality.listing import listing_findings
 from graft.quality.unreadable import unreadable_findings
 from graft.runs.run import Run
-from graft.utils.cache_folder import cache_folder
+from graft.utils.cache_folder import sources_folder
 from graft.utils.progress import Progress
 
 
 def evaluate_run(
     run: str | Path, source: str | Path, progress: Progress, backend: str = "auto"
 ) -> dict[str, Any]:
-    """Evaluate a run on the images of a source, by the very path that predict uses.
+    """Evaluate a run on the images of a source, predicted as `predict` predicts them.
 
     A source with a test split is evaluated on that split ("split": "test"), any other on all its
-    images ("split": "all"), except those that stand in train or val of the run: they are left out
-    and told. Labels must be among the run's classes. Intervals are over groups where the source
-    has some. "findings" holds what was found, as `graft check --json` prints it.
+    images ("split": "all"). Images in train or val of the run are left out, and named in a
+    finding. Labels must be among the run's classes. Intervals are over groups where the source
+    has some. "findings" is as `graft check --json` prints it.
 
-    Raises DataError for other labels or no usable image that the run was not trained on,
-    ModelError for a run without model or not finished.
+    Raises DataError for unknown labels, or if every usable image is in train or val of the run;
+    ModelError for a run without a model, or one that is not finished.
     """
-    classifier = load(run, backend)
-    finished = Path(run) / "metrics.json"
-    if not finished.is_file():
-        raise ModelError(f"{run}: not a finished run, metrics.json is not there; train it again")
-    stored = Run(run)
-    learned = {
-        bytes.fromhex(row["sha256"]) for row in stored.images if row["split"] in ("train", "val")
-    }
-    majority = stored.metrics["baseline"]["majority_class"]
-    dataset = load_dataset(source, cache_folder() / "sources")
-    tested = [example for example in dataset.examples if example.split == "test"]
-    examples = tested or list(dataset.examples)
-    number = {name: i for i, name in enumerate(classifier.classes)}
-    strange = sorted({example.label for example in examples} - set(number))
-    if strange:
-        raise DataError(
-            f"{source}: the run knows the classes {', '.join(classifier.classes)}; "
-            f"{', '.join(strange)} is not among them: rename the folders or take them out"
+    predictor, stored = load(run, backend), Run(run)
+    if not (stored.path / "metrics.json").is_file():
+        raise ModelError(
+            f"{run}: expected a finished run, metrics.json is missing; resume it with graft train "
+            "--resume"
         )
-    dataset = replace(dataset, examples=tuple(examples))
-    digests: dict[int, bytes | None] = {}
-    problems: dict[int, UnusableImageError] = {}
-    used, rows, known = [], [], []
-    progress.start("predicting", len(examples))
-    for item, probabilities in classifier.predict_files(example.file for example in examples):
-        example = examples[item.loaded.index]
-        progress.advance(item.loaded.index + 1)
-        if item.loaded.digest in learned:
-            known.append(example.path)
-            continue
-        if item.loaded.problem is not None:
-            problems[item.loaded.index] = item.loaded.problem
-            continue
-        digests[item.loaded.index] = item.loaded.digest
-        if probabilities is not None:
-            used.append(example)
-            rows.append(probabilities)
-    progress.finish()
-    findings = _findings(dataset, digests, problems, known, len(rows))
-    for finding in findings:
-        progress.say(f"{finding.kind}: {finding.message}")
-    if known and not rows:
+    dataset, split = _evaluated(source, predictor.classes)
+    seen = _predicted(predictor, dataset, stored, progress)
+    findings = _findings(dataset, seen)
+    progress.say_all(f"{finding.kind}: {finding.message}" for finding in findings)
+    if not seen.probabilities:
+        known = images(len(seen.known))
         raise DataError(
-            f"{source}: all {images(len(known))} that can be used stand in train or val of "
-            f"{run}; give images that it was not trained on"
+            f"{source}: all {known} that can be used are in train or val of {run}; give images "
+            "that it was not trained on"
+            if seen.known
+            else f"{source}: expected labeled images, none is usable; see graft check"
         )
-    if not rows:
-        raise DataError(f"{source} holds no usable image below a class folder")
+    used = [dataset.examples[i] for i in seen.digests]
     metrics = evaluate(
-        np.stack(rows),
-        np.array([number[example.label] for example in used], np.int64),
-        classifier.classes,
-        split="test" if tested else "all",
-        majority=majority,
-        groups=belonging((example.path, example.group) for example in used),
+        np.stack(seen.probabilities),
+        class_numbers(used, predictor.classes),
+        predictor.classes,
+        split=split,
+        majority=stored.metrics["baseline"]["majority_class"],
+        groups=groups_that_count(group_ids(used, list(seen.digests.values()))),
     )
     return metrics | {"findings": [finding.to_json() for finding in findings]}
 
 
-def _findings(
-    dataset: Dataset,
-    digests: Mapping[int, bytes | None],
-    problems: Mapping[int, UnusableImageError],
-    known: Sequence[str],
-    left: int,
-) -> list[Finding]:
+def _evaluated(source: str | Path, classes: Sequence[str]) -> tuple[Dataset, str]:
+    """The images to evaluate on, and the name of their split: "test", or "all" where the source
+    has no test split. Raises DataError for a label that is none of the classes.
+    """
+    dataset = load_dataset(source, sources_folder())
+    tested = [i for i, example in enumerate(dataset.examples) if example.split == "test"]
+    chosen = dataset.select(tested) if tested else dataset
+    if unknown := sorted(set(chosen.classes) - set(classes)):
+        raise DataError(
+            f"{source}: the run knows the classes {', '.join(classes)}; {', '.join(unknown)} is "
+            "not among them: rename or remove these labels"
+        )
+    return chosen, "test" if tested else "all"
+
+
+@dataclass
+class _Seen:
+    """What predicting the images of a dataset gave: by position the digests of those evaluated, in
+    the order of their probabilities (K,), the problems of those that cannot be used; and the paths
+    of those that the run was trained on.
+    """
+
+    digests: dict[int, bytes] = field(default_factory=dict)
+    probabilities: list[NDArray[np.float64]] = field(default_factory=list)
+    problems: dict[int, UnusableImageError] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
+
+
+def _predicted(predictor: Predictor, dataset: Dataset, run: Run, progress: Progress) -> _Seen:
+    learned = {
+        bytes.fromhex(row["sha256"]) for row in run.images if row["split"] in ("train", "val")
+    }
+    seen = _Seen()
+    progress.start("predicting", len(dataset.examples))
+    for item, probabilities in predictor.encoded_files(e.file for e in dataset.examples):
+        index, digest = item.loaded.index, item.loaded.digest
+        progress.advance(index + 1)
+        if digest in learned:
+            seen.known.append(dataset.examples[index].path)
+        elif item.loaded.problem is not None:
+            seen.problems[index] = item.loaded.problem
+        elif probabilities is not None and digest is not None:
+            seen.digests[index] = digest
+            seen.probabilities.append(probabilities)
+    progress.finish()
+    return seen
+
+
+def _findings(dataset: Dataset, seen: _Seen) -> list[Finding]:
     """What is wrong with the images evaluated, and which the run knows already."""
     found = []
-    if known:
+    if count := len(seen.known):
         message = (
-            f"{images(len(known))} from train or val of the run, byte for byte; the run has "
-            f"learned {them(len(known))}, so {left:,} others are evaluated; give images that the "
+            f"{images(count)} from train or val of the run, byte for byte; the run has learned "
+            f"{them(count)}, so {len(seen.digests):,} others are evaluated; give images that the "
             "run has not seen"
         )
-        found.append(Finding("trained_on", message, tuple(known)))
-    duplicates = Duplicates(dataset.examples, equal_groups(digests.items()), [], list(digests))
+        found.append(Finding("trained_on", message, tuple(seen.known)))
+    duplicates = Duplicates(
+        dataset.examples, equal_groups(seen.digests.items()), [], list(seen.digests)
+    )
     return found + [
         replace(finding, message=_two_labels(len(finding.sets)))
         if finding.kind == "two_labels"
@@ -118,7 +136,7 @@ def _findings(
         for finding in by_severity(
             [
                 *listing_findings(dataset),
-                *unreadable_findings(dataset.examples, problems),
+                *unreadable_findings(dataset.examples, seen.problems),
                 *duplicates.findings(),
             ]
         )

@@ -1,4 +1,4 @@
-"""The training images most like an image: why the classifier says what it says."""
+"""Nearest training images: why the classifier says what it says."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,11 @@ from torch import Tensor
 from graft.models.ood import OODDetector
 from graft.runs.run import Run
 
-# The file in the run folder.
-NEIGHBORS = "neighbors.safetensors"
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """A training image, as named in dataset.csv, and the cosine of its features' angle to those
-    of the image asked about: 1 for the same, about 0 for nothing in common.
+    """A training image, by its path in dataset.csv, and the cosine similarity of its features and
+    those of the image asked about, -1..1: 1 for the same, about 0 for nothing in common.
     """
 
     path: str
@@ -27,8 +24,8 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Training images, and where their features lie in the detector's directions: unit vectors
-    (n, Q).
+    """Training images and their features along the detector's directions, as unit vectors (n, Q)
+    float32: `places`.
     """
 
     detector: OODDetector
@@ -37,7 +34,7 @@ class Neighbors:
     places: Tensor
 
     def nearest(self, features: NDArray[np.float16], count: int) -> list[list[Neighbor]]:
-        """Of features (N, D), the `count` training images most like each, the most like first."""
+        """The `count` training images nearest to each of features (N, D), the nearest first."""
         if not len(features):
             return []
         alike = _places(self.detector, features) @ self.places.T
@@ -54,11 +51,10 @@ class Neighbors:
 
     @classmethod
     def read(cls, run: Run, detector: OODDetector) -> "Neighbors":
-        """Those of a run; ModelError if it has none."""
+        """Those of a run. Raises ModelError if it has none."""
         known, places = run.neighbors()
-        return cls(
-            detector, [row["path"] for row in known], [row["label"] for row in known], places
-        )
+        paths, labels = [row["path"] for row in known], [row["label"] for row in known]
+        return cls(detector, paths, labels, places)
 
     @classmethod
     def of(
@@ -68,7 +64,7 @@ class Neighbors:
         paths: list[str],
         labels: list[str],
     ) -> "Neighbors":
-        """From features (n, D) of training images, with their names; rounded as they are kept."""
+        """From features (n, D) of training images, with paths and labels; rounded as on disk."""
         return cls(detector, paths, labels, _places(detector, features).half().float())
 
 

@@ -1,46 +1,79 @@
-"""Classifier: softmax(head(encoder(image)) / temperature), and how it lies on disk."""
+"""Predictor: what an image shows, from a file, a Pillow image or pixels."""
 
-import io
-import json
-import tempfile
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from torch import Tensor
 
-from graft.data.reader import Loaded
+from graft.data.decode import UnusableImageError
 from graft.errors import DataError, ModelError, UsageError
 from graft.features.backends import BATCH, LazyBackend
-from graft.features.extraction import Encoded, encode
+from graft.features.extraction import Encoded, encode, encode_images
 from graft.inference.neighbors import Neighbor, Neighbors
+from graft.inference.policy import Policy, abstention, prediction_set
 from graft.models.backbone import Backbone
+from graft.models.classifier import Classifier
 from graft.models.head import Head
 from graft.models.ood import OODDetector
 from graft.runs.run import Run
 
-FORMAT = 1
-# An image whose two best answers are closer than this is computed again in float32: half
+# An image whose two best classes are closer than this is computed again in float32: half
 # precision moves probabilities by less, so the answer is float32's (docs/recipes.md).
 CLOSE_CALL = 0.15
-# The answer for an image that the policy refuse.
-NONE = "none of these"
+# So few images go through one at a time: a batch is padded to its full size, which costs more.
+FEW = 4
+
+Floats = NDArray[np.float64]
+Features = NDArray[np.float16]
+OneImage = str | Path | Image.Image | NDArray[np.uint8] | Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What an image shows, and how sure the classifier is: probabilities in 0..1, sum 1.
+
+    `label` is the class, or None where the policy abstains, with the `reason`; `best_guess` is the
+    most probable class in either case, and `probability` its probability. `prediction_set` is None
+    unless asked for. `ood_score` is above 1 for an image unlike those of training, and None if the
+    run cannot tell. `nearest`: the training images most like it, if asked for. `path` is empty for
+    an image that came from memory.
+    """
+
+    path: str
+    label: str | None
+    best_guess: str
+    probability: float
+    probabilities: dict[str, float]
+    reason: str
+    prediction_set: tuple[str, ...] | None
+    ood_score: float | None
+    nearest: tuple[Neighbor, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """A file's prediction, or the problem why there is none."""
+
+    path: str
+    prediction: Prediction | None
+    problem: str = ""
 
 
 @dataclass
-class Classifier:
-    """A trained model, ready to say what an image shows.
+class Predictor:
+    """A trained classifier with its backend, its batches and its policy. Any thread may use it.
 
     `classes` are in the order of the logits; `temperature` > 0 divides them. `backend` runs the
-    encoder.
+    encoder of `backbone`. `frozen` says that the backbone was not trained. `policy` holds where
+    `predict` is given none. `run` is the folder it was read from.
     """
 
     backbone: Backbone
@@ -51,236 +84,194 @@ class Classifier:
     frozen: bool = True
     ood_detector: OODDetector | None = None
     run: Path | None = None
+    policy: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
+        build = self.backbone.build
+        self.single = LazyBackend(build, self.backend.wanted, batch=1)
         # In float32, one image at a time: they are few.
-        self.exact = LazyBackend(self.backbone.build, "float32", batch=1)
+        self.exact = LazyBackend(build, "float32", batch=1)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The whole network in PyTorch, in inference mode: to trace, export or explain."""
+        return Classifier(self.backbone.build(), self.head, self.temperature).eval()
 
     @cached_property
     def neighbors(self) -> Neighbors:
         """The training images, to find the nearest among; ModelError for a run without them."""
         if self.run is None or self.ood_detector is None:
-            raise ModelError("this classifier has no run folder that knows its training images")
+            raise ModelError(
+                "expected a run that keeps its training images' features, this predictor has "
+                "none; use graft.load(RUN) of a finished run"
+            )
         return Neighbors.read(Run(self.run), self.ood_detector)
 
-    def close_calls(self, probabilities: NDArray[np.float64]) -> list[int]:
-        """The rows of (N, K) to compute again in float32; none if the backend is exact itself."""
-        if self.backend.exact:
-            return []
-        best = np.sort(probabilities, axis=1)
-        margin: NDArray[np.float64] = best[:, -1] - best[:, -2]
-        return [int(row) for row in np.flatnonzero(margin < CLOSE_CALL)]
+    @overload
+    def predict(self, images: OneImage, policy: Policy | None = None) -> Prediction: ...  # type: ignore[overload-overlap]
 
-    def logits(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
-        """(N, D) features to (N, K) logits, in float32 on the CPU whatever the machine."""
-        with torch.inference_mode():
-            logits: NDArray[np.float64] = self.head(torch.from_numpy(features)).double().numpy()
-        return logits
+    @overload
+    def predict(
+        self, images: Iterable[OneImage], policy: Policy | None = None
+    ) -> list[Prediction]: ...
 
-    def probabilities(self, features: NDArray[np.float16]) -> NDArray[np.float64]:
+    def predict(
+        self, images: OneImage | Iterable[OneImage], policy: Policy | None = None
+    ) -> Prediction | list[Prediction]:
+        """What an image shows; a list for a list or another iterable of images.
+
+        An image is a path, a Pillow image (turned upright by its EXIF tag, as a file is), or
+        (H, W, 3) uint8 RGB pixels of any size as a NumPy array or a tensor; (N, H, W, 3) are N
+        images.
+
+        Raises UsageError for the first that is no usable image, with the reason.
+        """
+        policy = policy or self.policy
+        if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 0) == 3:
+            return self._predict_all([images], policy)[0]  # type: ignore[list-item]
+        if isinstance(images, np.ndarray | Tensor) and images.ndim != 4:
+            raise UsageError(_expected(images))
+        if not isinstance(images, Iterable):
+            raise UsageError(_expected(images))
+        return self._predict_all(list(images), policy)
+
+    def predict_files(
+        self, files: Iterable[str | Path], policy: Policy | None = None
+    ) -> Iterator[FileResult]:
+        """Each file's prediction or problem, in order; lazily, a bounded number at a time."""
+        policy = policy or self.policy
+        for item, probabilities in self.encoded_files(Path(file) for file in files):
+            path = str(item.loaded.file)
+            if probabilities is None:
+                yield FileResult(path, None, str(item.loaded.problem))
+            else:
+                found = self._prediction(path, item.values[0], probabilities, policy)
+                yield FileResult(path, found)
+
+    def encoded_files(self, files: Iterable[Path]) -> Iterator[tuple[Encoded, Floats | None]]:
+        """Each file's digest and features with its (K,) probabilities, in order; None for an
+        unusable file. Holds a bounded number of images in memory, however many there are.
+        """
+        rest = iter(files)
+        first = list(itertools.islice(rest, FEW + 1))
+        backend = self._backend_for(len(first))
+        encoded = encode(
+            itertools.chain(first, rest), self.backbone.preprocess, backend, batch=backend.batch
+        )
+        while chunk := list(itertools.islice(encoded, BATCH)):
+            usable = [item for item in chunk if item.loaded.problem is None]
+            rows = iter(self._of_files(usable) if usable else ())
+            for item in chunk:
+                yield item, next(rows) if item.loaded.problem is None else None
+
+    def probabilities(self, features: Features) -> Floats:
         """(N, D) features to (N, K) calibrated probabilities, each row summing to 1."""
         logits = torch.from_numpy(self.logits(features))
         return torch.softmax(logits / self.temperature, dim=1).numpy()
 
-    def predict_files(
-        self, files: Iterable[Path]
-    ) -> Iterator[tuple[Encoded, NDArray[np.float64] | None]]:
-        """Each file's outcome with its (K,) probabilities, in order; None for an unusable file.
+    def logits(self, features: Features) -> Floats:
+        """(N, D) features to (N, K) logits, in float32 on the CPU whatever the machine."""
+        with torch.inference_mode():
+            logits: Floats = self.head(torch.from_numpy(features)).double().numpy()
+        return logits
 
-        Holds a bounded number of images in memory, however many there are.
-        """
-        encoded = encode(files, self.backbone.preprocess, self.backend)
-        while chunk := list(islice(encoded, BATCH)):
-            usable = [item for item in chunk if item.loaded.problem is None]
-            answers = self._settled(usable) if usable else np.empty((0, len(self.classes)))
-            rows = iter(answers)
-            for item in chunk:
-                yield item, next(rows) if item.loaded.problem is None else None
+    def close_calls(self, probabilities: Floats) -> list[int]:
+        """The rows of (N, K) to compute again in float32; none if the backend is exact itself."""
+        if self.backend.exact:
+            return []
+        best = np.sort(probabilities, axis=1)
+        margin: Floats = best[:, -1] - best[:, -2]
+        return [int(row) for row in np.flatnonzero(margin < CLOSE_CALL)]
 
-    def _settled(self, items: list[Encoded]) -> NDArray[np.float64]:
-        answers = self.probabilities(np.stack([item.values[0] for item in items]))
-        close = self.close_calls(answers)
-        files = [items[row].loaded.file for row in close]
-        if files:
-            encoded = encode(files, self.backbone.preprocess, self.exact, batch=1)
-            for row, again in zip(close, encoded, strict=True):
+    def _backend_for(self, count: int) -> LazyBackend:
+        return self.single if count <= FEW else self.backend
+
+    def _predict_all(self, images: Sequence[OneImage], policy: Policy) -> list[Prediction]:
+        found: dict[int, Prediction] = {}
+        files = {i: Path(x) for i, x in enumerate(images) if isinstance(x, str | Path)}
+        for i, result in zip(files, self.predict_files(files.values(), policy), strict=True):
+            if result.prediction is None:
+                raise UsageError(f"{result.path} {result.problem}")
+            found[i] = result.prediction
+        others = {i: _pillow(x) for i, x in enumerate(images) if not isinstance(x, str | Path)}
+        if others:
+            features, answers = self._of_images(list(others.values()))
+            for i, own, probabilities in zip(others, features, answers, strict=True):
+                found[i] = self._prediction("", own, probabilities, policy)
+        return [found[i] for i in range(len(images))]
+
+    def _of_files(self, items: Sequence[Encoded]) -> Floats:
+        def exact(rows: list[int]) -> Iterator[Features]:
+            files = [items[row].loaded.file for row in rows]
+            for again in encode(files, self.backbone.preprocess, self.exact, batch=1):
                 if again.loaded.problem is not None:
                     raise DataError(f"{again.loaded.file}: changed while it was read")
-                answers[row] = self.probabilities(again.values[0][np.newaxis])[0]
+                yield again.values[0]
+
+        return self._settled(np.stack([item.values[0] for item in items]), exact)
+
+    def _of_images(self, images: Sequence[Image.Image]) -> tuple[Features, Floats]:
+        def encoded(some: Sequence[Image.Image], backend: LazyBackend) -> Iterator[Features]:
+            return encode_images(some, self.backbone.preprocess, backend, backend.batch)
+
+        try:
+            features = np.stack(list(encoded(images, self._backend_for(len(images)))))
+        except UnusableImageError as problem:
+            raise UsageError(f"an image in memory {problem}") from problem
+        return features, self._settled(
+            features, lambda rows: encoded([images[row] for row in rows], self.exact)
+        )
+
+    def _settled(
+        self, features: Features, exact: Callable[[list[int]], Iterable[Features]]
+    ) -> Floats:
+        """Probabilities (N, K) of features (N, D); those of close calls by `exact` features."""
+        answers = self.probabilities(features)
+        if close := self.close_calls(answers):
+            for row, again in zip(close, exact(close), strict=True):
+                answers[row] = self.probabilities(again[np.newaxis])[0]
         return answers
 
-    def predict(
-        self, image: "str | Path | Image.Image | NDArray[np.uint8]", policy: "Policy | None" = None
-    ) -> "Prediction":
-        """What one image shows: a file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
-
-        Raises UsageError for what is not an image, with the reason.
-        """
-        policy = policy or Policy()
-        if isinstance(image, str | Path):
-            file = Path(image)
-            item, probabilities = next(self.predict_files([file]))
-            if probabilities is None:
-                raise UsageError(f"{file} {item.loaded.problem}")
-            return self._prediction(item, probabilities, policy)
-        if isinstance(image, np.ndarray):
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-                raise UsageError(
-                    f"expected (H, W, 3) uint8 pixels, got {image.shape} {image.dtype}"
-                )
-            image = Image.fromarray(image)
-        # By way of an encoded file, so that there is one path from image to pixels.
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "image.png")
-            file.write_bytes(buffer.getvalue())
-            return self.predict(file, policy)
-
     def _prediction(
-        self, item: Encoded, probabilities: NDArray[np.float64], policy: "Policy"
-    ) -> "Prediction":
-        path, ood_score = str(item.loaded.file), 0.0
-        if self.ood_detector:
-            ood_score = float(self.ood_detector.score(item.values[0][np.newaxis])[0])
+        self, path: str, features: Features, probabilities: Floats, policy: Policy
+    ) -> Prediction:
+        row = features[np.newaxis]
+        ood_score = float(self.ood_detector.score(row)[0]) if self.ood_detector else None
         best = int(probabilities.argmax())
-        named = {name: float(p) for name, p in zip(self.classes, probabilities, strict=True)}
-        label, probability = self.classes[best], float(probabilities[best])
-        answer, reason = label, ""
-        if policy.reject_ood and ood_score > 1:
-            answer, reason = NONE, f"unlike the training images: {ood_score:.2f} times the limit"
-        elif probability < policy.least:
-            answer = NONE
-            reason = f"{label} at {probability:.1%}, below the {policy.least:.1%} asked"
-        labels = None
-        if policy.set_least is not None:
-            ranked = np.argsort(-probabilities, kind="stable").tolist()
-            labels = tuple(
-                self.classes[i]
-                for place, i in enumerate(ranked)
-                if place == 0 or probabilities[i] >= policy.set_least
-            )
-        nearest = None
-        if policy.nearest:
-            features = item.values[0][np.newaxis]
-            nearest = tuple(self.neighbors.nearest(features, policy.nearest)[0])
+        guess, probability = self.classes[best], float(probabilities[best])
+        reason = abstention(policy, guess, probability, ood_score)
         return Prediction(
-            path, label, probability, named, answer, reason, labels, ood_score, nearest
-        )
-
-    def predictions(
-        self, files: Iterable[Path], policy: "Policy | None" = None
-    ) -> "Iterator[Prediction | Loaded]":
-        """A Prediction for each file, in order; a Loaded with its problem where there is none."""
-        policy = policy or Policy()
-        for item, probabilities in self.predict_files(files):
-            if probabilities is None:
-                yield item.loaded
-            else:
-                yield self._prediction(item, probabilities, policy)
-
-    def save(self, run: Run, trained: int) -> None:
-        """Write the model's files.
-
-        `trained` is the number of parameters that were trained.
-        """
-        state = {f"encoder.{key}": value for key, value in self.backbone.state().items()}
-        state |= {f"head.{key}": value for key, value in self.head.state_dict().items()}
-        if self.ood_detector:
-            state |= {f"ood.{key}": value for key, value in self.ood_detector.tensors().items()}
-        total = self.backbone.parameters + sum(p.numel() for p in self.head.parameters())
-        run.write_model(
-            state,
-            {
-                "format": FORMAT,
-                "backbone": self.backbone.to_json(),
-                "head": self.head.shape,
-                "classes": list(self.classes),
-                "preprocess": self.backbone.preprocess.to_json(),
-                "temperature": self.temperature,
-                "ood_limit": self.ood_detector.limit if self.ood_detector else None,
-                "frozen": self.frozen,
-                "parameters": {"total": total, "trained": trained},
-            },
+            path=path,
+            label=None if reason else guess,
+            best_guess=guess,
+            probability=probability,
+            probabilities=dict(zip(self.classes, probabilities.tolist(), strict=True)),
+            reason=reason,
+            prediction_set=prediction_set(policy, self.classes, probabilities),
+            ood_score=ood_score,
+            nearest=tuple(self.neighbors.nearest(row, policy.nearest)[0])
+            if policy.nearest
+            else None,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When to answer, and how: `reject_ood`, not for an image unlike the training images;
-    `least`, not below this probability; `set_least`, with every label from this probability on;
-    `nearest`, with this many training images most like it.
-    See graft.evaluation.selective for how the two are chosen.
-    """
-
-    reject_ood: bool = True
-    least: float = 0.0
-    set_least: float | None = None
-    nearest: int = 0
+def _pillow(image: object) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, Tensor):
+        image = image.numpy(force=True)
+    if not (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3):
+        raise UsageError(_expected(image))
+    if image.dtype != np.uint8 or not image.size:
+        raise UsageError(_expected(image))
+    return Image.fromarray(np.ascontiguousarray(image))
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What an image shows, and how sure the classifier is: probabilities in 0..1, sum 1.
-
-    `label` is the most probable class; `answer` is it, or NONE with the `reason`. `labels` is the
-    prediction set, where one was asked for. `ood_score`: above 1 for an image unlike those of
-    training; 0 if the run cannot tell. `nearest`: the training images most like it, where asked
-    for.
-    """
-
-    path: str
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-    answer: str
-    reason: str
-    labels: tuple[str, ...] | None
-    ood_score: float
-    nearest: tuple[Neighbor, ...] | None = None
-
-
-def load(run: str | Path, backend: str = "auto") -> Classifier:
-    """Read the classifier of a run folder.
-
-    Raises ModelError when the folder holds no model, or one that this graft cannot read.
-    """
-    folder = Path(run)
-    try:
-        stored: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if stored["format"] > FORMAT:
-            raise ModelError(
-                f"{run}: made by a newer graft (model format {stored['format']}, this one reads "
-                f"up to {FORMAT}); upgrade graft"
-            )
-        weights = folder / "model.safetensors"
-        head = Head(**stored["head"])
-        state = load_file(weights)
-        prefix = "head."
-        head.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
-        backbone = Backbone.from_json(stored["backbone"], weights)
-        ood_score = None
-        if stored.get("ood_limit") is not None:
-            mean, std, known = (
-                state[f"ood.{name}"].float() for name in ("mean", "std", "directions")
-            )
-            ood_score = OODDetector(mean, std, known, float(stored["ood_limit"]))
-        return Classifier(
-            backbone,
-            head.eval(),
-            tuple(stored["classes"]),
-            LazyBackend(backbone.build, backend),
-            float(stored["temperature"]),
-            bool(stored["frozen"]),
-            ood_score,
-            folder,
-        )
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{run}: expected a run folder with model.json and model.safetensors (made by graft "
-            f"train), {Path(error.filename).name} is not there"
-        ) from error
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{run}: the model files are damaged: {error}") from error
+def _expected(came: object) -> str:
+    what = type(came).__name__
+    if isinstance(came, np.ndarray | Tensor):
+        what = f"{tuple(came.shape)} {came.dtype}"
+    return (
+        f"expected a path, a Pillow image or (H, W, 3) uint8 pixels, got {what}; "
+        "Image.open(FILE) reads an image"
+    )

@@ -1,15 +1,22 @@
 """Encoder: pixels to one vector an image. The half of a classifier that can be frozen."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from graft.data.decode import Preprocess
-
-# Blocks of one resolution say much the same; a transformer's last four are the custom of linear
-# evaluation (Caron et al. 2021, arXiv:2104.14294).
-LAST_BLOCKS = 4
+from graft.errors import ModelError
+from graft.models.sequence import (
+    BY_TIMM,
+    called,
+    family,
+    intermediates,
+    sequence,
+    stages,
+    within,
+)
 
 
 class Encoder(nn.Module):
@@ -22,6 +29,12 @@ class Encoder(nn.Module):
     Without taps, or where a family's stages are not known, they are the body's own final
     features. `mirrored`: in inference mode they are the mean over the image and its mirror
     image, so that under a linear head the logits are, too.
+
+    `ends` are the names of the modules whose outputs are pooled, and `order` those of the modules
+    that run, in order: none after the last end, and none at all for a body that runs as a whole.
+    `intermediates` is the number of stages whose outputs timm gives, or 0.
+
+    Raises ModelError for a body that has stages but does not run them one after the other.
     """
 
     def __init__(self, body: Any, preprocess: Preprocess, taps: bool, mirrored: bool = False):
@@ -31,18 +44,22 @@ class Encoder(nn.Module):
         self.input_shape = (preprocess.height, preprocess.width, 3)
         self.register_buffer("mean", torch.tensor(preprocess.mean) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(preprocess.std) * 255, persistent=False)
-        self._maps: list[Tensor] = []
         self._channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
-        self.tapped: list[nn.Module] = []
-        self._hooks: list[Any] = []
-        self.tap(stages(body) if taps else [])
-
-    def tap(self, modules: list[nn.Module]) -> None:
-        """Take the features from these modules' outputs; from none: the final features."""
-        for hook in self._hooks:
-            hook.remove()
-        self.tapped = modules
-        self._hooks = [module.register_forward_hook(self._keep) for module in modules]
+        self.order: tuple[str, ...] = ()
+        self.ends: tuple[str, ...] = ()
+        self.intermediates = 0
+        found = stages(body) if taps else []
+        if found and family(body) in BY_TIMM:
+            self.intermediates = len(found)
+        elif found:
+            order = sequence(body, (3, preprocess.height, preprocess.width))
+            if not order:
+                raise ModelError(
+                    f"expected a network whose stages follow one another, {type(body).__name__} "
+                    "does something in between; choose another model (graft models)"
+                )
+            self.ends = tuple(within(body, stage, order)[-1] for stage in found)
+            self.order = order[: order.index(self.ends[-1]) + 1]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features of a batch of pixels."""
@@ -58,40 +75,30 @@ class Encoder(nn.Module):
         return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
 
     def features(self, x: Tensor) -> Tensor:
-        """Features of what the body takes: (N, 3, H, W) normalized, or what a cut hands over."""
-        self._maps.clear()
-        x = self.body.forward_features(x)
-        if not self._maps:
-            final: Tensor = self.body.forward_head(x, pre_logits=True)
-            return final.float()
-        features = torch.cat([pooled(m, self._channels_last) for m in self._maps], dim=1)
-        self._maps.clear()
-        return features
+        """Features (N, D) of normalized pixels (N, 3, H, W)."""
+        if self.intermediates:
+            return self.pooled(intermediates(self.body, x, self.intermediates))
+        if not self.ends:
+            return self.final(self.body.forward_features(x))
+        return self.pooled(self.passed(x, self.order)[1])
 
-    def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        self._maps.append(output)
+    def passed(self, x: Tensor, names: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
+        """What comes of `x` after these modules, and the outputs of those that end a stage."""
+        maps = []
+        for name in names:
+            x = called(self.body, name, x)
+            if name in self.ends:
+                maps.append(x)
+        return x, maps
 
+    def pooled(self, maps: Sequence[Tensor]) -> Tensor:
+        """The features of these stages' outputs, one after the other."""
+        return torch.cat([pooled(each, self._channels_last) for each in maps], dim=1)
 
-def stages(body: nn.Module) -> list[nn.Module]:
-    """The stages of a network in order, as timm's families name them.
-
-    MobileNet, EfficientNet and base_cnn: `blocks`; ResNet: layer1..4; ConvNeXt and others:
-    `stages`; Swin: `layers`; ViT, DeiT, DINOv2: the last four of `blocks`; VGG: the poolings that
-    end its stages; Inception v3: the last block of each resolution. A family that keeps its
-    stages elsewhere (DenseNet, HRNet) gives none, and its final features stand alone.
-    """
-    for name in ("stages", "layers", "blocks"):
-        found = getattr(body, name, None)
-        if isinstance(found, nn.Sequential | nn.ModuleList):
-            transformer = name == "blocks" and hasattr(body, "cls_token")
-            return list(found)[-LAST_BLOCKS:] if transformer else list(found)
-    convolutions = getattr(body, "features", None)
-    if isinstance(convolutions, nn.Sequential) and isinstance(convolutions[-1], nn.MaxPool2d):
-        return [module for module in convolutions if isinstance(module, nn.MaxPool2d)]
-    for names in (tuple(f"layer{i}" for i in range(1, 5)), ("Mixed_5d", "Mixed_6e", "Mixed_7c")):
-        if all(hasattr(body, name) for name in names):
-            return [getattr(body, name) for name in names]
-    return []
+    def final(self, x: Tensor) -> Tensor:
+        """The body's own features (N, D), of the output of its `forward_features`."""
+        features: Tensor = self.body.forward_head(x, pre_logits=True)
+        return features.float()
 
 
 def pooled(x: Tensor, channels_last: bool = False) -> Tensor:

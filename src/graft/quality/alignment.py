@@ -36,6 +36,11 @@ LONGEST = 0.15
 # Agreement is asked for in blocks, too, BLOCKS a side: in LEAST of those whose detail has at
 # least this spread (of 0..255), and less by SLACK, as few pixels vary more.
 BLOCKS, LIVELY, LEAST, SLACK = 4, 2.0, 0.2, 0.4
+# Closer to the edge of the first image than this many pixels, nothing is compared. Where an image
+# was rotated, the pixels along its slanted edge are half black, and at the coarse levels these are
+# many: they would drag the fit away. 0.5 would leave it to rounding whether a row along the edge
+# counts.
+RIM = 0.6
 # The share of the second image that must lie on the first, and the scales believed.
 OVERLAP, SCALES = 0.45, (0.5, 2.0)
 
@@ -121,7 +126,8 @@ def _fitted(
     for step in range(steps + 1):
         down = linear[:, 0, :1] * y + linear[:, 0, 1:] * x + shift[:, :1]
         right = linear[:, 1, :1] * y + linear[:, 1, 1:] * x + shift[:, 1:]
-        inside = ((np.abs(down) <= 0.5) & (np.abs(right) <= 0.5)).astype(np.float32)
+        edge = 0.5 - RIM / size
+        inside = ((np.abs(down) <= edge) & (np.abs(right) <= edge)).astype(np.float32)
         look = _Sampler(mine, down, right, size)
         seen, wanted = _standard(look(plain), inside), _standard(target, inside)
         gain = (seen[0] * wanted[0] * inside).sum(1, keepdims=True) / wanted[2]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graft.config import SplitConfig
 from graft.data.dataset import Dataset
 from graft.data.sources import load_dataset
 from graft.features.table import FeatureTable, extract, read_table
@@ -64,9 +63,11 @@ def check(
 
 def _encoded(dataset: Dataset, model: str, backend: str, progress: Progress) -> FeatureTable:
     # Here, because these import PyTorch.
+    from graft.config import SplitConfig
     from graft.features.backends import LazyBackend
     from graft.features.cached_encoder import CachedEncoder
-    from graft.models.backbone import find_backbone, resized
+    from graft.models.backbone import resized
+    from graft.models.weights import find_backbone
 
     cache = cache_folder()
     backbone = resized(find_backbone(model, cache), None)

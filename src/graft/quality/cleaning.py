@@ -1,4 +1,4 @@
-"""`graft check --fix`: a table of the images worth learning from; the files stay as they are."""
+"""`graft check --fix`: a table of the images worth training on; the files stay as they are."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from graft.quality.check import CheckResult
 from graft.quality.near_duplicates import clusters
 from graft.utils.files import write_text
 
-# Kinds whose images are left out, kinds of copies of which one stays, and of near copies.
+# Kinds of findings whose images are left out, copies of which one stays, and near-duplicates.
 OUT = ("empty", "truncated", "unreadable", "oversized", "two_labels", "blank", "dark")
 COPIES = ("duplicates", "two_splits")
 NEAR = ("near_duplicates", "near_two_labels", "near_two_splits")
@@ -26,21 +26,23 @@ KEPT_FIRST = ("test", "val", "train", None)
 def check_target(table: Path) -> None:
     """Raise UsageError unless `table` is the name of a new .csv file."""
     if table.suffix != ".csv":
-        raise UsageError(f"--fix takes a table to write, such as cleaned.csv, not {str(table)!r}")
+        raise UsageError(
+            f"--fix needs the name of a new table, such as cleaned.csv, not {str(table)!r}"
+        )
     if table.exists() or table.is_symlink():
-        raise UsageError(f"--fix overwrites nothing, and {table} is there; give a new name")
+        raise UsageError(f"--fix overwrites nothing, but {table} exists; choose a new name")
 
 
 def write_fixed(result: CheckResult, table: Path, cache: Path) -> str:
-    """Write a table with a row a usable image and all columns; say in a line what was left out,
-    and if images lie in the folder `cache`, which may be cleared.
+    """Write a table with one row for each usable image, and all columns. Returns a line that says
+    how many were left out, and whether images are in the folder `cache`, which may be cleared.
 
-    Of equal images one stays. Near copies of a test image leave train and val, those of a val
-    image train; an image without a split gets that of its copies or group. What near copies or
-    groups connect shares a `group`, so it stays in one split. Labels that are likely wrong are
-    kept: only a person can tell; the column `findings` names them.
+    Of equal images one stays. Near-duplicates of a test image leave train and val, those of a val
+    image leave train; an image without a split gets that of its copies or group. What
+    near-duplicates or groups connect shares a `group`, so it stays in one split. Label errors are
+    kept, because only a person can tell; the column `findings` names them.
 
-    Raises UsageError for a table that is there.
+    Raises UsageError if the table exists.
     """
     check_target(table)
     examples = result.dataset.examples
@@ -113,7 +115,7 @@ def _sorted_out(result: CheckResult) -> tuple[list[int], list[str | None], list[
         ranked = sorted(one - out, key=lambda row: (KEPT_FIRST.index(splits[row]), row))
         for row in ranked:
             best = ranked[0]
-            # Not by what leaves its split: its group would tie two splits that no copy ties now.
+            # Not by what leaves its split: its group would tie splits that no copy ties any more.
             if splits[row] == splits[best]:
                 tied.append((best, row))
             if row != best and (equal or splits[row] != splits[best]):

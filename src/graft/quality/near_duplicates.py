@@ -1,11 +1,12 @@
 """Near duplicates: images resized, recompressed, cropped, mirrored, turned or brightened.
 
 First `candidates`: each image's blurred thumbnail, in eight orientations and, upright or
-mirrored, in nine crops of 85 %, is compared with the whole thumbnails of the others; the nearest
-few are kept. Then `agreement`: an affine map from one thumbnail to the other is fitted (Lucas &
-Kanade 1981, by Gauss-Newton on intensities of equal mean and spread, outliers weighted down), from
-coarse to fine, and the fine detail of the two must agree under it: flowers in the
-middle of a meadow look alike when blurred, but no two share the detail.
+mirrored, in nine crops of 85 %, and rotated by a few degrees with black corners, is compared with
+the whole thumbnails of the others; the nearest few are kept. Then `agreement`: an affine map from
+one thumbnail to the other is fitted (Lucas & Kanade 1981, by Gauss-Newton on intensities of equal
+mean and spread, outliers weighted down), from coarse to fine, and the fine detail of the two must
+agree under it: flowers in the middle of a meadow look alike when blurred, but no two share the
+detail.
 
 Comparing is done within cells of similar thumbnails, so the work grows with N and not with N².
 """
@@ -21,9 +22,14 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # Raise when other pairs would be found.
-NEAR_FORMAT = 3
+NEAR_FORMAT = 4
 BLUR = 8  # pixels a side of a blurred thumbnail
 CROP = 0.85
+# Degrees, counter-clockwise, by which an image is rotated to look for a copy rotated by about as
+# much. A quarter of the blocks of such a copy hold some of its black corners, which leaves its
+# correlation with the image as it was about ALIKE, on either side. With black corners of its own
+# the image is far above, and the fit starts near its end.
+ROTATED = (-7, 7)
 # Correlation of blurred thumbnails above which a pair is looked at, and how many an image.
 ALIKE, NEAREST = 0.75, 2
 # Images a cell of similar ones, and the cells that an image is looked for in.
@@ -83,6 +89,10 @@ _UPRIGHT = (0, 4)
 _OFF = (1 - CROP) / 2
 # (scale, middle) of what is compared of a side: all of it, or a crop at either end or between.
 _WINDOWS = ((1.0, 0.0), (CROP, -_OFF), (CROP, 0.0), (CROP, _OFF))
+# The same for each of ROTATED.
+_ROTATIONS = [
+    np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) for a in np.radians(ROTATED)
+]
 # (orientation, window of y, window of x).
 VARIANTS = [(turn, 0, 0) for turn in range(8)] + [
     (turn, y, x) for turn in _UPRIGHT for y in (1, 2, 3) for x in (1, 2, 3)
@@ -94,6 +104,7 @@ def candidates(gray: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
     it looks like the whole of the second.
     """
     blurred = _blurred(gray, among)  # (N, windows, windows, BLUR, BLUR)
+    rotated = _rotated(gray, among)  # (N, angles, BLUR²)
     whole = _unit(blurred[:, 0, 0])
     centers = _centers(whole)
     # Of centers that are equal, as those of equal thumbnails, all but the first are empty.
@@ -103,7 +114,9 @@ def candidates(gray: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
     found = []
     for start in range(0, len(among), BLOCK):
         block = blurred[start : start + BLOCK]
-        asked = np.stack([_unit(_turned(block[:, y, x], t)) for t, y, x in VARIANTS])  # (V, b, D)
+        upright = [_unit(_turned(block[:, y, x], t)) for t, y, x in VARIANTS]
+        slanted = [_unit(one) for one in rotated[start : start + BLOCK].swapaxes(0, 1)]
+        asked = np.stack(upright + slanted)  # (V, b, D)
         to_centers = asked @ centers.T
         least = np.sort(to_centers, axis=2)[:, :, -min(CELLS, len(centers)), np.newaxis]
         hits = []
@@ -162,6 +175,27 @@ def _blurred(gray: NDArray[np.uint8], among: Ints) -> Floats:
     return out.reshape(-1, windows, BLUR, windows, BLUR).transpose(0, 1, 3, 2, 4)
 
 
+def _rotated(gray: NDArray[np.uint8], among: Ints) -> Floats:
+    """Mean luminance of BLUR × BLUR blocks of the images at these positions (N,), rotated by each
+    of ROTATED with black corners: (N, angles, BLUR²).
+    """
+    at = (np.arange(SIDE) + 0.5) / SIDE - 0.5
+    places = np.stack(np.meshgrid(at, at, indexing="ij"), -1).reshape(-1, 2)
+    row, column = np.indices((SIDE, SIDE)).reshape(2, -1) * BLUR // SIDE
+    means = np.zeros((SIDE * SIDE, len(ROTATED), BLUR * BLUR), np.float32)
+    for mean, linear in zip(means.swapaxes(0, 1), _ROTATIONS, strict=True):
+        before = places @ linear.T
+        inside = (np.abs(before) < 0.5).all(1)  # the corners come from nowhere: they stay 0, black
+        y, x = ((before[inside] + 0.5) * SIDE).astype(int).T
+        np.add.at(mean, (y * SIDE + x, (row * BLUR + column)[inside]), (BLUR / SIDE) ** 2)
+    flat = means.reshape(SIDE * SIDE, -1)
+    out = np.empty((len(among), flat.shape[1]), np.float32)
+    for start in range(0, len(among), BLOCK):
+        block = gray[among[start : start + BLOCK]].reshape(-1, SIDE * SIDE)
+        out[start : start + BLOCK] = block.astype(np.float32) @ flat
+    return out.reshape(len(among), *means.shape[1:])
+
+
 def _turned(blocks: Floats, turn: int) -> Floats:
     at = np.stack(np.meshgrid(*[np.arange(BLUR)] * 2, indexing="ij"), -1) - (BLUR - 1) / 2
     before = np.round(at @ _TURNS[turn].T + (BLUR - 1) / 2).astype(int)
@@ -193,6 +227,8 @@ def _centers(rows: Floats) -> Floats:
 
 def _starts(variants: Ints) -> Maps:
     """The map from the whole of a second image to a variant of a first, for each variant."""
-    linear = np.array([_TURNS[t] * _WINDOWS[y][0] for t, y, _ in VARIANTS], np.float32)
-    shift = np.array([(_WINDOWS[y][1], _WINDOWS[x][1]) for _, y, x in VARIANTS], np.float32)
+    upright = [_TURNS[t] * _WINDOWS[y][0] for t, y, _ in VARIANTS]
+    linear = np.array(upright + _ROTATIONS, np.float32)
+    middles = [(_WINDOWS[y][1], _WINDOWS[x][1]) for _, y, x in VARIANTS]
+    shift = np.array(middles + [(0.0, 0.0)] * len(ROTATED), np.float32)
     return Maps(linear[variants], shift[variants])

@@ -62,9 +62,6 @@ class Run:
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
-    def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
-
     @classmethod
     def create(cls, out: Path, resume: bool = False) -> "Run":
         """A new run in `out`, or one that was begun there; see `make_run_folder`."""
@@ -87,8 +84,6 @@ class Run:
             raise DataError(f"{run.path} is damaged ({error}); train it again") from error
         return run
 
-    # What is read.
-
     @property
     def name(self) -> str:
         """The folder's name."""
@@ -98,6 +93,12 @@ class Run:
     def weights(self) -> Path:
         """model.safetensors."""
         return self.path / "model.safetensors"
+
+    def state(self) -> "dict[str, Tensor]":
+        """The tensors of model.safetensors, by name."""
+        from safetensors.torch import load_file
+
+        return load_file(self.weights)
 
     @property
     def lacks_report(self) -> bool:
@@ -192,8 +193,6 @@ class Run:
             return [self.images[i] for i in stored["rows"].tolist()], stored["places"].float()
         except (SafetensorError, KeyError, IndexError) as error:
             raise ModelError(f"{file} is damaged: {error}; train the run again") from error
-
-    # What is written.
 
     def write_dataset(
         self,

@@ -5,8 +5,9 @@ from typing import Any
 
 from graft.config import ResolvedConfig, TrainConfig, parse_unfreeze
 from graft.errors import UsageError
-from graft.models.backbone import Backbone, find_backbone, resized, scratch
+from graft.models.backbone import Backbone, resized, scratch
 from graft.models.scratch_cnns import SCRATCH
+from graft.models.weights import find_backbone
 
 # The head's hidden layer and its dropout; nobody gained by other values (docs/recipes.md).
 HIDDEN, DROPOUT_HIDDEN = 256, 0.5

@@ -26,10 +26,9 @@ from graft.training import checkpoint
 from graft.training.checkpoint import Position, State
 from graft.training.ema import copied, ema_weights, update_ema
 from graft.training.mixup import mixed
-from graft.training.optim import Group, Optimizer, schedule
+from graft.training.optim import Group, Optimizer, Schedule, schedule
 
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.int64]]]  # (n, …) activations, (n,) labels
-Schedule = Callable[[int], tuple[float, float]]  # learning rate and beta1 of a step, from 0
 
 # Between two updates of the progress line: each waits for the device.
 PROGRESS_SECONDS = 0.2
@@ -162,7 +161,7 @@ def fit(
         while not _finished(state.at, settings):
             at, first = state.at, (state.at.epoch - 1) * steps
             began = time.perf_counter() - at.seconds
-            rate = _schedule(settings, settings.epochs * steps, history)
+            rate = _rate(settings, steps, history)
             batches = train(at.epoch, at.step)
             for _ in train_epoch(state, batches, first, rate, settings, runtime):
                 at.seconds = time.perf_counter() - began
@@ -174,18 +173,12 @@ def fit(
             trained = _averages(state, train, first, settings)
             on_step(first + at.step, trained[0])
             validated = validate(state, val(), settings, runtime)
-            seconds = time.perf_counter() - began
-            epoch = Epoch(at.epoch, *trained, *validated, rate(first)[0], seconds)
+            at.seconds = time.perf_counter() - began
+            epoch = Epoch(at.epoch, *trained, *validated, rate(first)[0], at.seconds)
             history.append(epoch)
             on_epoch(epoch)
             _advance(state, epoch)
-    if not state.best:
-        raise ModelError(
-            f"the validation loss was not finite in any of {len(history)} epochs: the learning "
-            f"rate {settings.learning_rate:g} is likely too high"
-        )
-    model.load_state_dict(state.best)
-    model.eval()
+    _load_best(state, history, settings)
     return history
 
 
@@ -193,7 +186,7 @@ def logits_of(
     model: nn.Module, batches: Batches, runtime: Runtime
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """All logits (N, K) and labels (N,) of the batches, in order."""
-    backend = torch_backend(model, batch=1, dtype=runtime.dtype)
+    backend = torch_backend(model, batch=1, runtime=runtime)
     pairs = [
         (logits, labels) for labels, logits in infer(lambda: backend, ((y, x) for x, y in batches))
     ]
@@ -215,6 +208,12 @@ def _started(
     )
 
 
+def _rate(settings: FitSettings, steps: int, history: Sequence[Epoch]) -> Schedule:
+    losses = [epoch.val_loss for epoch in history]
+    total = settings.epochs * steps
+    return schedule(settings.schedule, settings.learning_rate, settings.warmup, total, losses)
+
+
 def _finished(at: Position, settings: FitSettings) -> bool:
     return at.epoch > settings.epochs or at.epoch - 1 - at.best_epoch >= settings.patience
 
@@ -232,6 +231,16 @@ def _advance(state: State, epoch: Epoch) -> None:
         best_epoch=at.best_epoch,
         history=[*at.history, asdict(epoch)],
     )
+
+
+def _load_best(state: State, history: Sequence[Epoch], settings: FitSettings) -> None:
+    if not state.best:
+        raise ModelError(
+            f"the validation loss was not finite in any of {len(history)} epochs: the learning "
+            f"rate {settings.learning_rate:g} is likely too high"
+        )
+    state.model.load_state_dict(state.best)
+    state.model.eval()
 
 
 def _entropy(logits: Tensor, labels: Tensor, settings: FitSettings) -> Tensor:
@@ -265,16 +274,6 @@ def _averages(
         cause = "its inputs are not finite, so the frozen network overflows: try --backend float32"
     step = first + int(good_steps) + 1
     raise ModelError(f"the loss is not finite in epoch {state.at.epoch}, at step {step}: {cause}")
-
-
-def _schedule(settings: FitSettings, total: int, history: Sequence[Epoch]) -> Schedule:
-    shape = schedule(settings.schedule, total, settings.warmup, [e.val_loss for e in history])
-
-    def at(step: int) -> tuple[float, float]:
-        fraction, beta1 = shape(step)
-        return settings.learning_rate * fraction, beta1
-
-    return at
 
 
 def _every(seconds: float) -> Callable[[], bool]:

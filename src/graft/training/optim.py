@@ -1,13 +1,13 @@
 """AdamW and SGD over plain lists of tensors, and schedules as functions of the step.
 
-torch.optim's classes import PyTorch's compiler at the first step: the better part of a second,
+torch.optim's classes import PyTorch's compiler at the first step: most of a second,
 which training a head does not have (measured in docs/recipes.md, "Optimizer"). Their updates are
 public functions of PyTorch, called here. Schedules that are functions, and a state of named
 tensors, are also all that a resumed run needs.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,8 @@ BETA1_REST, BETA1_PEAK = 0.95, 0.85
 # Plateau: multiply the rate by this after so many epochs without a lower validation loss.
 PLATEAU_FACTOR, PLATEAU_EPOCHS = 0.3, 2
 
+Schedule = Callable[[int], tuple[float, float]]  # learning rate and beta1 of a step, from 0
+
 
 @dataclass(frozen=True)
 class Group:
@@ -31,16 +33,6 @@ class Group:
     parameters: Sequence[nn.Parameter]
     rate: float = 1.0
     decay: float = 1.0
-
-
-def decayed(parameters: Iterable[nn.Parameter]) -> list[Group]:
-    """Groups in which only matrices and filters decay: not biases, nor the scales and shifts of
-    normalization, which have one dimension.
-    """
-    parameters = list(parameters)
-    large = [p for p in parameters if p.ndim > 1]
-    small = [p for p in parameters if p.ndim <= 1]
-    return [Group(large), Group(small, decay=0.0)]
 
 
 class Optimizer:
@@ -134,19 +126,25 @@ class Optimizer:
 
 
 def schedule(
-    kind: str, total: int, warmup: float, val_losses: Sequence[float]
-) -> Callable[[int], tuple[float, float]]:
-    """The learning rate as a fraction of its peak, and beta1, as a function of the step.
+    kind: str, peak: float, warmup: float, total: int, val_losses: Sequence[float]
+) -> Schedule:
+    """The one-cycle, cosine or plateau schedule of a fit of `total` steps.
 
-    `kind` is one-cycle, cosine or plateau, the last by the `val_losses` of the epochs so far;
-    `warmup` the fraction of the `total` steps in which the rate rises, which is two at least.
+    The rate rises to `peak` during the fraction `warmup` of the steps, two at least. `val_losses`
+    are of the epochs so far: plateau falls by them.
     """
     total = max(3, total)
     warmup = max(warmup, 2 / total)
-    if kind == "plateau":
-        return lambda step: plateau(step, total, warmup, val_losses)
-    shape = {"one-cycle": one_cycle, "cosine": cosine}[kind]
-    return lambda step: shape(step, total, warmup)
+
+    def at(step: int) -> tuple[float, float]:
+        if kind == "plateau":
+            fraction, beta1 = plateau(step, total, warmup, val_losses)
+        else:
+            shape = {"one-cycle": one_cycle, "cosine": cosine}[kind]
+            fraction, beta1 = shape(step, total, warmup)
+        return peak * fraction, beta1
+
+    return at
 
 
 def one_cycle(step: int, total: int, warmup: float) -> tuple[float, float]:

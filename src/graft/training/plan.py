@@ -10,7 +10,8 @@ from graft.data.distortion import augmentation
 from graft.features.backends import LazyBackend
 from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
-from graft.models.split_point import Cut, divided, find_cut
+from graft.models.halves import split_backbone
+from graft.models.split_point import SplitPoint, find_split_point
 from graft.runs.run import Run
 from graft.training.cache_or_compute import say_pixels, slower_from_disk, too_large
 from graft.training.defaults import DROPOUT_IN, FROZEN, USUAL_DROPOUT_IN
@@ -39,7 +40,7 @@ class Plan:
     backend: LazyBackend | None
     probe: FitSettings
     main: FitSettings
-    cut: Cut | None = None
+    cut: SplitPoint | None = None
     cached: bool = False
     prefix: LazyBackend | None = None
     shift: int = 0
@@ -78,11 +79,11 @@ def make_plan(
         patience=config.patience,
         seed=config.seed,
     )
-    cut = find_cut(backbone.build(), config.unfreeze)
+    cut = find_split_point(backbone.build(), config.unfreeze)
     progress.say(f"trained: {cut.described()}")
     if cut.unit is None:
         return Plan(config, backbone, encoder, backend, probe, main, cut)
-    prefix = LazyBackend(lambda: divided(backbone, cut)[0], config.backend)
+    prefix = LazyBackend(lambda: split_backbone(backbone, cut)[0], config.backend)
     kept = _encoder_at_cut(config, backbone, prefix, cut, dataset, run, progress)
     return Plan(
         config, backbone, kept or encoder, backend, probe, main, cut, kept is not None, prefix
@@ -142,7 +143,7 @@ def _encoder_at_cut(
     config: ResolvedConfig,
     backbone: Backbone,
     prefix: LazyBackend,
-    cut: Cut,
+    cut: SplitPoint,
     dataset: Dataset,
     run: Run,
     progress: Progress,

@@ -1,4 +1,4 @@
-"""Which backbone? Each candidate's features judged on the user's own images."""
+"""Which backbone? Each candidate's frozen features tested on the user's own images."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ from graft.evaluation.intervals import fraction_interval
 from graft.features.backends import LazyBackend
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.table import FeatureTable, extract
-from graft.models.backbone import find_backbone, resized
+from graft.models.backbone import resized
+from graft.models.weights import find_backbone
 from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
 from graft.quality.label_errors import leave_fold_out, leave_one_out
@@ -72,8 +73,7 @@ def _row(
     encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), 1)
     table = extract(dataset, encoder, SplitConfig(), progress)
     audited = audit(dataset, table, cache, labels=False)
-    for finding in audited.findings:
-        progress.say(f"{finding.kind}: {finding.message}")
+    progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
     raise_if_blocked(audited.findings, dataset.source)
     table, groups = _ranked_on(table, audited)
     labels = class_numbers(table.dataset.examples, table.dataset.classes)

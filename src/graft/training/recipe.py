@@ -11,6 +11,7 @@ from graft.data.split import Split, split_dataset
 from graft.errors import UsageError
 from graft.features.cache import trim
 from graft.features.table import FeatureTable, extract
+from graft.inference.saved_model import save
 from graft.models.runtime import detect_runtime
 from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
@@ -18,7 +19,7 @@ from graft.quality.listing import check_listing
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import backend_notes, make_plan
-from graft.training.recorder import recording
+from graft.training.recorder import Recorder, recording
 from graft.training.results import (
     evaluate_test,
     predict_splits,
@@ -59,12 +60,10 @@ def train(
 
     table = extract(dataset, plan.encoder, split_config, progress)
     audited = audit(dataset, table, cache_folder())
-    for finding in audited.findings:
-        progress.say(f"{finding.kind}: {finding.message}")
+    progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
     raise_if_blocked(audited.findings, dataset.source)
     table, split = _split(table, audited, split_config)
-    for note in (*split.notes, *backend_notes(plan)):
-        progress.say(note)
+    progress.say_all([*split.notes, *backend_notes(plan)])
     _write_data(run, table, split, audited)
     encoded = time.perf_counter()
 
@@ -76,23 +75,13 @@ def train(
     run.write_config(settings_record(source, config, split_config, plan, split, notes, started))
 
     result = predict_splits(plan, trained, table, split, run, progress)
-    result.model.save(run, trained_parameters(plan, trained))
+    save(result.model, run, trained_parameters(plan, trained))
     write_predictions(run, result, table, split)
     write_neighbors(run, result, table)
     metrics = evaluate_test(run, result, table, split)
-    # Of a resumed run the epochs that an earlier process has fitted count, too.
-    fit = max(fitted - encoded, recorder.seconds)
-    total = time.perf_counter() - began + fit - (fitted - encoded)
-    seconds = {"decode_and_backbone": encoded - began, "fit": fit, "total": total}
-    run.write_metrics(
-        metrics
-        | recorder.best(trained.stage)
-        | {
-            "temperature": result.model.temperature,
-            "seconds": {name: round(value, 3) for name, value in seconds.items()},
-            "from_cache": plan.encoder.from_cache,
-        }
-    )
+    seconds = _seconds(began, encoded, fitted, recorder)
+    found = {"temperature": result.model.temperature, "from_cache": plan.encoder.from_cache}
+    run.write_metrics(metrics | recorder.best(trained.stage) | found | {"seconds": seconds})
     trim(cache_folder(), limit)
     run.remove_unfinished()
     run.files = {example.path: example.file for example in table.dataset.examples}
@@ -107,6 +96,14 @@ def _split(table: FeatureTable, audited: Audit, config: SplitConfig) -> tuple[Fe
     rows = range(len(usable))
     ids = group_ids(usable.dataset.examples, [usable.digest(i) for i in rows], near)
     return usable, split_dataset(usable.dataset, ids, config, usable.fingerprints(rows)["taken"])
+
+
+def _seconds(began: float, encoded: float, fitted: float, recorder: Recorder) -> dict[str, float]:
+    """What took how long. Of a resumed run the epochs of earlier processes count, too."""
+    fit = max(fitted - encoded, recorder.seconds)
+    total = time.perf_counter() - began + fit - (fitted - encoded)
+    found = {"decode_and_backbone": encoded - began, "fit": fit, "total": total}
+    return {name: round(value, 3) for name, value in found.items()}
 
 
 def _write_data(run: Run, table: FeatureTable, split: Split, audited: Audit) -> None:

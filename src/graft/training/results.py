@@ -18,7 +18,7 @@ from graft.features.extraction import encode
 from graft.features.metadata import metadata_of
 from graft.features.table import FeatureTable
 from graft.inference.neighbors import Neighbors
-from graft.inference.predictor import Classifier
+from graft.inference.predictor import Predictor
 from graft.models.ood import IMAGES, fit_ood_detector
 from graft.runs.run import Run
 from graft.training.new_weights import with_weights
@@ -45,7 +45,7 @@ class Result:
     of train (at most `IMAGES` of them), val and test.
     """
 
-    model: Classifier
+    model: Predictor
     encoded: dict[str, Encoded]
     probabilities: dict[str, NDArray[np.float64]]
 
@@ -79,18 +79,18 @@ def predict_splits(
     return Result(model, encoded, probabilities)
 
 
-def _model(plan: Plan, trained: Trained, split: Split, run: Run) -> Classifier:
+def _model(plan: Plan, trained: Trained, split: Split, run: Run) -> Predictor:
     if trained.encoder_state is None:
         if plan.backend is None:
             raise ValueError("a network trained from pixels has weights of its own")
-        return Classifier(plan.backbone, trained.head, split.classes, plan.backend)
+        return Predictor(plan.backbone, trained.head, split.classes, plan.backend)
     backbone = with_weights(plan.backbone, trained.encoder_state, run)
     backend = LazyBackend(backbone.build, plan.config.backend)
-    return Classifier(backbone, trained.head, split.classes, backend, frozen=False)
+    return Predictor(backbone, trained.head, split.classes, backend, frozen=False)
 
 
 def _features(
-    model: Classifier,
+    model: Predictor,
     table: FeatureTable,
     rows: NDArray[np.int64],
     name: str,
@@ -110,7 +110,7 @@ def _features(
     return np.stack(seen)
 
 
-def _logits(model: Classifier, table: FeatureTable, encoded: Encoded) -> NDArray[np.float64]:
+def _logits(model: Predictor, table: FeatureTable, encoded: Encoded) -> NDArray[np.float64]:
     """Logits (n, K); those of close calls from features in float32, which are cached, too."""
     logits = model.logits(encoded.features)
     close = model.close_calls(softmax(logits, model.temperature))

@@ -17,8 +17,9 @@ from graft.data.split import Split
 from graft.features.blocks import blocks_of
 from graft.features.table import FeatureTable
 from graft.models.encoder import Encoder
+from graft.models.halves import Suffix
 from graft.models.head import Head
-from graft.models.split_point import Cut, Suffix
+from graft.models.split_point import SplitPoint
 from graft.training.batches import (
     in_order,
     jittered,
@@ -121,7 +122,7 @@ def _groups(encoder: Encoder, head: Head, optimizer: str) -> list[Group]:
 
 
 def _fine_tuned(
-    plan: Plan, cut: Cut, table: FeatureTable, split: Split, head: Head, recorder: Recorder
+    plan: Plan, cut: SplitPoint, table: FeatureTable, split: Split, head: Head, recorder: Recorder
 ) -> Trained:
     labels, val_labels = split.labels_of("train"), split.labels_of("val")
     suffix = Suffix(plan.backbone.build(), cut, moving=plan.config.batch_norm == "train")

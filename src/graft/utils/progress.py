@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 PLAIN_SECONDS = 5.0
@@ -12,6 +13,11 @@ class Progress:
 
     def say(self, message: str) -> None:
         """One line of news."""
+
+    def say_all(self, messages: Iterable[str]) -> None:
+        """A line for each."""
+        for message in messages:
+            self.say(message)
 
     def start(self, name: str, total: int | None) -> None:
         """Begin a stage of `total` steps (None: unknown)."""

@@ -1,0 +1,71 @@
+"""Run module by module, a network computes what its own forward_features computes."""
+
+import pytest
+import timm
+import torch
+
+from graft.data.decode import Preprocess
+from graft.errors import ModelError
+from graft.models.encoder import Encoder, pooled
+from graft.models.scratch_cnns import SCRATCH
+from graft.models.sequence import KNOWN, family, run, sequence
+
+HALF = (0.5, 0.5, 0.5)
+# The smallest of each known family, with the input that it takes.
+SMALLEST = {
+    "mobilenetv2_050": 64,
+    "mobilenetv3_small_050": 64,
+    "resnet10t": 64,
+    "vgg11": 64,
+    "inception_v3": 96,
+    "densenet121": 64,
+    "convnext_atto": 64,
+    "test_vit": 160,
+    "deit_tiny_distilled_patch16_224": 224,
+    "swin_tiny_patch4_window7_224": 224,
+    "base_cnn": 32,
+    "deep_cnn": 32,
+}
+
+
+def body_of(name):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if name in SCRATCH:
+            return SCRATCH[name]().eval()
+        return timm.create_model(name, num_classes=0).eval()
+
+
+def test_each_known_family_runs_its_modules_in_the_order_of_their_definition():
+    seen = set()
+    for name, size in SMALLEST.items():
+        body, x = body_of(name), torch.randn(1, 3, size, size)
+        with torch.inference_mode():
+            found = run(body, sequence(body, (3, size, size)), x)
+            assert torch.equal(found, body.forward_features(x)), name
+        seen.add(family(body))
+    assert seen == KNOWN
+
+
+def test_an_unknown_network_is_compared_with_its_own_forward_pass():
+    assert sequence(body_of("test_nfnet"), (3, 96, 96))  # not known, and in order
+    assert sequence(body_of("hrnet_w18_small"), (3, 64, 64)) == ()
+
+
+def test_a_network_that_takes_more_than_one_tensor_along_gives_what_timm_gives():
+    body = body_of("eva02_tiny_patch14_224")
+    pixels = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    encoder = Encoder(body, Preprocess(224, 224, HALF, HALF), taps=True).eval()
+    with torch.inference_mode():
+        outputs = []
+        hooks = [b.register_forward_hook(lambda *a: outputs.append(a[2])) for b in body.blocks[-4:]]
+        body.forward_features(encoder.normalized(pixels))
+        for hook in hooks:
+            hook.remove()
+        expected = torch.cat([pooled(x) for x in outputs], 1)
+        assert torch.allclose(encoder(pixels), expected, atol=1e-5)
+
+
+def test_a_network_whose_stages_are_out_of_reach_is_refused():
+    with pytest.raises(ModelError, match="expected a network whose stages follow one another"):
+        Encoder(body_of("convit_tiny"), Preprocess(224, 224, HALF, HALF), taps=True)
