@@ -3,14 +3,17 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from PIL import Image
 
+from graft.report.glossary import GLOSSARY
 from graft.report.run_page import write_report
 from graft.runs.run import Run
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = ["<script>alert(1)</script>", 'it\'s "quoted" & <b>bold</b>', "犬 כלב", "x" * 300]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -305,6 +308,12 @@ def test_the_report_imports_neither_torch_nor_scikit_learn_nor_pyplot():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert re.fullmatch(r"\[\]\s*", done.stdout)
+
+
+def test_every_term_has_an_entry_of_the_same_address_in_the_docs():
+    headings = re.findall(r"^### (.+)$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    addresses = {re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in headings}
+    assert set(GLOSSARY) <= addresses
 
 
 def test_every_term_that_the_page_links_to_is_explained_in_its_glossary(page):

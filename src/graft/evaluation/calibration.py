@@ -1,4 +1,4 @@
-"""One number that makes a classifier's probabilities mean what they say."""
+"""Temperature scaling: one number that makes probabilities mean what they say."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,8 +22,8 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> Floats:
     if not 0 < temperature < np.inf:
         raise ValueError(f"expected a temperature above 0, got {temperature}")
     powers = np.exp((scores - scores.max(axis=-1, keepdims=True)) / temperature)
-    shares: Floats = powers / powers.sum(axis=-1, keepdims=True)
-    return shares
+    probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:

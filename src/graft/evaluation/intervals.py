@@ -37,10 +37,10 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     if n == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / n
+    rate = successes / n
     shrink = 1 + z * z / n
-    center = (share + z * z / (2 * n)) / shrink
-    half = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5 / shrink
+    center = (rate + z * z / (2 * n)) / shrink
+    half = z * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5 / shrink
     # At the ends the algebra gives exactly 0 and 1, the rounding does not.
     low = 0.0 if successes == 0 else center - half
     high = 1.0 if successes == n else center + half

@@ -11,7 +11,7 @@ from graft.evaluation.intervals import percentile, wilson
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Exponents and floors (as shares of the least error) that are tried.
+# Exponents and floors (as fractions of the lowest error) that are tried.
 EXPONENTS = np.linspace(0.05, 1.5, 30)
 FLOORS = np.linspace(0.0, 0.98, 30)
 DRAWS = 500
@@ -22,12 +22,12 @@ def resampled(right: Floats, units: Ints, seed: int = 0, draws: int = DRAWS) -> 
     """Resampled accuracies (R, P) of P fits of a classifier, tested on the same images or not.
 
     A Bayesian bootstrap over units, the groups or single images that are right or wrong together:
-    a unit has one Exponential(1) weight a draw for all fits, so that what they share by being
-    tested on the same images stays shared. A made-up image, half right and half wrong, keeps
+    a unit has the same Exponential(1) weight for all fits in a draw, so fits tested on the same
+    images stay correlated. A made-up image, half right and half wrong, keeps
     the interval of a flawless classifier honest (graft.evaluation.intervals).
 
-    `right` (P, N) is 1.0 where a fit names an image rightly, 0.0 where not, and NaN where it was
-    not tested on it; `units` (N,) numbers from 0 on.
+    `right` (P, N) is 1.0 where a fit classifies an image correctly, 0.0 where not, and NaN
+    where it was not tested on it; `units` (N,) numbers from 0 on.
     """
     random = np.random.default_rng(seed)
     hits, tested = np.zeros((2, int(units.max()) + 1, len(right)))
@@ -35,16 +35,16 @@ def resampled(right: Floats, units: Ints, seed: int = 0, draws: int = DRAWS) -> 
         known = ~np.isnan(row)
         hits[:, fit] = np.bincount(units[known], row[known], minlength=len(hits))
         tested[:, fit] = np.bincount(units[known], minlength=len(hits))
-    shares = []
+    accuracies = []
     for block in np.array_split(np.arange(draws), -(-draws * len(hits) // WEIGHTS)):
         weight = random.standard_exponential((len(block), len(hits)))
         made = random.standard_gamma(0.5, (2, len(block), 1))
-        shares.append((weight @ hits + made[0]) / (weight @ tested + made.sum(0)))
-    return np.concatenate(shares)
+        accuracies.append((weight @ hits + made[0]) / (weight @ tested + made.sum(0)))
+    return np.concatenate(accuracies)
 
 
 def bootstrap_interval(right: Floats, units: Ints) -> dict[str, float]:
-    """`value`, `low` and `high` of the share of images that are right, (N,) of 1.0 and 0.0, N at
+    """`value`, `low` and `high` of the fraction of correct images, (N,) of 1.0 and 0.0, N at
     least 1: 95 %, by the bootstrap over units (N,), and nowhere narrower than Wilson's interval.
     """
     value = float(right.mean())
@@ -138,10 +138,10 @@ def points_of(
     """
     rows = []
     for images, hit in zip(sizes, right, strict=True):
-        share = bootstrap_interval(hit, units)
+        rate = bootstrap_interval(hit, units)
         recall = {classes[k]: float(hit[labels == k].mean()) for k in np.unique(labels)}
-        row = {"images": int(images), "accuracy": share["value"], "per_class": recall}
-        rows.append(row | {"low": share["low"], "high": share["high"]})
+        row = {"images": int(images), "accuracy": rate["value"], "per_class": recall}
+        rows.append(row | {"low": rate["low"], "high": rate["high"]})
     return rows
 
 
@@ -152,7 +152,7 @@ def next_classes(
     and is still to be had: where further images are likely to help most.
 
     `n` are a class's test images; `recall` is the last fit's, with `low` and `high`; `before`, a
-    share with its interval, the mean of the fits at the two sizes below the largest; `gained` what
+    rate with its interval, the mean of the fits at the two sizes below the largest; `gained` what
     recall has over it. Takes sizes (P,), right (P, N), labels (N,) and units (N,).
     """
     earlier = np.isin(sizes, np.unique(sizes)[-3:-1])
@@ -160,10 +160,10 @@ def next_classes(
     for label in np.unique(labels):
         mine = labels == label
         own = np.unique(units[mine], return_inverse=True)[1]
-        share = bootstrap_interval(right[-1, mine], own)
+        rate = bootstrap_interval(right[-1, mine], own)
         fits = right[earlier] if earlier.any() else right[-1:]
         before = bootstrap_interval(fits[:, mine].mean(0), own)
-        row = {"class": classes[label], "n": int(mine.sum()), "recall": share["value"]}
-        row |= {"low": share["low"], "high": share["high"], "before": before}
-        rows.append(row | {"gained": share["value"] - before["value"]})
+        row = {"class": classes[label], "n": int(mine.sum()), "recall": rate["value"]}
+        row |= {"low": rate["low"], "high": rate["high"], "before": before}
+        rows.append(row | {"gained": rate["value"] - before["value"]})
     return sorted(rows, key=lambda row: row["recall"] - max(row["gained"], 0.0))

@@ -81,11 +81,11 @@ def reliability(
     """
     bin_of, confidence, correct = _top(*_check(probabilities, labels), bins)
     count = np.bincount(bin_of, minlength=bins)
-    share = np.where(count > 0, count, np.nan)
+    n = np.where(count > 0, count, np.nan)
     return (
         count,
-        np.bincount(bin_of, confidence, minlength=bins) / share,
-        np.bincount(bin_of, correct, minlength=bins) / share,
+        np.bincount(bin_of, confidence, minlength=bins) / n,
+        np.bincount(bin_of, correct, minlength=bins) / n,
     )
 
 

@@ -1,10 +1,10 @@
 """Precision, recall, F1 and calibration of each class, and how far each can be trusted.
 
 Each of the three comes from a proportion of images: recall of those that belong to the class,
-precision of those taken for it, and F1 of those that are either, as F1 = 2 J / (1 + J) with J the
-share of them that are both. Given how many those are, hits are binomial, so Wilson's interval
-serves all three; with groups, whose images are right or wrong together, it is Jeffreys' over
-what they are worth (graft.evaluation.intervals).
+precision of those predicted as it, and F1 of those that are either, as F1 = 2 J / (1 + J) with J
+the fraction of them that are both. Given their number, hits are binomial, so Wilson's interval
+serves all three. With groups, whose images tend to be right or wrong together, it is Jeffreys' with
+counts divided by the design effect (graft.evaluation.intervals).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Ends = tuple[float, float]
 NAMES = ("precision", "recall", "f1")
 BINS = 15  # as in Guo et al. 2017
 ENOUGH = 50  # images of a class for a calibration error of its own
-WORST = 5  # classes told of
+WORST = 5  # classes listed
 
 
 def precision_recall_f1(confusion: Ints) -> tuple[Floats, Floats, Floats]:
@@ -81,18 +81,18 @@ def _of_groups(draws: tuple[Floats, Floats, Floats]) -> list[list[Ends]]:
     hits, actual, predicted = draws
     # Half an image right and half wrong for each class: see intervals.py.
     right, wrong = np.random.default_rng(0).standard_gamma(0.5, (2, *hits.shape))
-    shares = [
+    fractions = [
         np.quantile((hits + right) / (total + right + wrong), (0.025, 0.975), axis=0)
         for total in (predicted, actual, actual + predicted - hits)
     ]
-    shares[2] = _f1(shares[2])
+    fractions[2] = _f1(fractions[2])
     if not actual.any():  # one group
         return [[(0.0, 1.0)] * 3] * hits.shape[1]
-    return [[(float(s[0, i]), float(s[1, i])) for s in shares] for i in range(hits.shape[1])]
+    return [[(float(s[0, i]), float(s[1, i])) for s in fractions] for i in range(hits.shape[1])]
 
 
-def _f1(share: Any) -> Any:
-    return 2 * share / (1 + share)
+def _f1(both: Any) -> Any:
+    return 2 * both / (1 + both)
 
 
 def class_calibration_error(probability: Floats, is_class: NDArray[np.bool_]) -> float:

@@ -15,7 +15,7 @@ class Term:
 
 # By the end of the address: #glossary-ece on a page, #ece in docs/glossary.md.
 GLOSSARY = {
-    "95-interval": Term(
+    "confidence-interval": Term(
         "95 % interval",
         "The range in which the true value plausibly lies, given how few images it was measured "
         "on. Of 100 such intervals about 95 contain it. More test images make it narrower.",
@@ -110,7 +110,7 @@ GLOSSARY = {
         "What training makes small: it is high where the model gives the true class a low "
         "probability (cross-entropy).",
     ),
-    "near-duplicates": Term(
+    "near-duplicate": Term(
         "Near-duplicates",
         "Images that show almost the same: resized, cropped or edited copies, or shots of one "
         "scene. Graft keeps them in one split.",
@@ -120,7 +120,7 @@ GLOSSARY = {
         "The training images whose features are most similar to those of an image. They hint at "
         "why the model decided as it did.",
     ),
-    "ood": Term(
+    "out-of-distribution": Term(
         "Out of distribution (OOD)",
         "An image that looks unlike the training images, such as a car among flowers. The model "
         "abstains instead of guessing.",
@@ -140,7 +140,7 @@ GLOSSARY = {
         "Of the images that belong to a class, the fraction that is found. Low recall means "
         "misses.",
     ),
-    "split": Term(
+    "train-validation-test": Term(
         "Train, validation and test split",
         "The model learns from the training images. The validation images decide when to stop and "
         "set its probabilities. The test images are used once, for the results.",
