@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup demo test test-all fmt check bench docs clean
+.PHONY: setup demo test test-float32 test-all fmt check bench docs clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]' && touch $@
@@ -14,6 +14,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -q
+
+test-float32: setup
+	GRAFT_PRECISION=float32 $(BIN)/python -m pytest -q
 
 test-all: setup
 	$(BIN)/python -m pytest -q -m ''

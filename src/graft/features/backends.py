@@ -23,7 +23,7 @@ from torch import nn
 from graft.choices import BACKENDS
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
-from graft.models.runtime import Runtime, detect_runtime
+from graft.models.runtime import Runtime, detect_runtime, float32_asked_for
 
 if TYPE_CHECKING:
     from graft.models.halves import Prefix
@@ -184,7 +184,8 @@ def torch_backend(
 
 
 def _openvino_precision(core: Any) -> str:
-    return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if native and not float32_asked_for() else "f32"
 
 
 def _openvino_backend(encoder: "Encoder | Prefix", name: str, batch: int) -> Backend:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
+
+from graft.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def detect_runtime(backend: str = "auto") -> Runtime:
     """What this machine has: CUDA, else Apple's MPS, else the CPU.
 
     The dtype is bfloat16 where the hardware computes in it, else float16 on a GPU and float32 on
-    a CPU; float32 everywhere for `backend` "float32".
+    a CPU; float32 everywhere for `backend` "float32", or where $GRAFT_PRECISION says so.
     """
     if torch.cuda.is_available():
         device = torch.device("cuda")
@@ -60,4 +63,16 @@ def detect_runtime(backend: str = "auto") -> Runtime:
         supported = torch.cpu.get_capabilities()
         native = any(supported.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
         device, dtype = torch.device("cpu"), torch.bfloat16 if native else torch.float32
-    return Runtime(device, torch.float32 if backend == "float32" else dtype)
+    exact = backend == "float32" or float32_asked_for()
+    return Runtime(device, torch.float32 if exact else dtype)
+
+
+def float32_asked_for() -> bool:
+    """Whether $GRAFT_PRECISION is "float32": as on a machine that has no bfloat16.
+
+    Raises UsageError for any other value than "auto" or none.
+    """
+    asked = os.environ.get("GRAFT_PRECISION") or "auto"
+    if asked not in ("auto", "float32"):
+        raise UsageError(f"GRAFT_PRECISION is auto or float32, not {asked!r}")
+    return asked == "float32"
