@@ -49,7 +49,7 @@ def test_predict_says_of_a_test_image_what_predictions_csv_says(flowers_run):
     run, photos = flowers_run
     classifier = load(run.path)
     paths, _, expected, _ = read_predictions(run.path / "predictions.csv")
-    answers = classifier.predictions(Path(photos, path) for path in paths)
+    answers = classifier.predict([Path(photos, path) for path in paths])
     for answer, row in zip(answers, expected, strict=True):
         assert list(answer.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
 
@@ -99,7 +99,7 @@ def test_what_stands_at_the_ends_of_long_images_is_learned_only_if_they_are_squa
         run = train(tmp_path / "long", out=tmp_path / resize, resize=resize, **settings)
         found[resize] = run.metrics["accuracy"]["value"]
         photos = sorted((tmp_path / "long").rglob("*.png"))
-        named = [answer.label for answer in load(run.path).predictions(photos)]
+        named = [answer.best_guess for answer in load(run.path).predict(photos)]
         assert (
             np.mean([a == p.parent.name for a, p in zip(named, photos, strict=True)]) > 0.95
         ) == (resize == "squash")

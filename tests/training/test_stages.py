@@ -89,7 +89,7 @@ def test_the_probe_comes_first_and_the_better_one_is_kept(tuned):
 def test_predict_says_what_predictions_csv_says(tuned, images):
     classifier = load(tuned.path)
     paths, _, expected, _ = read_predictions(tuned.path / "predictions.csv")
-    answers = list(classifier.predictions(images / path for path in paths))
+    answers = classifier.predict([images / path for path in paths])
     found = np.array([list(answer.probabilities.values()) for answer in answers])
     assert found == pytest.approx(expected, abs=1e-5)
 
