@@ -83,15 +83,15 @@ class SplitConfig(Settings):
 
 
 def parse_unfreeze(text: object) -> tuple[str, float]:
-    """("none", 0), ("all", 1), ("share", 0..1) or ("stages", N); UsageError for anything else."""
+    """("none", 0), ("all", 1), ("fraction", 0..1) or ("stages", N); UsageError for anything else."""
     if isinstance(text, str) and re.fullmatch(UNFREEZE, text):
         if text in ("none", "all"):
             return text, float(text == "all")
         if not text.endswith("%"):
             return "stages", float(text)
-        share = float(text[:-1]) / 100
-        if 0 < share <= 1:
-            return ("share", share) if share < 1 else ("all", 1.0)
+        fraction = float(text[:-1]) / 100
+        if 0 < fraction <= 1:
+            return ("fraction", fraction) if fraction < 1 else ("all", 1.0)
     raise UsageError(
         "unfreeze must be none, all, a percentage of the last layers such as 20%, or a number of "
         f"last stages such as 2, not {text!r}"

@@ -180,10 +180,10 @@ def test_a_run_folder_can_be_moved(finished, digits, copy):
 
 
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
-@pytest.mark.parametrize("share", [0, 0.5])
-def test_a_model_cut_short_is_refused(copy, name, share):
+@pytest.mark.parametrize("fraction", [0, 0.5])
+def test_a_model_cut_short_is_refused(copy, name, fraction):
     data = (copy / name).read_bytes()
-    (copy / name).write_bytes(data[: int(len(data) * share)])
+    (copy / name).write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(ModelError, match="the model files are damaged"):
         package.load(copy)
 

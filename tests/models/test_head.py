@@ -9,18 +9,18 @@ from graft.models.head import Dropout, Head
 
 
 @settings(deadline=None)
-@given(share=some.floats(0.01, 0.95), rows=some.integers(1, 50), columns=some.integers(1, 50))
-def test_dropout_keeps_what_it_keeps_scaled_up_and_drops_its_share(share, rows, columns):
+@given(fraction=some.floats(0.01, 0.95), rows=some.integers(1, 50), columns=some.integers(1, 50))
+def test_dropout_keeps_what_it_keeps_scaled_up_and_drops_its_fraction(fraction, rows, columns):
     torch.manual_seed(0)
     x = torch.ones(rows, columns)
-    out = Dropout(share)(x)
+    out = Dropout(fraction)(x)
     assert out.shape == x.shape
     kept = out[out != 0]
-    assert torch.allclose(kept, torch.tensor(1 / (1 - share)))
-    many = Dropout(share)(torch.ones(1000, 300))
-    assert float((many == 0).float().mean()) == pytest.approx(share, abs=0.005)
+    assert torch.allclose(kept, torch.tensor(1 / (1 - fraction)))
+    many = Dropout(fraction)(torch.ones(1000, 300))
+    assert float((many == 0).float().mean()) == pytest.approx(fraction, abs=0.005)
     assert float((many == 0).float().mean(0).std()) == pytest.approx(
-        (share * (1 - share) / 1000) ** 0.5, rel=0.25
+        (fraction * (1 - fraction) / 1000) ** 0.5, rel=0.25
     )
 
 

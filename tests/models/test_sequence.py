@@ -21,25 +21,26 @@ SMALLEST = {
     "densenet121": 64,
     "convnext_atto": 64,
     "test_vit": 160,
-    "deit_tiny_distilled_patch16_224": 224,
-    "swin_tiny_patch4_window7_224": 224,
+    "deit_tiny_distilled_patch16_224": 64,
+    "swin_tiny_patch4_window7_224": 56,
     "base_cnn": 32,
     "deep_cnn": 32,
 }
 
 
-def body_of(name):
+def body_of(name, size=None):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if name in SCRATCH:
             return SCRATCH[name]().eval()
-        return timm.create_model(name, num_classes=0).eval()
+        sized = {"img_size": size} if size and "patch" in name else {}
+        return timm.create_model(name, num_classes=0, **sized).eval()
 
 
 def test_each_known_family_runs_its_modules_in_the_order_of_their_definition():
     seen = set()
     for name, size in SMALLEST.items():
-        body, x = body_of(name), torch.randn(1, 3, size, size)
+        body, x = body_of(name, size), torch.randn(1, 3, size, size)
         with torch.inference_mode():
             found = run(body, sequence(body, (3, size, size)), x)
             assert torch.equal(found, body.forward_features(x)), name
@@ -53,9 +54,9 @@ def test_an_unknown_network_is_compared_with_its_own_forward_pass():
 
 
 def test_a_network_that_takes_more_than_one_tensor_along_gives_what_timm_gives():
-    body = body_of("eva02_tiny_patch14_224")
-    pixels = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
-    encoder = Encoder(body, Preprocess(224, 224, HALF, HALF), taps=True).eval()
+    body = body_of("eva02_tiny_patch14_224", 56)
+    pixels = torch.randint(0, 256, (1, 56, 56, 3), dtype=torch.uint8)
+    encoder = Encoder(body, Preprocess(56, 56, HALF, HALF), taps=True).eval()
     with torch.inference_mode():
         outputs = []
         hooks = [b.register_forward_hook(lambda *a: outputs.append(a[2])) for b in body.blocks[-4:]]
@@ -67,5 +68,13 @@ def test_a_network_that_takes_more_than_one_tensor_along_gives_what_timm_gives()
 
 
 def test_a_network_whose_stages_are_out_of_reach_is_refused():
+    class Odd(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stages = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 4, 1))
+
+        def forward_features(self, x):
+            return self.stages(x) + 1
+
     with pytest.raises(ModelError, match="expected a network whose stages follow one another"):
-        Encoder(body_of("convit_tiny"), Preprocess(224, 224, HALF, HALF), taps=True)
+        Encoder(Odd().eval(), Preprocess(8, 8, HALF, HALF), taps=True)

@@ -8,21 +8,21 @@ class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) whose draws are sixteen bits each, four to a random word.
 
     PyTorch's draws a float an element on one core, which took half the time of fitting a head.
-    The share dropped is `share` to the nearest 1/65536.
+    It drops `fraction`, to the nearest 1/65536.
     """
 
-    def __init__(self, share: float):
+    def __init__(self, fraction: float):
         super().__init__()
-        self.share = share
+        self.fraction = fraction
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x`, of any shape; while training with a share of it 0 and the rest scaled up."""
-        if not self.training or not self.share:
+        """`x`, of any shape; while training with that fraction of it 0 and the rest scaled up."""
+        if not self.training or not self.fraction:
             return x
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
         draws = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
-        kept = x * (draws >= round(self.share * 2**16) - 2**15)
-        return kept.mul_(1 / (1 - self.share))  # in place: fresh memory costs more than the sum
+        kept = x * (draws >= round(self.fraction * 2**16) - 2**15)
+        return kept.mul_(1 / (1 - self.fraction))  # in place: fresh memory costs more than the sum
 
 
 class Head(nn.Module):

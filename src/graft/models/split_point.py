@@ -67,12 +67,12 @@ def find_split_point(encoder: Encoder, unfreeze: str) -> SplitPoint:
     counts = [layers_of(unit.module) for unit in weighty]
     if kind == "all":
         first = 0
-    elif kind == "share":
+    elif kind == "fraction":
         enough = [i for i in range(len(counts)) if sum(counts[i:]) >= amount * sum(counts)]
         first = enough[-1]
     else:
         first = _stage_start(encoder, int(amount), units, [unit.name for unit in weighty])
-    if first == 0 and kind == "share" and amount < MOST_ROUNDED:
+    if first == 0 and kind == "fraction" and amount < MOST_ROUNDED:
         raise ModelError(
             f"{type(encoder.body).__name__} has no block boundary near {unfreeze} of its layers; "
             "use --unfreeze all or none"
