@@ -83,7 +83,7 @@ class SplitConfig(Settings):
 
 
 def parse_unfreeze(text: object) -> tuple[str, float]:
-    """("none", 0), ("all", 1), ("fraction", 0..1) or ("stages", N); UsageError for any other text."""
+    """("none", 0), ("all", 1), ("fraction", 0..1) or ("stages", N); UsageError for other text."""
     if isinstance(text, str) and re.fullmatch(UNFREEZE, text):
         if text in ("none", "all"):
             return text, float(text == "all")
