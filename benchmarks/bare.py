@@ -12,9 +12,9 @@ from pathlib import Path
 from benchmarks.common import WEIGHTS
 from graft.data.sources import find_images
 from graft.features.backends import compile_encoder
-from graft.features.cache import cache_folder
 from graft.features.extraction import encode
 from graft.models.weights import find_backbone
+from graft.utils.cache_folder import cache_folder
 
 backbone = find_backbone(WEIGHTS, cache_folder())
 backend = compile_encoder(backbone.build())

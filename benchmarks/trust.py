@@ -14,7 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import GRAFT, WEIGHTS, images, photos, show, timed, workplace
 from graft.evaluation.metrics import evaluate, expected_calibration_error
-from graft.evaluation.selective import least_probability, set_probability, sets
+from graft.evaluation.selective import (
+    prediction_sets,
+    probability_for_coverage,
+    probability_for_error_budget,
+)
 from graft.runs.run import Run
 
 DRAWS = 1000
@@ -89,7 +93,7 @@ def intervals() -> None:
         show("intervals", n=n, draws=DRAWS, **{k: v / DRAWS for k, v in held.items()}, **each)
 
 
-def prediction_sets() -> None:
+def sets() -> None:
     with workplace() as place:
         trained("flowers", place)
         p, labels = population(place)
@@ -99,8 +103,8 @@ def prediction_sets() -> None:
         for _ in range(DRAWS):
             order = random.permutation(len(p))
             val, test = order[: len(p) // 2], order[len(p) // 2 :]
-            least = set_probability(p[val], labels[val], coverage)
-            inside = sets(p[test], least)
+            least = probability_for_coverage(p[val], labels[val], coverage)
+            inside = prediction_sets(p[test], least)
             held.append(inside[np.arange(len(test)), labels[test]].mean())
             exact.append((p[test, labels[test]] >= least).mean())
             size.append(inside.sum(1).mean())
@@ -119,7 +123,7 @@ def prediction_sets() -> None:
         for _ in range(DRAWS):
             order = random.permutation(len(p))
             val, test = order[: len(p) // 2], order[len(p) // 2 :]
-            least = least_probability(p[val], labels[val], budget)
+            least = probability_for_error_budget(p[val], labels[val], budget)
             if least is None:
                 continue
             given += 1
@@ -156,7 +160,7 @@ def ece() -> None:
 
 
 def main() -> None:
-    ways = {"ood_score": ood_score, "intervals": intervals, "sets": prediction_sets, "ece": ece}
+    ways = {"ood_score": ood_score, "intervals": intervals, "sets": sets, "ece": ece}
     for name in sys.argv[1:] or ways:
         ways[name]()
 

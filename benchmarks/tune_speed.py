@@ -17,9 +17,9 @@ from torch import nn
 from benchmarks.common import GRAFT, WEIGHTS, images, median, show, timed, workplace
 from graft.data.decode import center_view, decode
 from graft.data.sources import find_images
-from graft.features.cache import cache_folder
 from graft.models.split_point import find_split_point, order_of
 from graft.models.weights import find_backbone
+from graft.utils.cache_folder import cache_folder
 
 BATCH, STEPS = 64, 5
 
