@@ -91,7 +91,7 @@ def test_the_page_of_answers_shows_every_image_with_its_like_and_names_what_is_n
     assert "<b>.png" not in text
     assert "fänzy &amp; &lt;b&gt;.png" in text
     assert "1\u00a0file that cannot be read as an image" in text
-    assert "Guarantee: sets of all labels" in text
+    assert "Guarantee: prediction sets hold every label" in text
     count = len(list((digits / "2").iterdir())) + 1
     assert text.count('<img src="data:image/jpeg') == count * 3
     for link in re.findall(r'<a href="([^"]+)"', text):
@@ -239,7 +239,7 @@ def test_a_run_without_validation_predictions_cannot_promise(finished, digits, t
 
 def test_a_promise_says_how_many_are_refused_besides_unless_all_are_answered(finished):
     _, promise = policy_for(finished, coverage="80%")
-    assert "of images like these as unlike the training images" in promise
+    assert "of images like these, as unlike the training images" in promise
     _, promise = policy_for(finished, coverage="80%", abstain_ood=False)
     assert "unlike" not in promise
 

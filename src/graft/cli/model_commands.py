@@ -166,8 +166,8 @@ def predict(
             shares = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
             named = " or ".join(result.prediction.prediction_set or ())
             if reason := result.prediction.reason:
-                kept = f"; the set: {named}" if named else ""
-                shares = f"none of these ({reason}{kept}; nearest: {shares})"
+                kept = f"; prediction set: {named}" if named else ""
+                shares = f"none of these ({reason}{kept}; best guess: {shares})"
             elif named:
                 shares = f"{named}  ({shares})"
             click.echo(f"{result.path}  {shares}")

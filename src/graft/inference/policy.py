@@ -68,7 +68,7 @@ def policy_for(
     nearest: int = 0,
 ) -> tuple[Policy, str]:
     """The policy that keeps an error budget or a coverage, from the run's validation images, and
-    what it promises in words.
+    what it guarantees in words.
 
     Raises UsageError for a fraction outside 0..1, or a budget that cannot be kept, with the
     reason; ModelError for a run without validation predictions.
@@ -82,21 +82,21 @@ def policy_for(
         least = _within_budget(probabilities, labels, groups, budget, max_error)
         fraction = float((probabilities.max(1) >= least).mean())
         said.append(
-            f"answers from a probability of {least:.1%} on, which {fraction:.0%} of the "
-            f"validation images reach: at most {budget:.1%} of such answers are wrong "
-            "(95 % sure)"
+            f"it predicts only where it is at least {least:.1%} sure, as on {fraction:.0%} of the "
+            f"validation images; at most {budget:.1%} of these predictions are wrong (with 95 % "
+            "confidence)"
         )
     if coverage is not None:
         asked = fraction_of(coverage, "--coverage")
         set_least = probability_for_coverage(probabilities, labels, asked, groups)
         said.append(
-            f"sets of all labels from a probability of {set_least:.1%} on: they hold the true one "
-            f"for at least {asked:.0%} of images like these"
+            f"prediction sets hold every label of at least {set_least:.1%}; they contain the true "
+            f"one for at least {asked:.0%} of images like these"
         )
     if abstain_ood and Run(run).model.get("ood_limit") is not None:
         said.append(
-            f"besides, it abstains from about {expected_refusals(len(labels)):.1%} of images like "
-            "these as unlike the training images, which the promise counts with the others"
+            f"it also abstains on about {expected_refusals(len(labels)):.1%} of images like these, "
+            "as unlike the training images; the guarantee counts them with the others"
         )
     return Policy(abstain_ood, least, set_least, nearest), "; ".join(said)
 
