@@ -51,11 +51,6 @@ class Backend:
     note: str | None = None
 
 
-def device() -> torch.device:
-    """That of `detect_runtime`."""
-    return detect_runtime().device
-
-
 @functools.cache  # asked for every batch of predictions, and starting OpenVINO to ask takes time
 def choose(wanted: str = "auto") -> str:
     """The name of the backend that `compile_encoder` will use: it belongs to the cache key."""
@@ -146,11 +141,6 @@ def infer(
         pending.append((tag, count, ready.submit(batch)))
     for done, rows, wait in pending:
         yield done, wait()[:rows]
-
-
-def torch_dtype() -> torch.dtype:
-    """That of `detect_runtime`."""
-    return detect_runtime().dtype
 
 
 def _torch_name(runtime: Runtime) -> str:

@@ -72,7 +72,9 @@ def train(
         trained = fit_stages(plan, table, split, recorder)
     fitted = time.perf_counter()
     notes = recorder.notes
-    run.write_config(settings_record(source, config, split_config, plan, split, notes, started))
+    run.write_config(
+        settings_record(source, config, split_config, runtime, plan, split, notes, started)
+    )
 
     result = predict_splits(plan, trained, table, split, run, progress)
     save(result.model, run, trained_parameters(plan, trained))

@@ -12,9 +12,9 @@ from typing import Any
 from graft.config import ResolvedConfig, SplitConfig, TrainConfig
 from graft.data.reader import cores
 from graft.data.split import Split
-from graft.features.backends import device
 from graft.features.table import FeatureTable
 from graft.models.backbone import Backbone
+from graft.models.runtime import Runtime
 from graft.training.plan import Plan
 from graft.training.stages import Trained
 
@@ -25,6 +25,7 @@ def settings_record(
     source: str | Path,
     asked: TrainConfig,
     split_config: SplitConfig,
+    runtime: Runtime,
     plan: Plan,
     split: Split,
     notes: Sequence[str],
@@ -41,7 +42,7 @@ def settings_record(
         "training_notes": list(notes),
         "graft": version("graft"),
         "versions": versions | {"python": sys.version.split()[0]},
-        "device": str(device()),
+        "device": str(runtime.device),
         "backend": backend.name if backend else "torch",
         "threads": cores(),
         "seed": asked.seed,
