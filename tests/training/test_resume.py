@@ -89,7 +89,7 @@ def test_a_run_killed_before_its_report_is_finished_by_resuming_it(
     train += ["--views", "1", "--out", out]
     assert graft_here(*train, "--resume").code == 2  # it is whole
     (out / "report.html").unlink()
-    for name in (".fit.safetensors", "..fit.safetensors.123-abc.partial"):
+    for name in (".fit.safetensors", "..fit.safetensors.123-abc.partial", ".tmpzlD9AQ"):
         (out / name).write_bytes(b"left by a kill")
     before = (out / "model.safetensors").stat().st_mtime_ns
     other = graft_here(*train, "--resume", "--seed", "7")

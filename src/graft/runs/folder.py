@@ -55,9 +55,10 @@ def make_run_folder(out: Path, resume: bool = False) -> Path:
 
 def remove_unfinished(run: Path) -> None:
     """Remove what only an unfinished run needs: checkpoints, and choices made on the way."""
-    # Those cut off while they were written, too.
-    for file in (*run.glob(".*.safetensors"), *run.glob(".*.partial"), run / ".choice.json"):
-        file.unlink(missing_ok=True)
+    # Those cut off while they were written, too; .tmp* is how safetensors begins its files.
+    for pattern in (".*.safetensors", ".*.partial", ".tmp*", ".choice.json"):
+        for file in run.glob(pattern):
+            file.unlink(missing_ok=True)
 
 
 def lacks_report(run: Path) -> bool:
