@@ -20,6 +20,7 @@ from graft.quality.duplicates import Duplicates, equal_groups
 from graft.quality.finding import Finding, by_severity, images, them
 from graft.quality.listing import listing_findings
 from graft.quality.unreadable import unreadable_findings
+from graft.runs.folder import is_finished
 from graft.runs.run import Run
 from graft.utils.cache_folder import sources_folder
 from graft.utils.progress import Progress
@@ -39,7 +40,7 @@ def evaluate_run(
     ModelError for a run without a model, or one that is not finished.
     """
     predictor, stored = load(run, backend), Run(run)
-    if not (stored.path / "metrics.json").is_file():
+    if not is_finished(stored.path):
         raise ModelError(
             f"{run}: expected a finished run, metrics.json is missing; resume it with graft train "
             "--resume"

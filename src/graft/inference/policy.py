@@ -16,6 +16,7 @@ from graft.evaluation.selective import (
     probability_for_error_budget,
 )
 from graft.models.ood import expected_refusals
+from graft.runs.folder import has_predictions
 from graft.runs.run import Run
 
 
@@ -125,7 +126,7 @@ def _validation(
     """Labels (N,), probabilities (N, K) and groups (N,), if they count, of a run's validation
     images.
     """
-    if not (run.path / "predictions.csv").is_file():
+    if not has_predictions(run.path):
         raise ModelError(f"{run.path}: predictions.csv is missing; train the run again")
     paths, labels, probabilities = run.predictions("val")
     return labels, probabilities, groups_that_count(run.group_ids(paths))

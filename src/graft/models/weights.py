@@ -19,6 +19,8 @@ from graft.data.decode import Preprocess
 from graft.errors import ModelError
 from graft.models.backbone import Backbone, did_you_mean, new_body
 from graft.models.encoder import Encoder
+from graft.runs.folder import model_files
+from graft.runs.run import Run
 from graft.utils.files import replacing
 
 # timm's own prefix for a folder with config.json and model.safetensors.
@@ -45,10 +47,8 @@ def find_backbone(name: str, cache: Path) -> Backbone:
                     f"{name}: expected config.json and model.safetensors in the folder, "
                     f"{file.name} is not there"
                 )
-    elif (Path(name) / "model.json").is_file():
-        files = [Path(name) / "model.json", Path(name) / "model.safetensors"]
     else:
-        files = [_hub_weights(name)]
+        files = model_files(Path(name)) or [_hub_weights(name)]
     # A hub file does not say what it is the weights of, so there the name belongs to the key.
     described_by = name if len(files) == 1 else "config"
     key = hashlib.sha256(f"graft encoder {ENCODER_FORMAT} {described_by}".encode())
@@ -99,7 +99,7 @@ def _hub_weights(name: str) -> Path:
 
 
 def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
-    if files[0].name == "model.json":
+    if files == model_files(Path(name)):
         return _open_run(Path(name))
     import timm
     from timm.data.config import resolve_model_data_config
@@ -148,9 +148,10 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def _open_run(run: Path) -> tuple[nn.Module, dict[str, Any]]:
-    stored = json.loads((run / "model.json").read_text())["backbone"]
+    found = Run(run)
+    stored = found.model["backbone"]
     body = new_body(stored["architecture"], stored["arguments"])
-    body.load_state_dict(Backbone.from_json(stored, run / "model.safetensors").state())
+    body.load_state_dict(Backbone.from_json(stored, found.weights).state())
     return body.eval(), {
         "architecture": stored["architecture"],
         "arguments": stored["arguments"],

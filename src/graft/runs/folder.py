@@ -61,6 +61,22 @@ def remove_unfinished(run: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def is_finished(run: Path) -> bool:
+    """Whether a folder holds a run that was trained and evaluated to the end."""
+    return (run / "metrics.json").is_file()
+
+
+def model_files(run: Path) -> list[Path]:
+    """The two files of a run's model, described first; empty where the folder holds none."""
+    files = [run / "model.json", run / "model.safetensors"]
+    return files if files[0].is_file() else []
+
+
+def has_predictions(run: Path) -> bool:
+    """Whether a run has predicted its val and test images."""
+    return (run / "predictions.csv").is_file()
+
+
 def lacks_report(run: Path) -> bool:
     """Whether a run was cut off between its last number and its report."""
     return (run / "metrics.json").exists() and not (run / "report.html").exists()

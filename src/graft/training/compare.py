@@ -13,7 +13,7 @@ from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Example
 from graft.data.sources import load_dataset
 from graft.errors import UsageError
-from graft.runs.folder import lacks_report
+from graft.runs.folder import is_finished, lacks_report
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.recipe import finish, train
@@ -57,7 +57,7 @@ def train_models(
             continue
         progress.say(f"{len(runs) + 1} of {len(names)}: {name}")
         run = Run(folder)
-        if not (folder / "metrics.json").is_file():
+        if not is_finished(folder):
             run = train(source, config, split_config, folder, progress, resume=True)
         elif lacks_report(folder):
             run = finish(run, source, config, split_config)
@@ -82,7 +82,7 @@ def _check_earlier(
     """Raise UsageError for a finished run in `folders` that is not the one asked for."""
     # Whether all weights are there is checked here, too.
     asked = [resolve(config, network(config, cache_folder())) for config in configs]
-    earlier = [folder for folder in folders if (folder / "metrics.json").is_file()]
+    earlier = [folder for folder in folders if is_finished(folder)]
     now = _listed(load_dataset(source, sources_folder()).examples) if earlier else set()
     for folder, config in zip(folders, asked, strict=True):
         if folder in earlier and (
