@@ -23,7 +23,7 @@ from PIL import Image
 
 from benchmarks.common import GRAFT, WEIGHTS, photos, show, workplace
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "data"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "quality"))
 SEEDS = (1, 2, 3)
 PHOTOS = {"flowers": 1200, "cats_dogs": 600, "imagenet_samples": 200}
 COPIES, FLIPPED, DAMAGED = 200, 0.05, 10_000
