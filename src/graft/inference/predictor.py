@@ -42,7 +42,7 @@ class Prediction:
 
     `label` is the class, or None where the policy abstains, with the `reason`; `best_guess` is the
     most probable class in either case, and `probability` its probability. `prediction_set` is None
-    unless asked for. `ood_score` is above 1 for an image unlike those of training, and None if the
+    unless asked for. `ood_score` is above 1 for an image unlike the training images, None if the
     run cannot tell. `nearest`: the training images most like it, if asked for. `path` is empty for
     an image that came from memory.
     """
