@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.common import DATA, GRAFT, MODEL, SMALL, module, show, workplace
+from benchmarks.common import DATA, GRAFT, MODEL, SMALL, WEIGHTS, module, show, workplace
 
-PHOTOS = "photos of flowers and weights of MobileNetV2"
+PHOTOS = "photos of flowers and pretrained weights"
 # What each needs beyond embedded digits; "" for nothing.
 NEEDS = {
     "startup": "",
@@ -40,7 +40,7 @@ def missing() -> str:
         from graft.models.weights import find_backbone
         from graft.utils.cache_folder import cache_folder
 
-        find_backbone(os.environ.get(MODEL, "mobilenetv2_100"), cache_folder())
+        find_backbone(WEIGHTS, cache_folder())
     except subprocess.CalledProcessError as error:
         return error.stderr.strip().splitlines()[-1]
     except GraftError as error:

@@ -1,6 +1,6 @@
 """Test accuracy at the defaults, mean of three seeds.
 
-[NAME…] [--unfreeze WHAT] [--seeds N]: flowers, cats_dogs; MobileNetV2, frozen by default.
+[NAME…] [--unfreeze WHAT] [--seeds N]: flowers, cats_dogs; the default network, frozen by default.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """CIFAR-10 on its own test split: accuracy and the time of the whole process, cold.
 
-[WAY…]: base_cnn, deep_cnn, frozen, last20, whole (MobileNetV2); one run each, seed 42.
+[WAY…]: base_cnn, deep_cnn, frozen, last20, whole (the default network); one run each, seed 42.
 """
 
 import json
@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
 
-SIZE = "128"  # pixels a side that CIFAR's 32 are enlarged to for MobileNetV2
+SIZE = "128"  # pixels a side that CIFAR's 32 are enlarged to for a pretrained network
 LAST = ["--views", "2", "--batch-size", "128", "--epochs", "12"]
 WAYS = {
     "base_cnn": ["--model", "base_cnn", "--image-size", "32", "--epochs", "6"],

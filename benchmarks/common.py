@@ -1,9 +1,10 @@
 """What the benchmarks share: images, weights, fresh caches, timed processes.
 
-By default they use named datasets, which graft downloads once, and MobileNetV2's weights from the
-hub. `--data FOLDER` (a folder with flowers/, cats_dogs/, cifar10/, imagenet_samples/) and
-`--weights MODEL` (such as local-dir:FOLDER) of `python -m benchmarks` use what is on the disk.
-`--small` runs on embedded digits, with a backbone trained on them; it needs neither.
+By default they use named datasets, which graft downloads once, and the default network, whose
+weights come with graft. `--data FOLDER` (a folder with flowers/, cats_dogs/, cifar10/,
+imagenet_samples/) and `--weights MODEL` (such as local-dir:FOLDER) of `python -m benchmarks` use
+what is on the disk. `--small` runs on embedded digits, with a backbone trained on them; it needs
+neither.
 """
 
 import json
@@ -18,9 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from graft.choices import DEFAULT_MODEL
+
 # From `python -m benchmarks` to the benchmarks, which are processes of their own.
 DATA, MODEL, SMALL = "GRAFT_BENCH_DATA", "GRAFT_BENCH_WEIGHTS", "GRAFT_BENCH_SMALL"
-WEIGHTS = os.environ.get(MODEL, "mobilenetv2_100")
+WEIGHTS = os.environ.get(MODEL, DEFAULT_MODEL)
 IS_SMALL = bool(os.environ.get(SMALL))
 GRAFT = [str(Path(sys.executable).with_name("graft"))]
 # What graft calls the datasets; imagenet_samples is in none of its sources.

@@ -1,8 +1,8 @@
 """What each setting of a recipe is worth: means over seeds, test and validation.
 
-[frozen | loop | last20 | balance | pixels]…: MobileNetV2 on flowers with its head alone (its views,
-its loop) and with its last 20 %; the same on flowers of which two classes lack nine of ten
-images; base_cnn on CIFAR-10.
+[frozen | loop | last20 | balance | pixels]…: the default network on flowers with its head alone
+(its views, its loop) and with its last 20 %; the same on flowers of which two classes lack nine
+of ten images; base_cnn on CIFAR-10.
 """
 
 import csv

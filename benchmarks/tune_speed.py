@@ -1,7 +1,8 @@
 """An epoch of fine-tuning the last 20 %, its frozen prefix cached, against the same epoch through
 the whole network, and against training all of it.
 
-[EPOCHS, 10]: MobileNetV2 on flowers at 224 px, batches of 64, bfloat16, channels last. "through":
+[EPOCHS, 10]: the default network on flowers at 224 px, batches of 64, bfloat16, channels last.
+"through":
 the usual way, images in memory, the whole network forwards in PyTorch, backwards as far as it is
 trained. "all": nothing frozen.
 """

@@ -17,6 +17,6 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
-DEFAULT_MODEL = "mobilenetv2_100"
+DEFAULT_MODEL = "tf_efficientnet_lite0"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")
 BACKEND_HELP = "What runs the encoder; auto takes the fastest one here and names it."

@@ -1,4 +1,4 @@
-"""Weights: find a backbone by name, in a folder, an earlier run or timm's hub, and keep it.
+"""Weights: find a backbone by name (in a package, a folder, an earlier run or on timm's hub).
 
 A backbone that has been found once is kept as a *card*: one safetensors file in the cache with
 the weights as the network holds them and, in its metadata, all that is needed to build and feed
@@ -7,6 +7,7 @@ it. A run whose features are all cached then needs neither timm nor the network 
 
 import hashlib
 import json
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from graft.choices import FROM_SCRATCH
 from graft.data.decode import Preprocess
 from graft.errors import ModelError
 from graft.models.backbone import Backbone, did_you_mean, new_body
-from graft.models.encoder import Encoder
+from graft.models.hub_weights import hub_file, hub_networks_here
+from graft.models.packaged_weights import PACKAGES, load_packaged, packaged_file
 from graft.runs.folder import model_files
 from graft.runs.run import Run
 from graft.utils.files import replacing
@@ -32,12 +35,46 @@ ENCODER_FORMAT = 4
 def find_backbone(name: str, cache: Path) -> Backbone:
     """The pretrained backbone of that name, its card made if there is none yet.
 
-    `name` is a timm name (`mobilenetv2_100`, with or without a `.tag`), `local-dir:FOLDER`
-    (timm's own form: config.json and model.safetensors), or the folder of an earlier run.
+    `name` is one of PACKAGES (`tf_efficientnet_lite0`), another timm name (`resnet50`, with or
+    without a `.tag`), `local-dir:FOLDER` (timm's own form: config.json and model.safetensors), or
+    the folder of an earlier run.
 
     Raises ModelError for a name that nothing answers to, a folder without weights, or weights
     that can be neither found nor fetched.
     """
+    return _read_card(_card(name, cache), name)[0]
+
+
+def find_classifier(name: str, cache: Path) -> tuple[Backbone, list[str]]:
+    """The pretrained network of that name with its own classifier, whose logits are then its
+    features, and the names of the classes that it was trained for.
+
+    `name` and errors as for find_backbone; ModelError also for a run or a network without classes.
+    """
+    if model_files(Path(name)):
+        raise ModelError(f"{name} is a run, with classes of yours; graft predict {name} IMAGE")
+    return _read_card(_card(name, cache, logits=True), name)
+
+
+def _card(name: str, cache: Path, logits: bool = False) -> Path:
+    files, digests = _files(name)
+    # A hub file does not say what it is the weights of, so there the name belongs to the key.
+    described_by = "config" if len(files) == 2 else name
+    kind = " with classes" if logits else ""
+    key = hashlib.sha256(f"graft encoder {ENCODER_FORMAT} {described_by}{kind}".encode())
+    for digest in digests:
+        key.update(digest)
+    card = cache / "encoders" / f"{key.hexdigest()[:32]}.safetensors"
+    if not card.is_file():
+        body, described, classes = _open(name, files, logits)
+        _write_card(card, body, described | {"name": name, "digest": key.hexdigest()}, classes)
+    return card
+
+
+def _files(name: str) -> tuple[list[Path], list[bytes]]:
+    """The files that make a network, and their digests; of a package's, the digest is known."""
+    if name in PACKAGES:
+        return [], [bytes.fromhex(PACKAGES[name].sha256)]
     if name.startswith(LOCAL):
         folder = Path(name.removeprefix(LOCAL))
         files = [folder / "config.json", folder / "model.safetensors"]
@@ -48,17 +85,8 @@ def find_backbone(name: str, cache: Path) -> Backbone:
                     f"{file.name} is not there"
                 )
     else:
-        files = model_files(Path(name)) or [_hub_weights(name)]
-    # A hub file does not say what it is the weights of, so there the name belongs to the key.
-    described_by = name if len(files) == 1 else "config"
-    key = hashlib.sha256(f"graft encoder {ENCODER_FORMAT} {described_by}".encode())
-    for file in files:
-        key.update(_sha256(file))
-    card = cache / "encoders" / f"{key.hexdigest()[:32]}.safetensors"
-    if not card.is_file():
-        body, described = _open(name, files)
-        _write_card(card, name, body, described, key.hexdigest())
-    return _read_card(card, name)
+        files = model_files(Path(name)) or [_timm_weights(name)]
+    return files, [_sha256(file) for file in files]
 
 
 def _sha256(file: Path) -> bytes:
@@ -69,11 +97,15 @@ def _sha256(file: Path) -> bytes:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
 
 
-def _hub_weights(name: str) -> Path:
+def networks_here() -> list[str]:
+    """The pretrained networks whose weights are on this machine, by name."""
+    packaged = [name for name in PACKAGES if packaged_file(name)]
+    return packaged + hub_networks_here()
+
+
+def _timm_weights(name: str) -> Path:
     # The file that timm would load, from the hub's local cache or fetched with a progress bar.
     import timm
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from timm.models import get_pretrained_cfg
 
     architecture = name.split(".")[0]
     if architecture not in timm.list_models():
@@ -81,28 +113,16 @@ def _hub_weights(name: str) -> Path:
             f"no model {name!r}: expected base_cnn, deep_cnn, a timm name (see graft models), "
             f"local-dir:FOLDER or a run folder{did_you_mean(architecture)}"
         )
-    config = get_pretrained_cfg(name, allow_unregistered=False)
-    if config is None or not config.has_weights or not config.hf_hub_id:
-        raise ModelError(f"{name}: timm has no weights of that name on the hub; see graft models")
-    weights = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
-    # Published weights do not change, and asking anyway is 20 s of retries when offline.
-    if isinstance(cached := try_to_load_from_cache(*weights), str):
-        return Path(cached)
-    try:
-        return Path(hf_hub_download(*weights))
-    except Exception as error:
-        raise ModelError(
-            f"{name}: its weights are not on this machine and {config.hf_hub_id} could not be "
-            f"fetched ({type(error).__name__}); go online once, or give --model local-dir:FOLDER "
-            "(config.json and model.safetensors), or train from pixels with --model base_cnn"
-        ) from error
+    here = ", ".join([*networks_here(), *FROM_SCRATCH])
+    return hub_file(name, f"networks on this machine: {here}")
 
 
-def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
-    if files == model_files(Path(name)):
-        return _open_run(Path(name))
+def _open(
+    name: str, files: list[Path], logits: bool
+) -> tuple[nn.Module, dict[str, Any], list[str]]:
+    if files and files == model_files(Path(name)):
+        return *_open_run(Path(name)), []
     import timm
-    from timm.data.config import resolve_model_data_config
 
     arguments: dict[str, Any] = {}
     if name.startswith(LOCAL):
@@ -111,7 +131,13 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
         except (ValueError, AttributeError) as error:
             raise ModelError(f"{files[0]}: not the JSON of a timm model: {error}") from error
     try:
-        body = timm.create_model(name, pretrained=True, num_classes=0).eval()
+        if name in PACKAGES:
+            body: Any = load_packaged(name, timm.create_model(name)).eval()
+            if not logits:
+                body.reset_classifier(0)
+        else:
+            own: Any = {} if logits else {"num_classes": 0}
+            body = timm.create_model(name, pretrained=True, **own).eval()
     except (
         RuntimeError,
         KeyError,
@@ -122,8 +148,32 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
     ) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{name}: the weights do not fit the architecture: {first}") from error
-    config = resolve_model_data_config(body)  # type: ignore[no-untyped-call]
+    classes = _class_names(body, name) if logits else []
     stored: Any = body.pretrained_cfg
+    return (
+        body,
+        {
+            "architecture": stored.get("architecture") or name.split(".")[0],
+            "arguments": arguments | ({"num_classes": len(classes)} if logits else {}),
+            "preprocess": _preprocess(body, name),
+            "source": _source(name, stored),
+            "taps": not logits,
+            "logits": logits,
+        },
+        classes,
+    )
+
+
+def _source(name: str, stored: Any) -> str:
+    if name in PACKAGES:
+        return f"package {PACKAGES[name].install}"
+    return str(stored.get("hf_hub_id") or name)
+
+
+def _preprocess(body: nn.Module, name: str) -> Preprocess:
+    from timm.data.config import resolve_model_data_config
+
+    config = resolve_model_data_config(body)  # type: ignore[no-untyped-call]
     _, height, width = config["input_size"]
     resize = {"center": "crop", "squash": "squash"}.get(config["crop_mode"])
     if resize is None:
@@ -131,20 +181,33 @@ def _open(name: str, files: list[Path]) -> tuple[nn.Module, dict[str, Any]]:
             f"{name}: its weights were trained with crop_mode {config['crop_mode']!r}; graft knows "
             "center and squash"
         )
-    return body, {
-        "architecture": stored.get("architecture") or name.split(".")[0],
-        "arguments": arguments,
-        "preprocess": Preprocess(
-            height=height,
-            width=width,
-            mean=tuple(config["mean"]),
-            std=tuple(config["std"]),
-            interpolation=config["interpolation"],
-            crop=config["crop_pct"],
-            resize=resize,
-        ),
-        "source": str(stored.get("hf_hub_id") or name),
-    }
+    return Preprocess(
+        height=height,
+        width=width,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config["interpolation"],
+        crop=config["crop_pct"],
+        resize=resize,
+    )
+
+
+def _class_names(body: Any, name: str) -> list[str]:
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    if not body.num_classes:
+        raise ModelError(f"{name}: was trained without classes; choose another model")
+    named = body.pretrained_cfg.get("label_names")
+    if named and len(named) == body.num_classes:
+        return [str(each) for each in named]
+    subset = infer_imagenet_subset(body)
+    if subset is None:
+        raise ModelError(
+            f"{name}: the names of its {body.num_classes:,} classes are not known; choose a model "
+            "that was trained on ImageNet (graft models)"
+        )
+    info = ImageNetInfo(subset)
+    return [info.index_to_description(index) for index in range(body.num_classes)]
 
 
 def _open_run(run: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -157,31 +220,26 @@ def _open_run(run: Path) -> tuple[nn.Module, dict[str, Any]]:
         "arguments": stored["arguments"],
         "preprocess": Preprocess.from_json(stored["preprocess"]),
         "source": f"run {run}",
+        "taps": True,
     }
 
 
-def _write_card(
-    card: Path, name: str, body: nn.Module, described: dict[str, Any], digest: str
-) -> None:
-    preprocess = described["preprocess"]
-    encoder = Encoder(body, preprocess, taps=True).eval()
-    with torch.inference_mode():
-        pixels = torch.zeros(1, preprocess.height, preprocess.width, 3, dtype=torch.uint8)
-        features = encoder(pixels).shape[1]
+def _write_card(card: Path, body: nn.Module, described: dict[str, Any], classes: list[str]) -> None:
     backbone = Backbone(
-        name=name,
-        taps=True,
-        features=features,
-        parameters=sum(p.numel() for p in body.parameters()),
-        digest=digest,
-        **described,
+        features=0, parameters=sum(p.numel() for p in body.parameters()), **described
     )
+    encoder = backbone.around(body).eval()
+    with torch.inference_mode():
+        features = encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)).shape[1]
+    stored = changed(backbone, features=features).to_json()
     with replacing(card) as beside:
         state = {key: value.contiguous() for key, value in body.state_dict().items()}
-        save_file(state, beside, metadata={"card": json.dumps(backbone.to_json())})
+        metadata = {"card": json.dumps(stored), "classes": json.dumps(classes)}
+        save_file(state, beside, metadata=metadata)
 
 
-def _read_card(card: Path, name: str) -> Backbone:
+def _read_card(card: Path, name: str) -> tuple[Backbone, list[str]]:
     with safe_open(card, "pt") as opened:
-        stored = json.loads(opened.metadata()["card"])
-    return Backbone.from_json(stored | {"name": name}, card)
+        metadata = opened.metadata()
+    backbone = Backbone.from_json(json.loads(metadata["card"]) | {"name": name}, card)
+    return backbone, json.loads(metadata.get("classes", "[]"))
