@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
     from graft.inference.policy import Policy
     from graft.inference.predictor import Prediction, Predictor
-    from graft.inference.saved_model import load
+    from graft.inference.saved_model import load, pretrained
     from graft.models.classifier import Classifier
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
@@ -46,6 +46,7 @@ _WHERE = {
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
+    "pretrained": "graft.inference.saved_model",
     "train": "graft.api",
     "validate": "graft.api",
 }
@@ -72,6 +73,7 @@ __all__ = [
     "evaluate",
     "load",
     "policy",
+    "pretrained",
     "rank",
     "train",
     "validate",

@@ -65,10 +65,12 @@ def test_a_misspelt_model_gets_did_you_mean(graft_here, digits, tmp_path):
     assert only_error(ended, 4, "no model 'resnet81'", "did you mean resnet18?")
 
 
-def test_weights_that_cannot_be_fetched_leave_three_ways_out(graft, digits, tmp_path):
+def test_weights_that_cannot_be_fetched_are_one_line_that_names_what_is_here(
+    graft, digits, tmp_path
+):
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
     ended = graft("train", digits, "--model", "resnet18", "--out", tmp_path / "run", **offline)
-    assert only_error(ended, 4, "resnet18", "go online", "local-dir:FOLDER", "base_cnn")
+    assert only_error(ended, 4, "resnet18", "tf_efficientnet_lite0", "local-dir:FOLDER", "base_cnn")
 
 
 @pytest.mark.parametrize("there", [(), ("config.json",)])
@@ -173,7 +175,10 @@ def test_check_of_what_cannot_be_trained_on_answers_and_ends_with_3(graft_here, 
 
 def test_models_lists_the_chosen_few_and_a_pattern_asks_timm(graft_here):
     rows = json.loads(graft_here("models", "--json").out)
-    assert {"base_cnn", "mobilenetv2_100"} <= {row["name"] for row in rows}
+    here = {row["name"]: row["here"] for row in rows}
+    assert here["base_cnn"]
+    assert here["tf_efficientnet_lite0"]
+    assert not here["vgg16"], "never fetched by the tests"
     rows = json.loads(graft_here("models", "resnet1[08]*", "--json").out)
     assert any(row["name"].startswith("resnet18") for row in rows)
     assert only_error(graft_here("models", "zzz*"), 4, "'zzz*'")
@@ -229,8 +234,8 @@ def test_check_and_cache_never_load_torch(digits):
 def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft_here):
     shown = graft_here("--help").out
     verbs = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.M)
-    assert verbs[:6] == ["check", "rank", "augment", "train", "evaluate", "validate"]
-    assert verbs[6:] == ["compare", "predict", "models", "cache", "demo"]
+    assert verbs[:7] == ["classify", "check", "rank", "augment", "train", "evaluate", "validate"]
+    assert verbs[7:] == ["compare", "predict", "models", "cache", "demo"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 

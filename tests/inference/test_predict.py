@@ -146,7 +146,7 @@ def test_a_folder_stands_for_the_images_below_it_in_order(finished, digits, tmp_
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(image, tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    found = [result.path for result in predict_paths(finished, [images[0], tmp_path])]
+    found = [result.path for result in predict_paths(package.load(finished), [images[0], tmp_path])]
     assert found == [str(images[0]), str(tmp_path / "a/1.png"), str(tmp_path / "b/2.png")]
 
 

@@ -4,6 +4,7 @@ import timm
 import torch
 
 from graft.models.backbone import new_body
+from graft.models.packaged_weights import PACKAGES
 from graft.models.zoo import CHOSEN, list_models
 
 
@@ -14,7 +15,8 @@ def test_the_listed_parameters_inputs_and_sources_are_those_of_the_models():
         assert sum(p.numel() for p in body.parameters()) == parameters, name
         if not name.endswith("_cnn"):
             config = timm.get_pretrained_cfg(name)
-            assert (config.input_size[-1], config.hf_hub_id) == (pixels, source), name
+            assert config.input_size[-1] == pixels, name
+            assert name in PACKAGES or config.hf_hub_id == source, name
 
 
 def test_a_pattern_lists_what_timm_has_weights_for():

@@ -79,18 +79,24 @@ def _interval(value: float, low: float, high: float) -> str:
 
 
 def models_table(rows: list[dict[str, Any]]) -> None:
-    """Name, parameters, download size, input, source, and what it is good for."""
-    table = Table("model", "parameters", "MB", "input", "source", "", box=None)
+    """Name, whether it is here, parameters, megabytes, input, and what it is good for."""
+    table = Table("model", "here", "parameters", "MB", "input", "", box=None)
+    table.columns[0].no_wrap = True
     for row in rows:
+        elsewhere = "" if row["here"] or row["source"].startswith("timm/") else row["source"]
         table.add_row(
             _plain(row["name"]),
+            "yes" if row["here"] else "",
             f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "",
             f"{row['megabytes']:,.0f}" if row["megabytes"] else "",
             f"{row['input']} px",
-            _plain(row["source"]),
-            _plain(row["note"]),
+            _plain("; ".join(filter(None, (row["note"], elsewhere)))),
         )
-    _print(table, "also: local-dir:FOLDER (timm's form), or the folder of an earlier run")
+    _print(
+        table,
+        "here: works on this machine without a network connection; others are fetched once",
+        "also: local-dir:FOLDER (timm's form), or the folder of an earlier run",
+    )
 
 
 def demo_table(result: dict[str, Any]) -> None:

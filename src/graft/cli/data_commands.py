@@ -9,7 +9,7 @@ import click
 from graft.cli.options import BACKEND, JSON, on_stderr_progress
 from graft.errors import DataError, UsageError
 
-RANKED = "mobilenetv2_100,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch16_224"
+RANKED = "tf_efficientnet_lite0,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch16_224"
 
 
 @click.command()

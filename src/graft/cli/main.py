@@ -11,7 +11,7 @@ import sys
 import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
-from graft.cli import data_commands, model_commands
+from graft.cli import data_commands, model_commands, predict_commands
 from graft.errors import INTERRUPTED, GraftError
 
 _EXIT_CODES = (__doc__ or "").partition("\n\n")[2]
@@ -34,8 +34,10 @@ def main() -> None:
 
 # In the order of the work.
 for _commands in (
+    predict_commands.COMMANDS,
     data_commands.COMMANDS,
     model_commands.COMMANDS,
+    predict_commands.MORE_COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
 ):

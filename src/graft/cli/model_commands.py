@@ -1,13 +1,12 @@
-"""Commands about classifiers: train, evaluate, validate, compare, predict, demo."""
+"""Commands that make and measure classifiers: train, evaluate, validate, compare, demo."""
 
 import json
-import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from graft.choices import DEFAULT_MODEL
 from graft.cli.options import (
     BACKEND,
     JSON,
@@ -16,7 +15,6 @@ from graft.cli.options import (
     help_all,
     on_stderr_progress,
 )
-from graft.errors import DataError
 
 # The settings that `graft train --help` shows; --help-all shows the others, too.
 COMMON_SETTINGS = (
@@ -29,7 +27,7 @@ COMMON_SETTINGS = (
     "group_by",
     "seed",
 )
-COMPARED = "base_cnn,deep_cnn,mobilenetv2_100,mobilenetv2_100@20%"
+COMPARED = f"base_cnn,deep_cnn,{DEFAULT_MODEL},{DEFAULT_MODEL}@20%"
 
 
 @click.command(cls=SettingsCommand, settings=COMMON_SETTINGS, advanced=True)
@@ -107,82 +105,6 @@ def validate(
         click.echo(f"report: {Path(run_folder) / 'report.html'}")
 
 
-@click.command()
-@click.argument("run_folder", metavar="RUN")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Labels to show.")
-@click.option("--max-error", help="Abstain so that at most this fraction is wrong, such as 2%.")
-@click.option(
-    "--coverage", help="Prediction sets that hold the true label this often, such as 95%."
-)
-@click.option(
-    "--nearest",
-    default=0,
-    type=click.IntRange(0),
-    help="Nearest training images to show.",
-)
-@click.option("--html", help="Write a page with the images to this file.")
-@click.option("--answer-all", is_flag=True, help="Answer for out-of-distribution images, too.")
-@BACKEND
-@JSON
-def predict(
-    run_folder: str,
-    paths: tuple[str, ...],
-    top: int,
-    max_error: str | None,
-    coverage: str | None,
-    nearest: int,
-    html: str | None,
-    answer_all: bool,
-    backend: str,
-    as_json: bool,
-) -> None:
-    """Predict labels with probabilities, for image files and folders of them.
-
-    On an image that is out of distribution, unlike the training images, the model abstains.
-    --max-error and --coverage set their thresholds on the run's validation images.
-
-    With --json, one object a line. Files that cannot be read as images are named on stderr, and
-    the exit code is then 3.
-    """
-    from graft.inference.policy import policy_for
-    from graft.inference.predict import predict_paths
-    from graft.runs.run import Run
-
-    policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
-    if promise:
-        click.echo(promise, err=True)
-    failed, answers = [], []
-    for result in predict_paths(run_folder, paths, backend, policy):
-        if result.prediction is not None and html:
-            answers.append(result.prediction)
-        if result.prediction is None:
-            failed.append((result.path, result.problem))
-            click.echo(f"graft: {result.path} {result.problem}", err=True)
-        elif as_json:
-            click.echo(json.dumps(asdict(result.prediction), ensure_ascii=False))
-        else:
-            ranked = sorted(result.prediction.probabilities.items(), key=lambda x: -x[1])[:top]
-            shares = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
-            named = " or ".join(result.prediction.prediction_set or ())
-            if reason := result.prediction.reason:
-                kept = f"; prediction set: {named}" if named else ""
-                shares = f"none of these ({reason}{kept}; best guess: {shares})"
-            elif named:
-                shares = f"{named}  ({shares})"
-            click.echo(f"{result.path}  {shares}")
-            for like in result.prediction.nearest or ():
-                click.echo(f"    {like.similarity:.2f}  {like.label}  {like.path}")
-    if html:
-        from graft.report.predictions_page import write_answers
-
-        known = Run(run_folder).files if nearest else {}
-        write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise)
-        click.echo(f"written: {html}", err=True)
-    if failed:
-        sys.exit(DataError.exit_code)
-
-
 @click.command(cls=SettingsCommand, settings=("seed", "flip", "image_size"))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE | RUN RUN...")
 @click.option("--models", default=COMPARED, show_default=True, help="What to train on SOURCE.")
@@ -199,7 +121,7 @@ def compare(
 ) -> None:
     """Train several models on the same split, or take finished runs, and compare them.
 
-    A model may be followed by what is unfrozen: mobilenetv2_100@20%. Writes comparison.html,
+    A model may be followed by what is unfrozen: resnet50@20%. Writes comparison.html,
     comparison.pdf (slides) and comparison.json. Runs that were tested on different images cannot
     be compared.
     """
@@ -238,5 +160,5 @@ def demo(out: str, as_json: bool) -> None:
         demo_table(result)
 
 
-COMMANDS = (train, evaluate, validate, compare, predict)
+COMMANDS = (train, evaluate, validate, compare)
 MORE_COMMANDS = (demo,)

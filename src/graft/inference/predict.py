@@ -6,22 +6,20 @@ from pathlib import Path
 from graft.data.sources import find_images
 from graft.errors import UsageError
 from graft.inference.policy import Policy
-from graft.inference.predictor import FileResult
-from graft.inference.saved_model import load
+from graft.inference.predictor import FileResult, Predictor
 
 
 def predict_paths(
-    run: str | Path,
+    predictor: Predictor,
     paths: Sequence[str | Path],
-    backend: str = "auto",
     policy: Policy | None = None,
 ) -> Iterator[FileResult]:
     """Predict files and, in folders, every image file below; lazily, in order.
 
-    Raises UsageError for a path that does not exist, ModelError for a run without model.
+    Raises UsageError for a path that does not exist.
     """
     for path in paths:
         if not Path(path).exists():
             raise UsageError(f"{path}: no such file or folder")
     files = (file for path in paths for file in find_images(Path(path)))
-    yield from load(run, backend).predict_files(files, policy)
+    yield from predictor.predict_files(files, policy)

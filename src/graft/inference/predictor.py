@@ -57,6 +57,11 @@ class Prediction:
     ood_score: float | None
     nearest: tuple[Neighbor, ...] | None = None
 
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """The classes with their probabilities, the most probable first."""
+        return sorted(self.probabilities.items(), key=lambda named: -named[1])
+
 
 @dataclass(frozen=True, slots=True)
 class FileResult:

@@ -1,17 +1,20 @@
-"""A predictor in a run: what is saved with the weights, and loading it again."""
+"""Predictors from files: a run's, saved and loaded again, and pretrained networks as they come."""
 
 from pathlib import Path
 
 from safetensors import SafetensorError
 from torch import Tensor
 
+from graft.choices import DEFAULT_MODEL
 from graft.errors import ModelError
 from graft.features.backends import LazyBackend
 from graft.inference.predictor import Predictor
 from graft.models.backbone import Backbone
 from graft.models.head import Head
 from graft.models.ood import OODDetector
+from graft.models.weights import find_classifier
 from graft.runs.run import Run
+from graft.utils.cache_folder import cache_folder
 
 FORMAT = 1
 
@@ -78,6 +81,16 @@ def load(run: str | Path, backend: str = "auto") -> Predictor:
         raise ModelError(
             f"{run}: the model files are damaged: {error}; copy them again, or train the run again"
         ) from error
+
+
+def pretrained(name: str = DEFAULT_MODEL, backend: str = "auto") -> Predictor:
+    """A pretrained network with the classes that it was trained for, such as ImageNet's 1,000.
+
+    `name` as for train, but no run. Raises ModelError for a network that is not on this machine
+    and cannot be fetched, or whose classes have no known names.
+    """
+    backbone, head, classes = find_classifier(name, cache_folder())
+    return Predictor(backbone, head, tuple(classes), LazyBackend(backbone.build, backend))
 
 
 def _detector(state: dict[str, Tensor], limit: float | None) -> OODDetector | None:

@@ -27,7 +27,7 @@ class Backbone:
 
     `digest` names the weights, architecture and preprocessing together: equal digests compute
     equal features. `weights` is a safetensors file of the body's state (None: to be trained from
-    scratch). `features` is D, `parameters` the body's count. `mirrored` and `logits` as in Encoder.
+    scratch). `features` is D, `parameters` the body's count. `mirrored` as in Encoder.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Backbone:
     source: str
     weights: Path | None = None
     mirrored: bool = False
-    logits: bool = False
 
     def build(self) -> Encoder:
         """The network itself, with its weights, in inference mode."""
@@ -52,10 +51,10 @@ class Backbone:
 
     def around(self, body: nn.Module) -> Encoder:
         """The encoder that has this body, whatever its weights."""
-        return Encoder(body, self.preprocess, self.taps, self.mirrored, self.logits)
+        return Encoder(body, self.preprocess, self.taps, self.mirrored)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The body's weights: all of a card, what begins with `encoder.` in a run's model."""
+        """The body's weights: all of a card, or what begins with `encoder.` beside a head."""
         if self.weights is None:
             raise ModelError(f"{self.name} has no weights yet: it is trained from scratch")
         stored = load_file(self.weights)
@@ -90,7 +89,7 @@ def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
             f"no model {architecture!r}: expected base_cnn, deep_cnn, a timm name (graft models), "
             f"local-dir:FOLDER or a run folder{did_you_mean(architecture)}"
         )
-    body: nn.Module = timm.create_model(architecture, **{"num_classes": 0} | arguments)
+    body: nn.Module = timm.create_model(architecture, num_classes=0, **arguments)
     return body
 
 

@@ -28,8 +28,7 @@ class Encoder(nn.Module):
     have thrown away (Head2Toe: Evci et al. 2022, arXiv:2201.03529; measured in docs/recipes.md).
     Without taps, or where a family's stages are not known, they are the body's own final
     features. `mirrored`: in inference mode they are the mean over the image and its mirror
-    image, so that under a linear head the logits are, too. `logits`: the features are what the
-    body's own classifier gives.
+    image, so that under a linear head the logits are, too.
 
     `ends` are the names of the modules whose outputs are pooled, and `order` those of the modules
     that run, in order: none after the last end, and none at all for a body that runs as a whole.
@@ -38,16 +37,9 @@ class Encoder(nn.Module):
     Raises ModelError for a body that has stages but does not run them one after the other.
     """
 
-    def __init__(
-        self,
-        body: Any,
-        preprocess: Preprocess,
-        taps: bool,
-        mirrored: bool = False,
-        logits: bool = False,
-    ):
+    def __init__(self, body: Any, preprocess: Preprocess, taps: bool, mirrored: bool = False):
         super().__init__()
-        self.mirrored, self.logits = mirrored, logits
+        self.mirrored = mirrored
         self.body = body
         self.input_shape = (preprocess.height, preprocess.width, 3)
         self.register_buffer("mean", torch.tensor(preprocess.mean) * 255, persistent=False)
@@ -105,7 +97,7 @@ class Encoder(nn.Module):
 
     def final(self, x: Tensor) -> Tensor:
         """The body's own features (N, D), of the output of its `forward_features`."""
-        features: Tensor = self.body.forward_head(x, pre_logits=not self.logits)
+        features: Tensor = self.body.forward_head(x, pre_logits=True)
         return features.float()
 
 

@@ -10,11 +10,12 @@ import pickle
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from graft.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ def packaged_file(name: str) -> Path | None:
     return file if file.is_file() else None
 
 
-def load_packaged(name: str, body: nn.Module) -> nn.Module:
+def load_packaged(name: str, body: "nn.Module") -> "nn.Module":
     """Put the weights of a package into `body`, a network of timm's with all its 1,000 classes.
 
     The file's digest is checked before it is opened. Raises ModelError for a package that is not
     installed, or whose file is not the one that this graft knows.
     """
+    import torch  # here, because listing the models needs none
+
     package = PACKAGES[name]
     file = packaged_file(name)
     if file is None:

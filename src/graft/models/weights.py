@@ -7,6 +7,7 @@ it. A run whose features are all cached then needs neither timm nor the network 
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from graft.choices import FROM_SCRATCH
 from graft.data.decode import Preprocess
 from graft.errors import ModelError
 from graft.models.backbone import Backbone, did_you_mean, new_body
+from graft.models.head import Head
 from graft.models.hub_weights import hub_file, hub_networks_here
 from graft.models.packaged_weights import PACKAGES, load_packaged, packaged_file
 from graft.runs.folder import model_files
@@ -45,29 +47,41 @@ def find_backbone(name: str, cache: Path) -> Backbone:
     return _read_card(_card(name, cache), name)[0]
 
 
-def find_classifier(name: str, cache: Path) -> tuple[Backbone, list[str]]:
-    """The pretrained network of that name with its own classifier, whose logits are then its
-    features, and the names of the classes that it was trained for.
+def find_classifier(name: str, cache: Path) -> tuple[Backbone, Head, list[str]]:
+    """The pretrained network of that name with the classifier that it was trained with: its
+    backbone, that classifier as a linear head, and the names of its K classes.
 
-    `name` and errors as for find_backbone; ModelError also for a run or a network without classes.
+    `name` and errors as for find_backbone; ModelError also for a run, and for a network that has
+    no classes or another kind of classifier.
     """
     if model_files(Path(name)):
-        raise ModelError(f"{name} is a run, with classes of yours; graft predict {name} IMAGE")
-    return _read_card(_card(name, cache, logits=True), name)
+        raise ModelError(f"{name} is a run, with classes of yours: graft predict {name} IMAGE")
+    card = _card(name, cache, with_classes=True)
+    backbone, classes = _read_card(card, name)
+    head = Head(backbone.features, len(classes), 0, 0.0, 0.0)
+    with safe_open(card, "pt") as opened:
+        head.load_state_dict({key: opened.get_tensor(f"head.{key}") for key in head.state_dict()})
+    return backbone, head.eval(), classes
 
 
-def _card(name: str, cache: Path, logits: bool = False) -> Path:
+def _card(name: str, cache: Path, with_classes: bool = False) -> Path:
     files, digests = _files(name)
     # A hub file does not say what it is the weights of, so there the name belongs to the key.
     described_by = "config" if len(files) == 2 else name
-    kind = " with classes" if logits else ""
+    kind = " with classes" if with_classes else ""
     key = hashlib.sha256(f"graft encoder {ENCODER_FORMAT} {described_by}{kind}".encode())
     for digest in digests:
         key.update(digest)
     card = cache / "encoders" / f"{key.hexdigest()[:32]}.safetensors"
-    if not card.is_file():
-        body, described, classes = _open(name, files, logits)
-        _write_card(card, body, described | {"name": name, "digest": key.hexdigest()}, classes)
+    if card.is_file():
+        return card
+    is_run = bool(files) and files == model_files(Path(name))
+    body, described = _open_run(Path(name)) if is_run else _open(name, files)
+    classes, head = _classifier(body, name) if with_classes else ([], None)
+    if not is_run:
+        body.reset_classifier(0)
+    described |= {"name": name, "digest": key.hexdigest(), "taps": not with_classes}
+    _write_card(card, body, described, head, classes)
     return card
 
 
@@ -114,14 +128,11 @@ def _timm_weights(name: str) -> Path:
             f"local-dir:FOLDER or a run folder{did_you_mean(architecture)}"
         )
     here = ", ".join([*networks_here(), *FROM_SCRATCH])
-    return hub_file(name, f"networks on this machine: {here}")
+    return hub_file(name, f"networks on this machine: {here}, and local-dir:FOLDER")
 
 
-def _open(
-    name: str, files: list[Path], logits: bool
-) -> tuple[nn.Module, dict[str, Any], list[str]]:
-    if files and files == model_files(Path(name)):
-        return *_open_run(Path(name)), []
+def _open(name: str, files: list[Path]) -> tuple[Any, dict[str, Any]]:
+    """The network with its weights and its own classifier, and how it is built and fed."""
     import timm
 
     arguments: dict[str, Any] = {}
@@ -133,11 +144,8 @@ def _open(
     try:
         if name in PACKAGES:
             body: Any = load_packaged(name, timm.create_model(name)).eval()
-            if not logits:
-                body.reset_classifier(0)
         else:
-            own: Any = {} if logits else {"num_classes": 0}
-            body = timm.create_model(name, pretrained=True, **own).eval()
+            body = timm.create_model(name, pretrained=True).eval()
     except (
         RuntimeError,
         KeyError,
@@ -148,20 +156,13 @@ def _open(
     ) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{name}: the weights do not fit the architecture: {first}") from error
-    classes = _class_names(body, name) if logits else []
     stored: Any = body.pretrained_cfg
-    return (
-        body,
-        {
-            "architecture": stored.get("architecture") or name.split(".")[0],
-            "arguments": arguments | ({"num_classes": len(classes)} if logits else {}),
-            "preprocess": _preprocess(body, name),
-            "source": _source(name, stored),
-            "taps": not logits,
-            "logits": logits,
-        },
-        classes,
-    )
+    return body, {
+        "architecture": stored.get("architecture") or name.split(".")[0],
+        "arguments": arguments,
+        "preprocess": _preprocess(body, name),
+        "source": _source(name, stored),
+    }
 
 
 def _source(name: str, stored: Any) -> str:
@@ -192,11 +193,23 @@ def _preprocess(body: nn.Module, name: str) -> Preprocess:
     )
 
 
+def _classifier(body: Any, name: str) -> tuple[list[str], Head]:
+    """The names of the classes that a network was trained for, and its classifier as a head."""
+    layer = body.get_classifier()
+    if not isinstance(layer, nn.Linear):
+        raise ModelError(
+            f"{name}: expected a network with a linear classifier, it has "
+            f"{type(layer).__name__}; choose another model (graft models)"
+        )
+    head = Head(layer.in_features, layer.out_features, 0, 0.0, 0.0)
+    own: Any = head.layers[-1]
+    own.weight, own.bias = layer.weight, layer.bias
+    return _class_names(body, name), head
+
+
 def _class_names(body: Any, name: str) -> list[str]:
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
-    if not body.num_classes:
-        raise ModelError(f"{name}: was trained without classes; choose another model")
     named = body.pretrained_cfg.get("label_names")
     if named and len(named) == body.num_classes:
         return [str(each) for each in named]
@@ -207,10 +220,17 @@ def _class_names(body: Any, name: str) -> list[str]:
             "that was trained on ImageNet (graft models)"
         )
     info = ImageNetInfo(subset)
-    return [info.index_to_description(index) for index in range(body.num_classes)]
+    indices = range(body.num_classes)
+    names = [info.index_to_description(i).split(",")[0] for i in indices]
+    # Two of ImageNet's classes are called crane: one is a bird.
+    twice = {each for each, count in Counter(names).items() if count > 1}
+    return [
+        f"{each} ({info.index_to_label_name(i)})" if each in twice else each
+        for i, each in zip(indices, names, strict=True)
+    ]
 
 
-def _open_run(run: Path) -> tuple[nn.Module, dict[str, Any]]:
+def _open_run(run: Path) -> tuple[Any, dict[str, Any]]:
     found = Run(run)
     stored = found.model["backbone"]
     body = new_body(stored["architecture"], stored["arguments"])
@@ -220,22 +240,26 @@ def _open_run(run: Path) -> tuple[nn.Module, dict[str, Any]]:
         "arguments": stored["arguments"],
         "preprocess": Preprocess.from_json(stored["preprocess"]),
         "source": f"run {run}",
-        "taps": True,
     }
 
 
-def _write_card(card: Path, body: nn.Module, described: dict[str, Any], classes: list[str]) -> None:
-    backbone = Backbone(
-        features=0, parameters=sum(p.numel() for p in body.parameters()), **described
-    )
+def _write_card(
+    card: Path, body: Any, described: dict[str, Any], head: Head | None, classes: list[str]
+) -> None:
+    parameters = sum(p.numel() for p in body.parameters())
+    backbone = Backbone(features=0, parameters=parameters, **described)
     encoder = backbone.around(body).eval()
     with torch.inference_mode():
         features = encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)).shape[1]
+    state = body.state_dict()
+    if head:  # then as in a run's model.safetensors
+        state = {f"encoder.{key}": value for key, value in state.items()}
+        state |= {f"head.{key}": value for key, value in head.state_dict().items()}
     stored = changed(backbone, features=features).to_json()
+    metadata = {"card": json.dumps(stored), "classes": json.dumps(classes)}
     with replacing(card) as beside:
-        state = {key: value.contiguous() for key, value in body.state_dict().items()}
-        metadata = {"card": json.dumps(stored), "classes": json.dumps(classes)}
-        save_file(state, beside, metadata=metadata)
+        contiguous = {key: value.contiguous() for key, value in state.items()}
+        save_file(contiguous, beside, metadata=metadata)
 
 
 def _read_card(card: Path, name: str) -> tuple[Backbone, list[str]]:

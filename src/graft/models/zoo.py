@@ -1,17 +1,27 @@
-"""What can be trained. The chosen few are listed without loading timm."""
+"""What can be trained, and what of it is on this machine; the chosen few without loading timm."""
 
 import fnmatch
 from typing import Any
 
 from graft.choices import FROM_SCRATCH
 from graft.errors import ModelError
+from graft.models.hub_weights import hub_networks_here
+from graft.models.packaged_weights import PACKAGES, packaged_file
 
 # name: (parameters without classifier, input pixels, weights, what it is good for). The
 # numbers are held against timm by tests/models/test_listing.py. MB: 4 bytes a parameter.
 CHOSEN = {
     "base_cnn": (287_456, 64, "trained from your images", "no weights needed; small images"),
     "deep_cnn": (3_187_896, 64, "trained from your images", "no weights needed; better, slower"),
-    "mobilenetv2_100": (2_223_872, 224, "timm/mobilenetv2_100.ra_in1k", "the default: fast"),
+    "tf_efficientnet_lite0": (3_371_008, 224, "comes with graft", "the default: fast"),
+    "tf_efficientnet_lite1": (
+        4_135_680,
+        240,
+        "pip install 'graft[lite]'",
+        "slower, larger input",
+    ),
+    "tf_efficientnet_lite2": (4_811_072, 260, "pip install 'graft[lite]'", "slower, larger input"),
+    "mobilenetv2_100": (2_223_872, 224, "timm/mobilenetv2_100.ra_in1k", "smaller and faster"),
     "mobilenetv3_large_100": (4_202_032, 224, "timm/mobilenetv3_large_100.ra_in1k", "fast"),
     "efficientnet_b0": (4_007_548, 224, "timm/efficientnet_b0.ra_in1k", "fast, a little better"),
     "resnet18": (11_176_512, 224, "timm/resnet18.a1_in1k", "simple, for teaching"),
@@ -44,8 +54,10 @@ def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
     """The chosen models, or those of timm that have weights and match a shell pattern.
 
     Each row: name, parameters (None where only building the model would tell), megabytes, input
-    (pixels a side), source, note. Raises ModelError when nothing matches.
+    (pixels a side), source, here (whether it works on this machine without a network connection),
+    note. Raises ModelError when nothing matches.
     """
+    fetched = set(hub_networks_here())
     if pattern is None:
         return [
             {
@@ -54,6 +66,9 @@ def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
                 "megabytes": round(parameters * 4 / 1e6, 1) if name not in FROM_SCRATCH else 0,
                 "input": pixels,
                 "source": source,
+                "here": name in FROM_SCRATCH
+                or (name in PACKAGES and packaged_file(name) is not None)
+                or source.removeprefix("timm/") in fetched,
                 "note": note,
             }
             for name, (parameters, pixels, source, note) in CHOSEN.items()
@@ -74,6 +89,7 @@ def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
                 "megabytes": None,
                 "input": config.input_size[-1],
                 "source": config.hf_hub_id or "",
+                "here": name in fetched,
                 "note": config.license or "",
             }
         )

@@ -1,9 +1,10 @@
-"""The page of `graft predict --html`: every image with its prediction and the nearest training
-images.
+"""The pages of `graft predict --html` and `graft classify --html`: every image with what the
+network says of it.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from graft.inference.predictor import Prediction
 from graft.report.templates import render
@@ -28,27 +29,37 @@ def write_answers(
     training images are; those that are gone are shown by name. `promise` says in words what the
     policy guarantees.
     """
+    near = sorted({other.path for answer in answers[:MOST] for other in answer.nearest or ()})
+    small = thumbnails(near, known, SMALL)
+    _write(
+        page, answers, failed, network="", run=run, near=bool(near), promise=promise, small=small
+    )
+
+
+def write_names(
+    page: Path, network: str, answers: Sequence[Prediction], failed: Sequence[tuple[str, str]]
+) -> None:
+    """Write a self-contained page with what a pretrained `network` says of images, in order.
+
+    `failed` as in write_answers.
+    """
+    _write(page, answers, failed, network=network, run="", near=False, promise="", small={})
+
+
+def _write(
+    page: Path, answers: Sequence[Prediction], failed: Sequence[tuple[str, str]], **named: Any
+) -> None:
     shown = answers[:MOST]
-    near = sorted({other.path for answer in shown for other in answer.nearest or ()})
     asked = {answer.path: Path(answer.path) for answer in shown}
     text = render(
         "predictions_page.html",
-        run=run,
         shown=shown,
         hidden=len(answers) - len(shown),
         failed=failed,
-        near=bool(near),
-        promise=promise,
-        tiles={
-            "large": thumbnails(list(asked), asked, LARGE),
-            "small": thumbnails(near, known, SMALL),
-        },
-        ranked=_ranked,
+        large=thumbnails(list(asked), asked, LARGE),
+        labels=LABELS,
         links={path: link(file, page.parent) for path, file in asked.items()},
+        **named,
     )
     page.parent.mkdir(parents=True, exist_ok=True)
     write_text(page, text)
-
-
-def _ranked(answer: Prediction) -> list[tuple[str, float]]:
-    return sorted(answer.probabilities.items(), key=lambda named: -named[1])[:LABELS]

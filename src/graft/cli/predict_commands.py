@@ -1,0 +1,164 @@
+"""Commands that say what images show: classify (with a pretrained network) and predict (a run)."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from graft.choices import DEFAULT_MODEL
+from graft.cli.options import BACKEND, JSON
+from graft.errors import DataError
+
+if TYPE_CHECKING:
+    from graft.inference.predictor import FileResult, Prediction
+
+HTML = click.option("--html", help="Write a page with the images to this file.")
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="A name of graft models.")
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Names to show.")
+@HTML
+@BACKEND
+@JSON
+def classify(
+    paths: tuple[str, ...], model: str, top: int, html: str | None, backend: str, as_json: bool
+) -> None:
+    """Say what image files, and folders of them, show, without any training.
+
+    The names are those that the pretrained network was trained for: ImageNet's 1,000 classes, from
+    tench to toilet tissue. It knows no others and always answers.
+
+    With --json, one object a line. Files that cannot be read as images are named on stderr, and
+    the exit code is then 3.
+    """
+    from graft.inference.predict import predict_paths
+    from graft.inference.saved_model import pretrained
+
+    network = pretrained(model, backend)
+    failed: list[tuple[str, str]] = []
+    answers = []
+    for prediction in _readable(predict_paths(network, paths), failed):
+        ranked = prediction.ranked[:top]
+        if html:  # the other names would be 100 KB an image
+            answers.append(replace(prediction, probabilities=dict(ranked)))
+        if as_json:
+            found = {
+                "path": prediction.path,
+                "label": prediction.label,
+                "probability": prediction.probability,
+                "top": dict(ranked),
+            }
+            click.echo(json.dumps(found, ensure_ascii=False))
+        else:
+            click.echo(f"{prediction.path}  {_shares(ranked)}")
+    if html:
+        from graft.report.predictions_page import write_names
+
+        write_names(Path(html), model, answers, failed)
+        click.echo(f"written: {html}", err=True)
+    if failed:
+        sys.exit(DataError.exit_code)
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Labels to show.")
+@click.option("--max-error", help="Abstain so that at most this fraction is wrong, such as 2%.")
+@click.option(
+    "--coverage", help="Prediction sets that hold the true label this often, such as 95%."
+)
+@click.option(
+    "--nearest",
+    default=0,
+    type=click.IntRange(0),
+    help="Nearest training images to show.",
+)
+@HTML
+@click.option("--answer-all", is_flag=True, help="Answer for out-of-distribution images, too.")
+@BACKEND
+@JSON
+def predict(
+    run_folder: str,
+    paths: tuple[str, ...],
+    top: int,
+    max_error: str | None,
+    coverage: str | None,
+    nearest: int,
+    html: str | None,
+    answer_all: bool,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Predict labels with probabilities, for image files and folders of them.
+
+    On an image that is out of distribution, unlike the training images, the model abstains.
+    --max-error and --coverage set their thresholds on the run's validation images.
+
+    With --json, one object a line. Files that cannot be read as images are named on stderr, and
+    the exit code is then 3.
+    """
+    from graft.inference.policy import policy_for
+    from graft.inference.predict import predict_paths
+    from graft.inference.saved_model import load
+    from graft.runs.run import Run
+
+    policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
+    if promise:
+        click.echo(promise, err=True)
+    failed: list[tuple[str, str]] = []
+    answers = []
+    results = predict_paths(load(run_folder, backend), paths, policy)
+    for prediction in _readable(results, failed):
+        if html:
+            answers.append(prediction)
+        if as_json:
+            click.echo(json.dumps(asdict(prediction), ensure_ascii=False))
+        else:
+            click.echo(f"{prediction.path}  {_sentence(prediction, top)}")
+            for like in prediction.nearest or ():
+                click.echo(f"    {like.similarity:.2f}  {like.label}  {like.path}")
+    if html:
+        from graft.report.predictions_page import write_answers
+
+        known = Run(run_folder).files if nearest else {}
+        write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise)
+        click.echo(f"written: {html}", err=True)
+    if failed:
+        sys.exit(DataError.exit_code)
+
+
+def _readable(
+    results: "Iterable[FileResult]", failed: list[tuple[str, str]]
+) -> "Iterator[Prediction]":
+    """The predictions; files that cannot be read are named on stderr and kept in `failed`."""
+    for result in results:
+        if result.prediction is None:
+            failed.append((result.path, result.problem))
+            click.echo(f"graft: {result.path} {result.problem}", err=True)
+        else:
+            yield result.prediction
+
+
+def _sentence(prediction: "Prediction", top: int) -> str:
+    """What is said of an image: its most probable labels, its set, or why none."""
+    shares = _shares(prediction.ranked[:top])
+    named = " or ".join(prediction.prediction_set or ())
+    if prediction.reason:
+        kept = f"; prediction set: {named}" if named else ""
+        return f"none of these ({prediction.reason}{kept}; best guess: {shares})"
+    return f"{named}  ({shares})" if named else shares
+
+
+def _shares(ranked: list[tuple[str, float]]) -> str:
+    return "  ".join(f"{name} {share:.1%}" for name, share in ranked)
+
+
+COMMANDS = (classify,)
+MORE_COMMANDS = (predict,)
