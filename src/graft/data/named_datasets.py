@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,12 @@ SAMPLES = {
             license="BSD-3-Clause, as part of scikit-learn",
         ),
         Sample(
+            name="rendered_objects",
+            description="384 rendered images of objects, 6 classes, 192×192; no download",
+            license="Apache-2.0, as part of graft",
+            inside="objects",
+        ),
+        Sample(
             name="flowers",
             description="3,670 photos of flowers, 5 classes; 229 MB",
             license="CC BY, photo by photo: see LICENSE.txt inside",
@@ -82,6 +89,10 @@ SAMPLES = {
         ),
     )
 }
+
+# Rendered by the code in renderer/; one of the classes is for showing what was never seen.
+RENDERED = Path(__file__).with_name("rendered_objects.zip")
+UNSEEN = "table_lamp"
 
 CIFAR10_BATCHES = {
     "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
@@ -119,8 +130,10 @@ def materialize(
     sample = SAMPLES[name]
     folder = root / name
     if not folder.is_dir():
-        if not sample.url:
+        if name == "digits":
             _make_digits(folder)
+        elif name == "rendered_objects":
+            _unpack_rendered(folder)
         elif name == "cifar10":
             archive = _fetch(sample, root, on_progress, url)
             with TemporaryDirectory(prefix=".cifar10-", dir=root) as temporary:
@@ -163,6 +176,18 @@ def _make_digits(folder: Path) -> None:
     with written_beside(folder) as beside:
         for index, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
             _write_png(image, beside / str(label) / f"{index:04d}.png")
+
+
+def _unpack_rendered(folder: Path) -> None:
+    """Write the embedded images as `folder`/objects/CLASS/INDEX.webp, and those of the class that
+    is never trained on as `folder`/unseen/CLASS/INDEX.webp.
+    """
+    with written_beside(folder) as beside, ZipFile(RENDERED) as images:
+        for name in images.namelist():
+            kind = "unseen" if name.startswith(f"{UNSEEN}/") else "objects"
+            file = beside / kind / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(images.read(name))
 
 
 def _make_cifar10(binary: Path, folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""The demo that needs no network."""
+"""The demo that needs no network connection."""

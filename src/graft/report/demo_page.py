@@ -1,59 +1,88 @@
 """The page of `graft demo`."""
 
-import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from graft.inference.predictor import Prediction
+from graft.report.plot_style import ACCENT, PERCENT, SECOND, STYLE, svg
 from graft.report.templates import render
-from graft.runs.run import Run
+from graft.report.thumbnails import thumbnail
 from graft.utils.files import write_text
 
-SHOWN = 16  # images that only the transferred network classifies correctly
+LARGE, SMALL = 192, 112  # the side of an image, in pixels
+NAMES = {"scratch": "from scratch", "frozen": "frozen, new head", "tuned": "last 20 % fine-tuned"}
 
 
-def write_story(out: Path, result: dict[str, Any], first: Run, scratch: Run, transfer: Run) -> Path:
-    """Write out/report.html: both networks side by side, what they were trained on, and where they
-    differ.
+@dataclass(frozen=True)
+class Shown:
+    """The images on the page: `classes`, some of each class that is learned, and of the unseen one
+    in the end; `wrong_labels`, `copies`, `framed` and `broken`, what was planted, each file with
+    what to say of it; `answers`, test images and unseen ones, each with its true class.
     """
-    only_transfer = _only_transfer(scratch, transfer)
-    learned = _training_images(transfer)
+
+    classes: Mapping[str, Sequence[Path]]
+    wrong_labels: Sequence[tuple[Path, str, str]]  # file, label, true class
+    copies: Sequence[tuple[Path, Path]]  # original, copy
+    framed: Sequence[Path]
+    suspects: frozenset[Path]
+    answers: Sequence[tuple[Prediction, str]]
+
+
+def write_story(out: Path, result: dict[str, Any], shown: Shown) -> Path:
+    """Write out/report.html, a self-contained page, from demo.json's `result`."""
     page = render(
         "demo_page.html",
         result=result,
-        first=first.metrics,
-        learned=list(learned.items()),
-        only_transfer=only_transfer[:SHOWN],
-        only_transfer_count=len(only_transfer),
-        per_class=max(len(images) for images in learned.values()),
+        names=NAMES,
+        classes={
+            name: [thumbnail(file, SMALL) for file in files]
+            for name, files in shown.classes.items()
+        },
+        wrong_labels=[
+            (thumbnail(file, SMALL), label, truth, file in shown.suspects)
+            for file, label, truth in shown.wrong_labels
+        ],
+        copies=[(thumbnail(a, SMALL), thumbnail(b, SMALL)) for a, b in shown.copies],
+        framed=[thumbnail(file, SMALL) for file in shown.framed],
+        answers=[
+            (thumbnail(Path(answer.path), LARGE), answer, truth) for answer, truth in shown.answers
+        ],
+        curve=_curve(result["curve"]),
     )
     write_text(out / "report.html", page)
     return out / "report.html"
 
 
-def _only_transfer(scratch: Run, transfer: Run) -> list[tuple[str, str, str]]:
-    """Test images that only the transferred network classifies correctly, with their label and what
-    the network from scratch predicts.
-    """
-    paths, labels, probabilities = transfer.predictions("test")
-    by_transfer, by_scratch = (
-        found.argmax(1) for found in (probabilities, scratch.predictions("test")[2])
-    )
-    classes = transfer.classes
-    return [
-        (_image(transfer.files[path]), classes[label], classes[by_scratch[i]])
-        for i, (path, label) in enumerate(zip(paths, labels, strict=True))
-        if by_transfer[i] == label != by_scratch[i]
-    ]
-
-
-def _training_images(run: Run) -> dict[str, list[str]]:
-    """The training and validation images of each class."""
-    images: dict[str, list[str]] = {name: [] for name in run.classes}
-    for row in run.images:
-        if row["split"] != "test":
-            images[row["label"]].append(_image(run.files[row["path"]]))
-    return images
-
-
-def _image(file: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+def _curve(curve: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 3.1), layout="constrained")
+        axes = figure.subplots()
+        for way, color, marker in (("frozen", ACCENT, "o"), ("scratch", SECOND, "s")):
+            points = curve[way]
+            sizes = [point["images"] for point in points]
+            value = [point["value"] for point in points]
+            axes.fill_between(
+                sizes,
+                [point["low"] for point in points],
+                [point["high"] for point in points],
+                color=color,
+                alpha=0.16,
+                linewidth=0,
+            )
+            name = "transfer (frozen)" if way == "frozen" else "from scratch"
+            axes.plot(sizes, value, color=color, marker=marker, markersize=5, label=name)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(sizes))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticklabels([str(size) for size in sizes])
+        axes.yaxis.set_major_formatter(PERCENT)
+        axes.set(ylim=(0, 1.02), xlabel="images of each class", ylabel="test accuracy")
+        axes.legend(loc="lower right")
+        label = "Test accuracy against images of each class, with and without transfer"
+        return svg(figure, "curve", label)

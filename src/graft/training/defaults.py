@@ -21,7 +21,7 @@ COMMON: dict[str, Any] = {
     "batch_size": 256,
     "ema": 0.0,
 }
-FROZEN: dict[str, Any] = COMMON | {"epochs": 20, "views": 3, "learning_rate": 2e-3}
+FROZEN: dict[str, Any] = COMMON | {"epochs": 20, "views": 1, "learning_rate": 2e-3}
 BASE: dict[str, Any] = COMMON | {"epochs": 40, "views": 5, "learning_rate": 3e-3}
 DEEP: dict[str, Any] = COMMON | {
     "epochs": 22,

@@ -24,6 +24,7 @@ from graft.features.backends import infer, torch_backend
 from graft.models.runtime import Runtime
 from graft.training import checkpoint
 from graft.training.checkpoint import Position, State
+from graft.training.depthwise import float32_depthwise
 from graft.training.ema import copied, ema_weights, update_ema
 from graft.training.mixup import mixed
 from graft.training.optim import Group, Optimizer, Schedule, schedule
@@ -147,7 +148,7 @@ def fit(
 
     Raises ModelError, with the step, when the loss is not finite.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), float32_depthwise(model, runtime):
         torch.manual_seed(settings.seed)
         state = _started(model, groups, settings, runtime)
         identity = _identity(settings, runtime, resumable)
