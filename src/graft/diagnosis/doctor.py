@@ -86,6 +86,7 @@ class Doctor:
 
     def _judge_packages(self) -> None:
         failed = {package.name for package in self.packages if package.problem}
+        mismatch = torchvision_mismatch()
         for package in self.packages:
             if package.problem is None or package.culprit in failed - {package.name}:
                 continue  # told with the package where it began
@@ -93,9 +94,10 @@ class Doctor:
             if package.version is None:
                 self._problem(f"{package.name} is not installed", f"pip install {package.name}")
             else:
-                what = f"{package.name} {package.version} cannot be imported: {package.problem}"
+                why = (package.name == "torchvision" and mismatch) or package.problem
+                what = f"{package.name} {package.version} cannot be imported: {why}"
                 self._problem(what + instead, remedy(package.culprit or package.name))
-        if mismatch := torchvision_mismatch():
+        if mismatch and "torchvision" not in failed:
             self._problem(mismatch, remedy("torchvision"))
 
     def _gpu(self) -> dict[str, Any]:

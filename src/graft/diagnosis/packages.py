@@ -12,6 +12,8 @@ MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 FIRST = ("numpy", "torch", "torchvision")
 # Not needed by graft itself, and of interest where they are installed.
 ALSO = ("huggingface_hub", "tensorboardX")
+# PyTorch's own address of its versions for the CPU alone.
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,23 @@ def reason(error: BaseException) -> str:
 
 def remedy(name: str) -> str:
     """What to do about a package that cannot be imported."""
-    if name in ("torch", "torchvision"):
-        return "install both from the same place: pip install --force-reinstall torch torchvision"
-    return f"pip install --force-reinstall {name}"
+    if name not in ("torch", "torchvision"):
+        return f"pip install --force-reinstall {name}"
+    place = f" --index-url {CPU_WHEELS}" * (_version("torch") or "").endswith("+cpu")
+    return f"install both from one place: pip install --force-reinstall torch torchvision{place}"
 
 
 def torchvision_mismatch() -> str | None:
     """That torchvision was made for another version of torch, by its own account; else None."""
-    wanted = [
-        found[1]
-        for line in _requires("torchvision")
-        if (found := re.match(r"torch\s*\(?==\s*([\w.]+)", line))
-    ]
     there = (_version("torch") or "").partition("+")[0]
-    if not wanted or not there or wanted[0] == there:
-        return None
-    return f"torchvision {_version('torchvision')} is made for torch {wanted[0]}, not {there}"
+    for line in _requires("torchvision") if there else ():
+        if found := re.match(r"torch\s*\(?\s*(==|>=)\s*([\d.]+)", line):
+            sign, wanted = found.groups()
+            fits = there == wanted if sign == "==" else _numbers(there) >= _numbers(wanted)
+            if not fits:
+                own = _version("torchvision")
+                return f"torchvision {own} needs torch{sign}{wanted}, {there} is installed"
+    return None
 
 
 def explained(error: BaseException) -> str | None:
@@ -105,6 +108,10 @@ def _not_ours(module: str) -> str | None:
 
 def _name(requirement: str) -> str:
     return (re.match(r"[\w.-]+", requirement) or [requirement])[0]
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _requires(name: str) -> list[str]:
