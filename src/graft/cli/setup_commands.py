@@ -2,9 +2,9 @@
 
 import faulthandler
 import json
+import os
 import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import click
@@ -79,7 +79,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("set", f"{name}={value}") for name, value in found["environment"].items()]
     rows.append(("not checked", "the network: downloads of weights and datasets"))
     rows += [("PROBLEM", f"{it['what']} -> {it['todo']}") for it in found["problems"]]
-    home = str(Path.home())
+    home = os.environ.get("HOME", "")
     rows = [(label, text.replace(home, "~") if len(home) > 1 else text) for label, text in rows]
     return rows if found["problems"] else [*rows, ("", "no problem found")]
 
