@@ -37,6 +37,7 @@ def test_a_healthy_installation_has_no_problem_and_names_all_that_a_report_needs
     for name in ("torch", "torchvision", "timm", "openvino", "numpy", "pillow", "scikit-learn"):
         assert found["packages"][name] == metadata.version(name)
     assert found["broken"] == []
+    assert "tf_efficientnet_lite0" in found["weights"]
     assert found["processor"]["cores"] == len(os.sched_getaffinity(0))
     assert found["cache"]["folder"] == os.environ["GRAFT_CACHE"]
     assert found["cache"]["free"] == pytest.approx(shutil.disk_usage("/tmp").free, rel=0.2)

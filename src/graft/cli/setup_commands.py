@@ -71,6 +71,8 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("GPU", f"{'; '.join(each) or 'none'} ({built})"))
     if backend := found["backend"]:
         rows.append(("backend", f"{backend['name']}: {backend['why']}"))
+    if found["weights"] is not None:
+        rows.append(("weights", f"on this machine: {', '.join(found['weights']) or 'none'}"))
     if cache := found["cache"]:
         limit = "" if cache["limit"] is None else f", at most {_gigabytes(cache['limit'])}"
         rows.append(("cache", f"{cache['folder']}{limit}, {_gigabytes(cache['free'])} free there"))

@@ -64,6 +64,7 @@ class Doctor:
             "memory": self._try("memory", _memory),
             "gpu": self._try("GPU", self._gpu),
             "backend": self._try("backend", _backend),
+            "weights": self._try("weights", _weights),
             "cache": self._try("cache", self._cache),
             "environment": _environment(),
             "problems": self.problems,
@@ -203,6 +204,13 @@ def _backend() -> dict[str, str]:
         what, why = f"PyTorch on {runtime.where} in {precision}", "there is a GPU"
         return {"name": name, "why": f"{what}, because {why}{asked and f' and {asked}'}"}
     return {"name": name, "why": f"PyTorch in {precision}, because OpenVINO cannot be imported"}
+
+
+def _weights() -> list[str]:
+    """Pretrained networks that work here without a network connection, of those in graft models."""
+    from graft.models.zoo import list_models
+
+    return [row["name"] for row in list_models() if row["here"] and row["megabytes"]]
 
 
 def _environment() -> dict[str, str]:

@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 from importlib import metadata
 
-# Where the name to import is not the name to install.
+# Where the name to import is not the name to install; a hyphen is an underscore besides.
 MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 # Others are built on these: an error of theirs is told where it began.
 FIRST = ("numpy", "torch", "torchvision")
@@ -90,7 +90,7 @@ def explained(error: BaseException) -> str | None:
 
 
 def _package(name: str) -> Package:
-    version, module = _version(name), MODULES.get(name, name)
+    version, module = _version(name), MODULES.get(name, name.replace("-", "_"))
     try:
         importlib.import_module(module)
     # A package made for another system or another version of its neighbor can raise anything.
