@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup demo test test-float32 test-all fmt check bench docs clean
+.PHONY: setup demo test test-float32 test-all fmt check bench docs dist installed
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]' && touch $@
@@ -36,3 +36,9 @@ docs: .venv/docs-ready
 
 bench: setup
 	$(BIN)/python -m benchmarks $(BENCH)
+
+dist: setup
+	$(BIN)/python -m build
+
+installed: setup
+	$(BIN)/python .ci/installed.py

@@ -13,6 +13,7 @@ ROOT = Path(graft.__file__).parent
 LEVELS = [
     "cli",
     "demo",
+    "diagnosis",
     "api",
     "report",
     "training",

@@ -6,18 +6,24 @@ from pathlib import Path
 
 import click
 
-from graft.cli.options import BACKEND, JSON, on_stderr_progress
+from graft.cli.options import BACKEND, JSON, files, model_names, on_stderr_progress
 from graft.errors import DataError, UsageError
 
 RANKED = "tf_efficientnet_lite0,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch16_224"
 
 
 @click.command()
-@click.argument("source")
-@click.option("--model", help="A pretrained model that also finds label errors and outliers.")
-@click.option("--html", help="Write a page with the images to this file.")
+@click.argument("source", shell_complete=files)
 @click.option(
-    "--fix", help="Write a table (.csv) of the usable images; your files stay as they are."
+    "--model",
+    shell_complete=model_names,
+    help="A pretrained model that also finds label errors and outliers.",
+)
+@click.option("--html", shell_complete=files, help="Write a page with the images to this file.")
+@click.option(
+    "--fix",
+    shell_complete=files,
+    help="Write a table (.csv) of the usable images; your files stay as they are.",
 )
 @BACKEND
 @JSON
@@ -64,8 +70,14 @@ def check(
 
 
 @click.command()
-@click.argument("source")
-@click.option("--out", default="augment.png", show_default=True, help="The PNG to write.")
+@click.argument("source", shell_complete=files)
+@click.option(
+    "--out",
+    default="augment.png",
+    show_default=True,
+    shell_complete=files,
+    help="The PNG to write.",
+)
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror some views.")
 @click.option("--image-size", default=160, show_default=True, help="Pixels a side.")
 def augment(source: str, out: str, flip: bool, image_size: int) -> None:
@@ -79,7 +91,7 @@ def augment(source: str, out: str, flip: bool, image_size: int) -> None:
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=files)
 @click.option("--backbones", default=RANKED, show_default=True, help="Names as in graft models.")
 @click.option("--time-budget", help="Such as 5m; after it no further backbone is begun.")
 @BACKEND

@@ -1,7 +1,8 @@
 """The command line: one thin command a verb. Answers on stdout, all else on stderr.
 
 Exit codes: 0 done; 1 the system refused (disk full, no permission); 2 wrong usage; 3 the images
-cannot be used; 4 a model or its weights are missing; 5 a download failed; 130 interrupted.
+cannot be used; 4 a model, its weights or a package is missing or does not fit; 5 a download failed;
+130 interrupted.
 """
 
 import contextlib
@@ -11,8 +12,8 @@ import sys
 import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
-from graft.cli import data_commands, model_commands, predict_commands
-from graft.errors import INTERRUPTED, GraftError
+from graft.cli import data_commands, model_commands, predict_commands, setup_commands
+from graft.errors import INTERRUPTED, GraftError, ModelError
 
 _EXIT_CODES = (__doc__ or "").partition("\n\n")[2]
 
@@ -40,6 +41,7 @@ for _commands in (
     predict_commands.MORE_COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
+    setup_commands.COMMANDS,
 ):
     for _command in _commands:
         main.add_command(_command)
@@ -78,7 +80,18 @@ def run() -> None:
         _fail(_explained(error), error.exit_code, error.ctx)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
-    except OSError as error:  # a reader of stdout that has gone (head, less) is click's business
+    except Exception as error:
+        _unforeseen(error)
+        raise
+
+
+def _unforeseen(error: Exception) -> None:
+    """Fail with one line for a package that cannot be imported or a refusal of the system."""
+    from graft.diagnosis.packages import explained
+
+    if told := explained(error):
+        _fail(told, ModelError.exit_code)
+    if isinstance(error, OSError):  # a reader of stdout that has gone is click's business
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", GraftError.exit_code)
 

@@ -12,6 +12,7 @@ from graft.cli.options import (
     BACKEND,
     JSON,
     SettingsCommand,
+    files,
     given,
     help_all,
     on_stderr_progress,
@@ -33,8 +34,12 @@ COMPARED = f"base_cnn,deep_cnn,{DEFAULT_MODEL},{DEFAULT_MODEL}@20%"
 
 
 @click.command(cls=SettingsCommand, settings=COMMON_SETTINGS, advanced=True)
-@click.argument("source")
-@click.option("--out", help="The run folder to make.  [default: runs/SOURCE-MODEL]")
+@click.argument("source", shell_complete=files)
+@click.option(
+    "--out",
+    shell_complete=files,
+    help="The run folder to make.  [default: runs/SOURCE-MODEL]",
+)
 @click.option("--resume", is_flag=True, help="Resume an interrupted run.")
 @click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard, too.")
 @JSON
@@ -57,8 +62,8 @@ def train(source: str, as_json: bool, **settings: Any) -> None:
 
 
 @click.command()
-@click.argument("run_folder", metavar="RUN")
-@click.argument("source")
+@click.argument("run_folder", metavar="RUN", shell_complete=files)
+@click.argument("source", shell_complete=files)
 @BACKEND
 @JSON
 def evaluate(run_folder: str, source: str, backend: str, as_json: bool) -> None:
@@ -75,7 +80,7 @@ def evaluate(run_folder: str, source: str, backend: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run_folder", metavar="RUN")
+@click.argument("run_folder", metavar="RUN", shell_complete=files)
 @click.option("--folds", type=int, help="Folds of cross-validation, such as 5.")
 @click.option("--repeats", type=int, help="Repeats with other splits and seeds, such as 5.")
 @click.option("--learning-curve", is_flag=True, help="Would more images help?")
@@ -108,9 +113,15 @@ def validate(
 
 
 @click.command(cls=SettingsCommand, settings=("seed", "flip", "image_size"))
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE | RUN RUN...")
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE | RUN RUN...", shell_complete=files
+)
 @click.option("--models", default=COMPARED, show_default=True, help="What to train on SOURCE.")
-@click.option("--out", help="Where the comparison goes.  [default: runs/compare-SOURCE]")
+@click.option(
+    "--out",
+    shell_complete=files,
+    help="Where the comparison goes.  [default: runs/compare-SOURCE]",
+)
 @click.option("--time-budget", help="Such as 30m or 2h; after it no further model is begun.")
 @JSON
 def compare(
@@ -147,7 +158,13 @@ def compare(
 
 
 @click.command()
-@click.option("--out", default="runs/demo", show_default=True, help="Where the runs go.")
+@click.option(
+    "--out",
+    default="runs/demo",
+    show_default=True,
+    shell_complete=files,
+    help="Where the runs go.",
+)
 @JSON
 def demo(out: str, as_json: bool) -> None:
     """The whole job offline, on rendered images: audit, three ways to learn, none of these.

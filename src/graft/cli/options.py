@@ -9,7 +9,29 @@ from click.core import ParameterSource
 from graft.choices import BACKEND_HELP, BACKENDS
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from graft.utils.progress import Progress
+
+
+def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list["CompletionItem"]:
+    """For the shell's completion: names of files and folders."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def model_names(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list["CompletionItem"]:
+    """For the shell's completion: the chosen models, or the folder of a run."""
+    from click.shell_completion import CompletionItem
+
+    from graft.models.zoo import CHOSEN
+
+    found = [CompletionItem(name) for name in CHOSEN if name.startswith(incomplete)]
+    return found or files(ctx, param, incomplete)
+
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 BACKEND = click.option(
@@ -98,6 +120,12 @@ def _option(name: str, schema: Mapping[str, Any]) -> click.Option:
         names = [f"--{flag}/--no-{flag}"]
         return click.Option(names, default=default, help=text, show_default=shown)
     choices = values.get("enum")
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        if name == "model":
+            return model_names(ctx, param, incomplete)
+        return [choice for choice in choices or () if choice.startswith(incomplete)]
+
     # Ranges and choices are checked by the settings themselves, whoever gives them.
     return click.Option(
         [f"--{flag}"],
@@ -106,6 +134,7 @@ def _option(name: str, schema: Mapping[str, Any]) -> click.Option:
         metavar=f"[{'|'.join(choices)}]" if choices else None,
         help=text,
         show_default=shown,
+        shell_complete=complete,
     )
 
 

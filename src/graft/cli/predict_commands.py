@@ -10,18 +10,26 @@ from typing import TYPE_CHECKING
 import click
 
 from graft.choices import DEFAULT_MODEL
-from graft.cli.options import BACKEND, JSON
+from graft.cli.options import BACKEND, JSON, files, model_names
 from graft.errors import DataError
 
 if TYPE_CHECKING:
     from graft.inference.predictor import FileResult, Prediction
 
-HTML = click.option("--html", help="Write a page with the images to this file.")
+HTML = click.option(
+    "--html", shell_complete=files, help="Write a page with the images to this file."
+)
 
 
 @click.command()
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="A name of graft models.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, shell_complete=files)
+@click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    shell_complete=model_names,
+    help="A name of graft models.",
+)
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Names to show.")
 @HTML
 @BACKEND
@@ -67,8 +75,8 @@ def classify(
 
 
 @click.command()
-@click.argument("run_folder", metavar="RUN")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("run_folder", metavar="RUN", shell_complete=files)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, shell_complete=files)
 @click.option("--top", default=1, show_default=True, type=click.IntRange(1), help="Labels to show.")
 @click.option("--max-error", help="Abstain so that at most this fraction is wrong, such as 2%.")
 @click.option(
