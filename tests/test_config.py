@@ -56,7 +56,7 @@ IMPOSSIBLE = {
     "mixup": [-1, float("nan"), "yes", None],
     "cutmix": [-1, float("nan"), "yes", None],
     "ema": NO_FRACTION,
-    "augment": ["heavy", None],
+    "augment": ["heavy", 1],
     "balance": ["weights", None],
     "group_by": ["", 3],
     "time_by": ["", 3],

@@ -126,8 +126,8 @@ class TrainConfig(Settings):
         description="How an image that is not square is made so: crop to its middle, or squash "
         "all of it.",
     )
-    augment: Preset = Field(
-        default="standard",
+    augment: Preset | None = Field(
+        default=None,
         description="How much the views of a training image differ; graft augment shows them.",
     )
     flip: bool = Field(
@@ -205,6 +205,7 @@ class ResolvedConfig(TrainConfig):
 
     image_size: Side
     resize: Resize
+    augment: Preset
     views: Count
     epochs: Count
     batch_size: Count

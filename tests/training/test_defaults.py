@@ -35,6 +35,24 @@ def test_each_kind_of_training_has_its_defaults_and_what_is_given_stays(backbone
     assert (resolved.views, resolved.optimizer) == (FROZEN["views"], "adamw")
 
 
+@pytest.mark.parametrize(
+    ("asked", "augment", "views"),
+    [
+        ({}, "none", 1),
+        ({"augment": "none"}, "none", 1),
+        ({"augment": "strong"}, "strong", 3),
+        ({"views": 5}, "standard", 5),
+        ({"views": 2, "augment": "light"}, "light", 2),
+        ({"unfreeze": "20%"}, "standard", TUNED["views"]),
+    ],
+)
+def test_a_frozen_backbone_sees_one_view_unless_augmentation_or_views_are_asked_for(
+    backbone, asked, augment, views
+):
+    resolved = resolve(TrainConfig(**asked), backbone)
+    assert (resolved.augment, resolved.views) == (augment, views)
+
+
 def test_each_optimizer_has_rates_of_its_own_or_is_given_them(backbone):
     assert defaults_for(TrainConfig(optimizer="adamw"), backbone) is FROZEN
     deep = scratch("deep_cnn", 32)

@@ -41,7 +41,7 @@ def nearly_full(monkeypatch):
 
 def test_what_is_unfrozen_decides_what_is_computed_once(plan, finished, told, monkeypatch):
     frozen = plan(finished)
-    assert (frozen.cut, frozen.from_pixels, frozen.encoder.views) == (None, False, 3)
+    assert (frozen.cut, frozen.from_pixels, frozen.encoder.views) == (None, False, 1)
     assert frozen.encoder.backend is frozen.backend
     whole = plan(finished, unfreeze="all")
     assert (whole.cut.unit, whole.prefix, whole.cached) == (None, None, False)
@@ -50,7 +50,7 @@ def test_what_is_unfrozen_decides_what_is_computed_once(plan, finished, told, mo
     assert (last.cached, last.encoder.cut) == (True, last.cut.unit)
     assert last.encoder.backend is last.prefix
     assert "kept in the cache" in told.lines[-1]
-    assert plan(finished, augment="none").encoder.views == 1
+    assert plan(finished, augment="light").encoder.views == 3
 
 
 def test_small_images_are_augmented_in_memory_and_large_ones_in_views(plan):

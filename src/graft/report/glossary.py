@@ -140,6 +140,11 @@ GLOSSARY = {
         "Of the images that belong to a class, the fraction that is found. Low recall means "
         "misses.",
     ),
+    "shortcut": Term(
+        "Shortcut",
+        "Something beside the object that gives the class away, such as a frame or the light. A "
+        "model learns it instead of the object, and fails where it is missing.",
+    ),
     "train-validation-test": Term(
         "Train, validation and test split",
         "The model learns from the training images. The validation images decide when to stop and "

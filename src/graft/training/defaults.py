@@ -20,8 +20,17 @@ COMMON: dict[str, Any] = {
     "weight_decay": 0.05,
     "batch_size": 256,
     "ema": 0.0,
+    "augment": "standard",
 }
-FROZEN: dict[str, Any] = COMMON | {"epochs": 20, "views": 1, "learning_rate": 2e-3}
+# A head on frozen features gains nothing from further views, which cost a pass each.
+FROZEN: dict[str, Any] = COMMON | {
+    "epochs": 20,
+    "augment": "none",
+    "views": 1,
+    "learning_rate": 2e-3,
+}
+# Whoever asks for augmentation or for views gets both.
+AUGMENTED: dict[str, Any] = FROZEN | {"augment": "standard", "views": 3}
 BASE: dict[str, Any] = COMMON | {"epochs": 40, "views": 5, "learning_rate": 3e-3}
 DEEP: dict[str, Any] = COMMON | {
     "epochs": 22,
@@ -72,7 +81,9 @@ def defaults_for(config: TrainConfig, backbone: Backbone) -> dict[str, Any]:
     if backbone.weights is None:
         found = DEEP if backbone.architecture == "deep_cnn" else BASE
     else:
-        found = {"none": FROZEN, "all": WHOLE}.get(kind, TUNED)
+        asked = config.augment not in (None, "none") or (config.views or 1) > 1
+        frozen = AUGMENTED if asked else FROZEN
+        found = {"none": frozen, "all": WHOLE}.get(kind, TUNED)
     if config.optimizer in (None, found["optimizer"]):
         return found
     if found is DEEP:
