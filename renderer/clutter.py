@@ -19,11 +19,11 @@ def draw_clutter(rng: np.random.Generator, backward: np.ndarray) -> list[Thing]:
     things: list[Thing] = []
     right = np.array([-backward[2], 0.0, backward[0]])
     taken: list[tuple[np.ndarray, float]] = []
-    for _ in range(int(rng.choice(5, p=[0.22, 0.3, 0.24, 0.16, 0.08]))):
-        size = rng.uniform(0.22, 0.55)
+    for _ in range(int(rng.choice(5, p=[0.15, 0.25, 0.27, 0.2, 0.13]))):
+        size = rng.uniform(0.3, 0.75)
         angle = rng.uniform(-0.35, np.pi + 0.35)  # right through behind to left
-        if rng.random() < 0.22:
-            angle, size = rng.uniform(np.pi * 1.15, np.pi * 1.85), rng.uniform(0.16, 0.3)
+        if rng.random() < 0.26:
+            angle, size = rng.uniform(np.pi * 1.15, np.pi * 1.85), rng.uniform(0.2, 0.36)
         off = rng.uniform(0.72, 1.5) + size
         place = (right * np.cos(angle) + backward * np.sin(angle)) * off
         if any(np.linalg.norm(place - there) < size + wide for there, wide in taken):

@@ -124,7 +124,7 @@ def wine_glass(rng: np.random.Generator, noise: Noise) -> Parts:
     parts: Parts = [(body, glass(rng, 0.2, 2.0))]
     if rng.random() < 0.6:
         level = start + deep * rng.uniform(0.35, 0.75)
-        shades = [(0.32, 0.02, 0.06), (0.45, 0.04, 0.08), (0.9, 0.78, 0.35), (0.9, 0.5, 0.45)]
+        shades = [(0.3, 0.02, 0.06), (0.36, 0.03, 0.07), (0.85, 0.72, 0.35), (0.8, 0.42, 0.38)]
         color = linear(*shades[int(rng.integers(len(shades)))])
         inner = Turned(body.outline, level, start + 0.012, grow=-thick - 0.012)
         parts.append((inner, Material(plain(color, noise, 2.0, 0.1), rough=0.03)))

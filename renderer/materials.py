@@ -39,7 +39,13 @@ def any_color(rng: np.random.Generator) -> Color:
         return linear(*colorsys.hsv_to_rgb(rng.uniform(0.02, 0.1), rng.uniform(0.2, 0.7), value))
     if kind == 2:
         return linear(*colorsys.hsv_to_rgb(hue, rng.uniform(0.15, 0.4), rng.uniform(0.6, 0.9)))
-    return linear(*colorsys.hsv_to_rgb(hue, rng.uniform(0.6, 0.95), rng.uniform(0.2, 0.85)))
+    return linear(*colorsys.hsv_to_rgb(hue, rng.uniform(0.5, 0.85), rng.uniform(0.18, 0.75)))
+
+
+def calm_color(rng: np.random.Generator) -> Color:
+    """A color for tables and walls: mostly grayish, as rooms are."""
+    color = any_color(rng)
+    return color.mean() + (color - color.mean()) * rng.choice([0.2, 0.4, 0.65], p=[0.4, 0.4, 0.2])
 
 
 def plain(color: Color, noise: Noise, scale: float = 3.0, unrest: float = 0.12) -> Paint:
@@ -120,11 +126,11 @@ def glass(rng: np.random.Generator, tinted: float, strength: float = 1.0) -> Mat
     return Material(lambda p: torch.zeros_like(p), rough=0.01, absorbs=absorbs)
 
 
-def liquid(rng: np.random.Generator, noise: Noise) -> Material:
-    """Coffee, tea, milk, soup: what fills a vessel that one doesn't see through."""
+def liquid(rng: np.random.Generator, noise: Noise, kinds: int) -> Material:
+    """What fills a vessel: of the first `kinds` of coffee, milk coffee, tea, milk and soups."""
     shades = [(0.16, 0.08, 0.04), (0.45, 0.26, 0.14), (0.55, 0.25, 0.06), (0.93, 0.9, 0.84)]
     shades += [(0.75, 0.3, 0.12), (0.8, 0.62, 0.25), (0.5, 0.55, 0.2), (0.35, 0.05, 0.1)]
-    color = linear(*shades[int(rng.integers(len(shades)))])
+    color = linear(*shades[int(rng.integers(kinds))])
     return Material(plain(color, noise, 4.0, 0.25), rough=0.05, facing=0.03)
 
 
@@ -156,7 +162,7 @@ def wood(rng: np.random.Generator, noise: Noise, scale: float) -> Paint:
 
 def tiles(rng: np.random.Generator, noise: Noise, scale: float) -> Paint:
     """Square or oblong tiles, or bricks, in grout; some checkered."""
-    one, two, grout = any_color(rng), any_color(rng), linear(*[rng.uniform(0.3, 0.9)] * 3)
+    one, two, grout = calm_color(rng), calm_color(rng), linear(*[rng.uniform(0.3, 0.9)] * 3)
     wide, high = rng.uniform(0.5, 1.4), rng.uniform(0.4, 0.8)
     shifted, checkered = rng.random() < 0.5, rng.random() < 0.3
 
@@ -178,7 +184,7 @@ def tiles(rng: np.random.Generator, noise: Noise, scale: float) -> Paint:
 
 def cloth(rng: np.random.Generator, noise: Noise, scale: float) -> Paint:
     """Plain, striped or checked cloth, with a weave."""
-    one, two, three = (any_color(rng) for _ in range(3))
+    one, two, three = (calm_color(rng) for _ in range(3))
     kind, period, share = rng.integers(3), rng.uniform(0.25, 1.1), rng.uniform(0.25, 0.6)
 
     def paint(p: Tensor) -> Tensor:
@@ -190,9 +196,9 @@ def cloth(rng: np.random.Generator, noise: Noise, scale: float) -> Paint:
             color = mix(color, column(two), a * 0.9)
         if kind == 2:
             color = mix(color, column(three), b * 0.5)
-        weave = noise(u * 30, v * 6) + noise(u * 6, v * 30)
+        weave = noise(u * 16, v * 4) + noise(u * 4, v * 16)
         folds = noise.octaves(u * 0.7, v * 0.7, 2)
-        return color * (0.72 + 0.2 * weave) * (0.8 + 0.35 * folds)
+        return color * (0.82 + 0.15 * weave) * (0.8 + 0.35 * folds)
 
     return paint
 

@@ -53,14 +53,14 @@ def mug(rng: np.random.Generator, noise: Noise) -> Parts:
         floor=0.07,
         tubes=[Tube(course, radii, width=rng.uniform(1.0, 1.9))],
         rim=thick * 0.7,
-        square=float(rng.choice([2.0, 2.0, 2.0, 2.0, 3.5])),
+        square=3.5 if style == "straight" and rng.random() < 0.3 else 2.0,
     )
     parts: Parts = [(body, solid_ware(rng, noise))]
-    return parts + filled(rng, noise, body, tall, 0.6)
+    return parts + filled(rng, noise, body, tall, 0.6, 4)
 
 
 def filled(
-    rng: np.random.Generator, noise: Noise, body: Turned, tall: float, chance: float
+    rng: np.random.Generator, noise: Noise, body: Turned, tall: float, chance: float, kinds: int = 8
 ) -> Parts:
     """Perhaps something to drink or to eat in a vessel."""
     if rng.random() > chance:
@@ -69,7 +69,7 @@ def filled(
     inner = Turned(
         body.outline, level, body.floor, grow=-body.wall * 0.9, ribs=body.ribs, square=body.square
     )
-    return [(inner, liquid(rng, noise))]
+    return [(inner, liquid(rng, noise, kinds))]
 
 
 def bowl(rng: np.random.Generator, noise: Noise) -> Parts:
@@ -215,7 +215,7 @@ def table_lamp(rng: np.random.Generator, noise: Noise) -> Parts:
                      [narrow, start + high], [narrow, start + high + 0.2]])
     shade = Turned(closed(cone), top=start + high, bottom=start, wall=0.02, rim=0.01)
     color = any_color(rng) * 0.5 + np.array([0.4, 0.35, 0.26])
-    glow = rng.uniform(0.8, 2.2) if rng.random() < 0.6 else 0.12
+    glow = rng.uniform(0.5, 1.3) if rng.random() < 0.6 else 0.12
     cover = Material(plain(color, noise, 6.0, 0.1), rough=0.95, facing=0.01, glow=glow)
     ware = metal(rng, noise) if rng.random() < 0.4 else pottery(rng, noise)
     return [(foot, ware), (shade, cover)]

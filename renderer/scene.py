@@ -12,8 +12,8 @@ from renderer.shapes import Distance
 
 Paint = Callable[[Tensor], Tensor]
 NEVER = 1e6  # a distance no ray of these scenes reaches
-STEPS = 70
-CLOSE = 0.0012
+STEPS = 56
+CLOSE = 0.002
 
 
 @dataclass
@@ -72,9 +72,9 @@ class Thing:
                 met[live[hit]] = t[hit]
                 stays = ~hit & (t < end)
                 live, o, d, end = live[stays], o[:, stays], d[:, stays], end[stays]
-                t = t[stays] + 0.92 * ahead[stays]
+                t = t[stays] + ahead[stays]
             else:
-                t = torch.where(hit, t, t + 0.92 * ahead)
+                t = torch.where(hit, t, t + ahead)
         return met
 
     def normal(self, p: Tensor) -> Tensor:

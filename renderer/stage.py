@@ -13,7 +13,7 @@ from renderer.surroundings import draw_setting
 
 SEED = 2024
 SIDE = 192
-SAMPLES = 10
+SAMPLES = 6
 
 
 def generator(name: str, number: int, purpose: str) -> np.random.Generator:

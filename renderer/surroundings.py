@@ -3,14 +3,12 @@
 None of the functions knows which class the image is of, so none can tell it.
 """
 
-import colorsys
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from renderer.materials import any_color, cloth, linear, plain, stone, tiles, wood
+from renderer.materials import calm_color, cloth, linear, plain, stone, tiles, wood
 from renderer.noise import Noise, column, mix, smoothstep
 from renderer.scene import Camera, Light, Material, Paint, Plane, Surroundings, Window
 
@@ -41,13 +39,13 @@ def warmth(rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
 
 def draw_room(rng: np.random.Generator, azimuth: float) -> tuple[Surroundings, Light]:
     """The main light, the gradient around and the windows that shiny things show."""
-    dim = rng.uniform(0.25, 0.9)
+    dim = rng.uniform(0.14, 0.6)
     zenith = warmth(rng, 0.6) * dim
     horizon = warmth(rng, 0.8) * dim * rng.uniform(0.4, 1.1)
     floor = np.array([0.5, 0.4, 0.32]) * dim * rng.uniform(0.2, 0.6)
     side, height = rng.uniform(-1.9, 1.9), rng.uniform(0.45, 1.2)
     light_at = toward(azimuth + side, height)
-    strength = rng.uniform(1.0, 3.2)
+    strength = rng.uniform(1.2, 3.6)
     light = Light(light_at, rng.uniform(0.04, 0.30), warmth(rng) * strength)
     size = rng.uniform(0.15, 0.4)
     windows = [Window(light_at, (size, size * rng.uniform(0.7, 1.6)), light.color * 2.2)]
@@ -64,11 +62,11 @@ def draw_camera(rng: np.random.Generator, azimuth: float) -> Camera:
     elevation = np.radians(rng.choice([rng.uniform(4, 22), rng.uniform(16, 38), rng.uniform(36, 62)],
                                       p=[0.35, 0.45, 0.2]))
     tangent = np.tan(np.radians(rng.uniform(18, 46)) / 2)
-    fills = rng.uniform(0.62, 1.0)  # the object's sphere, as a share of the image's width
+    fills = rng.uniform(0.72, 1.12)  # the object's sphere, as a share of the image's width
     away = 1.0 / (tangent * fills) + 0.35
     target = np.array([0.0, rng.uniform(0.5, 0.8), 0.0])
     place = target + toward(azimuth, elevation) * away
-    shift = rng.uniform(-0.32, 0.32, 2) * (1.25 - fills)
+    shift = rng.uniform(-0.32, 0.32, 2) * max(0.2, 1.25 - fills)
     ahead = (target - place) / np.linalg.norm(target - place)
     right = np.cross(ahead, [0.0, 1.0, 0.0])
     right /= np.linalg.norm(right)
@@ -103,7 +101,7 @@ def draw_setting(rng: np.random.Generator) -> Setting:
     # The table's second axis points away from the viewer: up x right, in the plane's own terms.
     table = Plane(np.zeros(3), np.array([0.0, 1.0, 0.0]), table_right, draw_top(rng, noise), edge)
     wall = Plane(-normal * distance, normal, right, draw_wall(rng, noise, distance))
-    yaw = azimuth + rng.choice([0.0, np.pi]) + rng.uniform(-1, 1) * 0.95
+    yaw = azimuth + rng.choice([0.0, np.pi]) + rng.uniform(-1, 1) * 0.75
     return Setting([table, wall], room, light, camera, yaw, backward)
 
 
@@ -111,7 +109,7 @@ def draw_top(rng: np.random.Generator, noise: Noise) -> Material:
     """The table top."""
     scale = rng.uniform(0.6, 1.8)
     kind = rng.choice(5, p=[0.38, 0.14, 0.2, 0.16, 0.12])
-    paint = plain(any_color(rng), noise, 1.5, 0.15) if kind == 4 else (
+    paint = plain(calm_color(rng), noise, 1.5, 0.15) if kind == 4 else (
         (wood, tiles, cloth, stone)[kind](rng, noise, scale)
     )
     if kind == 2 or rng.random() < 0.4:
@@ -127,7 +125,7 @@ def draw_wall(rng: np.random.Generator, noise: Noise, distance: float) -> Materi
     if kind == "texture":
         made = (wood, tiles, stone, cloth)[int(rng.integers(4))]
         return Material(made(rng, noise, rng.uniform(0.5, 1.1)), rough=0.8, facing=0.02)
-    one, two = any_color(rng), any_color(rng)
+    one, two = calm_color(rng), calm_color(rng)
     soft = rng.uniform(0.6, 3.0)
 
     def paint(p: Tensor) -> Tensor:
@@ -141,12 +139,12 @@ def draw_wall(rng: np.random.Generator, noise: Noise, distance: float) -> Materi
 
 def blurred(rng: np.random.Generator, noise: Noise, distance: float) -> Paint:
     """Shelves, pictures, lamps and windows, as they look far out of focus."""
-    base = any_color(rng)
+    base = calm_color(rng)
     shapes = []
     for _ in range(int(rng.integers(4, 14))):
         at = rng.uniform(-0.9, 0.9, 2) * distance + [0.0, 0.8]
         half = rng.uniform(0.05, 0.4, 2) * distance * rng.choice([0.5, 1.0])
-        color = any_color(rng) * rng.uniform(0.3, 1.2)
+        color = calm_color(rng) * rng.uniform(0.3, 1.2)
         if rng.random() < 0.15:
             color = linear(1.0, 0.96, 0.9) * rng.uniform(2.0, 4.0)  # a window or a lamp
         shapes.append((at, half, color, rng.random() < 0.25))
@@ -166,10 +164,3 @@ def blurred(rng: np.random.Generator, noise: Noise, distance: float) -> Paint:
 
     return paint
 
-
-def hue(rng: np.random.Generator) -> np.ndarray:
-    """A strong color."""
-    return linear(*colorsys.hsv_to_rgb(rng.random(), 0.8, 0.8))
-
-
-__all__ = ["Setting", "draw_setting", "torch"]

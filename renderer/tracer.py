@@ -2,7 +2,7 @@
 
 Each pixel gets a few rays. Where one meets an opaque surface, a ray toward the main light asks for
 shadow, a second in a random direction for what the rest of the scene sends, and on what is glossy
-a third for the reflection. Glass bends its rays through up to eight surfaces.
+a third for the reflection. Glass bends its rays through up to six surfaces.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from renderer.scene import NEVER, Scene, Thing
 OFF = 0.006  # rays leave a surface from so far off it, lest they meet it at once
 GLASS = 1.45  # the refractive index; a little less than window glass, which looks less busy
 GLOSSY = 0.35  # rougher surfaces reflect the surroundings only, not the scene
-EVENTS = 8
+EVENTS = 6
 
 
 @dataclass
@@ -56,6 +56,11 @@ class Dice:
     def next_sample(self, sample: int) -> None:
         """Start over with the dimensions for the next sample."""
         self.sample, self.used = sample, 0
+
+    def common(self, first: int) -> tuple[float, float]:
+        """Two numbers in [0, 1) that all pixels share, of two unrelated dimensions."""
+        one, two = ((0.7548777, 0.5698403), (0.8191725, 0.6710436))[first // 2]
+        return (0.5 + self.sample * one) % 1.0, (0.5 + self.sample * two) % 1.0
 
     def pair(self, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Two numbers in [0, 1) for each pixel of `where`."""
@@ -197,7 +202,7 @@ class Tracer:
             one, two = self.dice.pair(at[smooth])
             n, rough = s.normal[:, smooth], s.rough[smooth]
             toward = around(
-                toward[:, smooth], one.sqrt() * rough * 0.5, two, torch.ones_like(one)
+                toward[:, smooth], one.sqrt() * rough * 0.3, two, torch.ones_like(one)
             )
             start = s.point[:, smooth] + n * OFF
             total[:, smooth] = self.rough_look(start, unit(toward), at[smooth], rough * 0.7 + 0.02)
