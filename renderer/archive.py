@@ -36,9 +36,7 @@ def encode(job: Job) -> tuple[str, bytes]:
     return f"{job.name}/{job.number:03d}.webp", coded.getvalue()
 
 
-def all_jobs(
-    names: Iterable[str] = MAKERS, count: int | None = None, **how: int
-) -> list[Job]:
+def all_jobs(names: Iterable[str] = MAKERS, count: int | None = None, **how: int) -> list[Job]:
     """What to render, in the order of the archive."""
     return [
         Job(name, number, **how)

@@ -3,13 +3,15 @@
 Drawn without the class: they stand off the unit circle, into which every object fits.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor
 
 from renderer.materials import any_color, linear, metal, pattern, plain, pottery, wood
 from renderer.noise import Noise, column, mix, smoothstep
-from renderer.scene import Material, Thing
-from renderer.shapes import ball, box, rod
+from renderer.scene import Material, Paint, Thing
+from renderer.shapes import Distance, ball, box, rod
 
 KINDS = ("book", "books", "box", "ball", "fruit", "plate", "pencil", "can", "block")
 
@@ -33,12 +35,13 @@ def draw_clutter(rng: np.random.Generator, backward: np.ndarray) -> list[Thing]:
     return things
 
 
-def standing(form, material: Material, place: np.ndarray, height: float, yaw: float,
-             bound: float) -> Thing:  # type: ignore[no-untyped-def]
+def standing(
+    form: Distance, material: Material, place: np.ndarray, height: float, yaw: float, bound: float
+) -> Thing:
     """A thing whose middle is `height` over the table."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     turn = np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
-    return Thing(form, material, place + [0.0, height, 0.0], turn, bound=bound)
+    return Thing(form, material, place + np.array([0.0, height, 0.0]), turn, bound=bound)
 
 
 def draw_thing(kind: str, rng: np.random.Generator, place: np.ndarray, size: float) -> list[Thing]:
@@ -64,13 +67,12 @@ def draw_thing(kind: str, rng: np.random.Generator, place: np.ndarray, size: flo
         made = pottery(rng, noise)
         return [standing(rod(size, 0.03, 0.025), made, place, 0.03, yaw, size * 1.05)]
     if kind == "can":
-        wide, half = size * 0.42, size * rng.uniform(0.4, 0.7)
+        wide, tall = size * 0.42, size * rng.uniform(0.4, 0.7)
         made = metal(rng, noise) if rng.random() < 0.4 else Material(pattern(rng, noise), rough=0.3)
-        return [standing(rod(wide, half, 0.02), made, place, half, yaw, size * 0.9)]
+        return [standing(rod(wide, tall, 0.02), made, place, tall, yaw, size * 0.9)]
     pencil = standing(rod(0.035, size, 0.01), simple, place, 0.036, yaw, size * 1.05)
-    pencil.turn = pencil.turn @ np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    pencil.__post_init__()
-    return [pencil]
+    lying = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    return [replace(pencil, turn=pencil.turn @ lying)]
 
 
 def books(
@@ -79,20 +81,30 @@ def books(
     """Books lying on each other, their pages lighter than their covers."""
     things, height = [], 0.0
     for _ in range(count):
-        half = (size * rng.uniform(0.65, 0.9), rng.uniform(0.05, 0.11), size * rng.uniform(0.5, 0.65))
-        cover, page = any_color(rng), linear(0.92, 0.88, 0.78)
-
-        def paint(p: Tensor, half=half, cover=cover, page=page) -> Tensor:  # type: ignore[no-untyped-def]
-            inside = smoothstep(half[1] - 0.014, half[1] - 0.02, p[1].abs())
-            inside = inside * (p[0] > -half[0] * 0.97)
-            lined = 0.85 + 0.15 * noise(p[1] * 160, p[0] * 2)
-            return mix(column(cover), column(page) * lined, inside)
-
+        half = (
+            size * rng.uniform(0.65, 0.9),
+            rng.uniform(0.05, 0.11),
+            size * rng.uniform(0.5, 0.65),
+        )
+        paint = bound_pages(half, any_color(rng), noise)
         made = Material(paint, rough=0.5)
         turn = rng.uniform(0, 2 * np.pi) if count == 1 else rng.normal(0, 0.25)
         things.append(standing(box(half, 0.008), made, place, height + half[1], turn, size * 1.2))
         height += 2 * half[1]
     return things
+
+
+def bound_pages(half: tuple[float, float, float], cover: np.ndarray, noise: Noise) -> Paint:
+    """A book of that size: its cover, and pages that end as thin lines."""
+    page = linear(0.92, 0.88, 0.78)
+
+    def paint(p: Tensor) -> Tensor:
+        inside = smoothstep(half[1] - 0.014, half[1] - 0.02, p[1].abs())
+        inside = inside * (p[0] > -half[0] * 0.97)
+        lined = 0.85 + 0.15 * noise(p[1] * 160, p[0] * 2)
+        return mix(column(cover), column(page) * lined, inside)
+
+    return paint
 
 
 def fruit(rng: np.random.Generator, noise: Noise, place: np.ndarray, size: float) -> list[Thing]:

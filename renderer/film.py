@@ -97,4 +97,5 @@ def film(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     toned = np.clip(gray + (toned - gray) * rng.uniform(0.85, 1.15), 0, 1)
     coded = np.where(toned < 0.0031308, toned * 12.92, 1.055 * toned ** (1 / 2.4) - 0.055)
     coded = coded + rng.normal(0, 0.003, (side, side, 1))
-    return np.clip(coded * 255 + 0.5, 0, 255).astype(np.uint8)
+    image: np.ndarray = np.clip(coded * 255 + 0.5, 0, 255).astype(np.uint8)
+    return image

@@ -16,7 +16,11 @@ def bent(points: Points | np.ndarray, count: int = 36) -> np.ndarray:
 
 
 def arc(
-    center: tuple[float, float], size: tuple[float, float], start: float, end: float, count: int = 18
+    center: tuple[float, float],
+    size: tuple[float, float],
+    start: float,
+    end: float,
+    count: int = 18,
 ) -> np.ndarray:
     """A part of an ellipse; angles in degrees, from the right, counterclockwise."""
     angle = np.radians(np.linspace(start, end, count))

@@ -1,6 +1,7 @@
 """The two classes that are mostly of glass: bottles and wine glasses."""
 
 import numpy as np
+from torch import Tensor
 
 from renderer.forms import arc, bent, closed, radius_at, vessel
 from renderer.materials import any_color, glass, linear, metal, plain, pottery, solid_ware
@@ -81,11 +82,11 @@ def paper(rng: np.random.Generator, noise: Noise) -> Material:
     at, half = rng.uniform(-0.5, -0.1), rng.uniform(0.03, 0.12)
     mark = rng.uniform(-0.35, 0.0)
 
-    def paint(p):  # type: ignore[no-untyped-def]
+    def paint(p: Tensor) -> Tensor:
         color = mix(column(ground), column(bar), smoothstep(half, half - 0.01, (p[1] - at).abs()))
-        lines = smoothstep(0.5, 0.6, (p[1] * 16) % 1.0) * smoothstep(0.4, 0.5, noise(
-            p[0] * 22 + p[2] * 14, (p[1] * 16).floor() * 3.3
-        ))
+        lines = smoothstep(0.5, 0.6, (p[1] * 16) % 1.0) * smoothstep(
+            0.4, 0.5, noise(p[0] * 22 + p[2] * 14, (p[1] * 16).floor() * 3.3)
+        )
         color = mix(color, column(ink), 0.8 * lines * (p[1] < at))
         round_mark = ((p[0] * p[0] + (p[1] - mark) ** 2).sqrt() - 0.08).abs()
         return mix(color, column(ink), smoothstep(0.025, 0.015, round_mark))

@@ -45,7 +45,9 @@ def any_color(rng: np.random.Generator) -> Color:
 def calm_color(rng: np.random.Generator) -> Color:
     """A color for tables and walls: mostly grayish, as rooms are."""
     color = any_color(rng)
-    return color.mean() + (color - color.mean()) * rng.choice([0.2, 0.4, 0.65], p=[0.4, 0.4, 0.2])
+    share = float(rng.choice([0.2, 0.4, 0.65], p=[0.4, 0.4, 0.2]))
+    calm: Color = color.mean() + (color - color.mean()) * share
+    return calm
 
 
 def plain(color: Color, noise: Noise, scale: float = 3.0, unrest: float = 0.12) -> Paint:
@@ -174,9 +176,9 @@ def tiles(rng: np.random.Generator, noise: Noise, scale: float) -> Paint:
         color = column(one) * (0.8 + 0.4 * noise(place * 3.1 + 0.5, row * 5.7 + 0.5))
         if checkered:
             color = mix(color, column(two), (row + place) % 2)
-        edge = torch.maximum((u - place - 0.5).abs() * wide, (v - row - 0.5).abs() * high + (
-            (wide - high) / 2
-        ))
+        edge = torch.maximum(
+            (u - place - 0.5).abs() * wide, (v - row - 0.5).abs() * high + ((wide - high) / 2)
+        )
         return mix(color, column(grout), smoothstep(wide / 2 - 0.035, wide / 2 - 0.02, edge))
 
     return paint

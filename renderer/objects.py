@@ -8,13 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from renderer.forms import arc, bent, closed, handle, radius_at, vessel
-from renderer.glassware import bottle, wine_glass
+from renderer.glassware import Parts, bottle, wine_glass
+from renderer.lamps import table_lamp
 from renderer.materials import (
     any_color,
     liquid,
-    metal,
     plain,
-    pottery,
     solid_ware,
     wood,
 )
@@ -22,7 +21,6 @@ from renderer.noise import Noise
 from renderer.scene import Material, Thing
 from renderer.shapes import Tube, Turned
 
-Parts = list[tuple[Turned, Material]]
 Maker = Callable[[np.random.Generator, Noise], Parts]
 
 
@@ -87,10 +85,10 @@ def bowl(rng: np.random.Generator, noise: Noise) -> Parts:
     }[str(style)]
     sides = bent([*start, *middle])
     thick = rng.uniform(0.035, 0.07)
-    flutes = (int(rng.integers(10, 26)), rng.uniform(0.01, 0.025)) if rng.random() < 0.2 else (0, 0.0)
-    body = Turned(
-        vessel(sides), top=tall, wall=thick, floor=0.1, rim=thick * 0.7, ribs=flutes
+    flutes = (
+        (int(rng.integers(10, 26)), rng.uniform(0.01, 0.025)) if rng.random() < 0.2 else (0, 0.0)
     )
+    body = Turned(vessel(sides), top=tall, wall=thick, floor=0.1, rim=thick * 0.7, ribs=flutes)
     kind = rng.random()
     ware = solid_ware(rng, noise)
     if kind < 0.12:
@@ -98,33 +96,69 @@ def bowl(rng: np.random.Generator, noise: Noise) -> Parts:
     return [(body, ware), *filled(rng, noise, body, tall, 0.35)]
 
 
-def vase(rng: np.random.Generator, noise: Noise) -> Parts:
-    """Vases: tall and curved, with a neck or a flare; some hold flowers."""
+def vase_sides(rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """A vase's sides, and the name of their style."""
     tall = rng.uniform(1.2, 2.3)
     belly, at = rng.uniform(0.42, 0.7), rng.uniform(0.3, 0.68)
     foot, neck = belly * rng.uniform(0.45, 0.75), belly * rng.uniform(0.22, 0.5)
     mouth = neck * rng.uniform(1.25, 2.1)
     style = rng.choice(["urn", "flare", "gourd", "bud", "shoulder"])
     points = {
-        "urn": [(foot, 0), (foot * 0.9, 0.1), (belly, at * tall), (neck, 0.86 * tall), (mouth, tall)],
+        "urn": [
+            (foot, 0),
+            (foot * 0.9, 0.1),
+            (belly, at * tall),
+            (neck, 0.86 * tall),
+            (mouth, tall),
+        ],
         "flare": [(foot, 0), (foot * 0.85, 0.3 * tall), (neck * 1.4, 0.6 * tall), (belly, tall)],
-        "gourd": [(foot, 0), (belly, 0.26 * tall), (neck, 0.55 * tall), (belly * 0.6, 0.76 * tall),
-                  (neck * 0.8, 0.93 * tall), (mouth * 0.8, tall)],
-        "bud": [(foot, 0), (belly, 0.3 * tall), (neck * 0.7, 0.62 * tall), (neck * 0.62, 0.9 * tall),
-                (neck * 1.3, tall)],
-        "shoulder": [(foot, 0), (belly * 0.85, 0.4 * tall), (belly, 0.74 * tall),
-                     (neck * 1.2, 0.92 * tall), (neck * 1.5, tall)],
+        "gourd": [
+            (foot, 0),
+            (belly, 0.26 * tall),
+            (neck, 0.55 * tall),
+            (belly * 0.6, 0.76 * tall),
+            (neck * 0.8, 0.93 * tall),
+            (mouth * 0.8, tall),
+        ],
+        "bud": [
+            (foot, 0),
+            (belly, 0.3 * tall),
+            (neck * 0.7, 0.62 * tall),
+            (neck * 0.62, 0.9 * tall),
+            (neck * 1.3, tall),
+        ],
+        "shoulder": [
+            (foot, 0),
+            (belly * 0.85, 0.4 * tall),
+            (belly, 0.74 * tall),
+            (neck * 1.2, 0.92 * tall),
+            (neck * 1.5, tall),
+        ],
     }[str(style)]
-    sides = bent(points, 44)
+    return bent(points, 44), str(style)
+
+
+def vase(rng: np.random.Generator, noise: Noise) -> Parts:
+    """Vases: tall and curved, with a neck or a flare; some hold flowers."""
+    sides, style = vase_sides(rng)
+    tall = sides[-1, 1]
     thick = rng.uniform(0.03, 0.05)
     tubes = []
     if style in ("urn", "shoulder") and rng.random() < 0.3:
         for sign in (-1, 1):
             course = handle(rng, sides, 0.7 * tall, 0.92 * tall, 0.22, sign)
             tubes.append(Tube(course, np.full(len(course), 0.045), width=1.2))
-    flutes = (int(rng.integers(7, 24)), rng.uniform(0.015, 0.04)) if rng.random() < 0.25 else (0, 0.0)
+    flutes = (
+        (int(rng.integers(7, 24)), rng.uniform(0.015, 0.04)) if rng.random() < 0.25 else (0, 0.0)
+    )
     body = Turned(
-        vessel(sides), tall, wall=thick, floor=0.1, tubes=tubes, ribs=flutes, rim=thick * 0.7,
+        vessel(sides),
+        tall,
+        wall=thick,
+        floor=0.1,
+        tubes=tubes,
+        ribs=flutes,
+        rim=thick * 0.7,
         square=float(rng.choice([2.0, 2.0, 2.0, 3.0])) if not flutes[0] else 2.0,
     )
     parts: Parts = [(body, solid_ware(rng, noise))]
@@ -141,8 +175,15 @@ def flowers(rng: np.random.Generator, noise: Noise, tall: float, mouth: float) -
     for side in rng.permutation([-0.9, -0.35, 0.1, 0.5, 0.95])[: int(rng.integers(2, 6))]:
         high = tall + rng.uniform(0.3, 0.75)
         lean = side * rng.uniform(0.35, 0.6)
-        course = bent([(0.2 * mouth * side, tall - 0.5), (0.7 * mouth * side, tall),
-                       (lean * 0.7 + 0.3 * mouth * side, (tall + high) / 2), (lean, high)], 10)
+        course = bent(
+            [
+                (0.2 * mouth * side, tall - 0.5),
+                (0.7 * mouth * side, tall),
+                (lean * 0.7 + 0.3 * mouth * side, (tall + high) / 2),
+                (lean, high),
+            ],
+            10,
+        )
         stems.append(Tube(course, np.full(len(course), 0.018)))
         size = rng.uniform(0.1, 0.19)
         end = np.array([[lean, high - 0.02], [lean * 1.05, high + 0.04]])
@@ -171,8 +212,10 @@ def teapot(rng: np.random.Generator, noise: Noise) -> Parts:
     inner = radius_at(sides, root) - 0.1
     swan = rng.random() < 0.6
     bend = [(inner + 0.26, root + 0.06), (out - 0.18, (root + lip) / 2), (out - 0.06, lip - 0.05)]
-    spout = bent([(inner, root), *(bend if swan else [((inner + out) / 2, (root + lip) / 2)]),
-                  (out, lip)], 20)
+    spout = bent(
+        [(inner, root), *(bend if swan else [((inner + out) / 2, (root + lip) / 2)]), (out, lip)],
+        20,
+    )
     radii = np.interp(np.linspace(0, 1, 20), [0, 0.3, 0.8, 1], [0.17, 0.12, 0.065, 0.075])
     tubes = [Tube(spout, radii * rng.uniform(0.85, 1.15), bore=0.68)]
     if rng.random() < 0.75:
@@ -180,45 +223,30 @@ def teapot(rng: np.random.Generator, noise: Noise) -> Parts:
     else:
         grip = arc((0, tall * 0.82), (0.5, rng.uniform(0.55, 0.8)), 5, 175, 24)
     tubes.append(Tube(grip, np.full(len(grip), rng.uniform(0.035, 0.055)), rng.uniform(1, 1.5)))
-    flutes = (int(rng.integers(8, 20)), rng.uniform(0.01, 0.03)) if rng.random() < 0.18 else (0, 0.0)
+    flutes = (
+        (int(rng.integers(8, 20)), rng.uniform(0.01, 0.03)) if rng.random() < 0.18 else (0, 0.0)
+    )
     body = Turned(closed(sides), tubes=tubes, blend=0.07, ribs=flutes)
     dome = rng.uniform(0.06, 0.2)
     knob = rng.uniform(0.05, 0.085)
     stalk = tall + dome + 0.02
-    lid = np.concatenate([
-        bent([(opening * 1.06, tall - 0.01), (opening * 1.02, tall + 0.03),
-              (opening * 0.6, tall + dome * 0.8), (knob * 0.55, stalk)], 14),
-        arc((0, stalk + knob), (knob, knob), -50, 88, 8),
-    ])
+    lid = np.concatenate(
+        [
+            bent(
+                [
+                    (opening * 1.06, tall - 0.01),
+                    (opening * 1.02, tall + 0.03),
+                    (opening * 0.6, tall + dome * 0.8),
+                    (knob * 0.55, stalk),
+                ],
+                14,
+            ),
+            arc((0, stalk + knob), (knob, knob), -50, 88, 8),
+        ]
+    )
     ware = solid_ware(rng, noise)
     top = ware if rng.random() < 0.75 else solid_ware(rng, noise)
     return [(body, ware), (Turned(closed(lid)), top)]
-
-
-def table_lamp(rng: np.random.Generator, noise: Noise) -> Parts:
-    """Table lamps: a turned base, a rod, and a shade of cloth, lit or not."""
-    tall, base = rng.uniform(0.6, 1.1), rng.uniform(0.22, 0.4)
-    style = rng.choice(["gourd", "stick", "ball", "block"])
-    points = {
-        "gourd": [(base, 0), (base, 0.05), (base * 0.5, 0.1), (base, 0.4 * tall), (0.05, tall)],
-        "stick": [(base * 1.1, 0), (base, 0.06), (0.06, 0.12), (0.05, 0.5 * tall), (0.04, tall)],
-        "ball": [(base * 0.8, 0), (base * 1.2, 0.35 * tall), (base * 0.9, 0.65 * tall),
-                 (0.05, 0.85 * tall), (0.04, tall)],
-        "block": [(base * 0.7, 0), (base * 0.75, 0.5 * tall), (base * 0.7, 0.75 * tall),
-                  (0.06, 0.8 * tall), (0.04, tall)],
-    }[str(style)]
-    foot = Turned(closed(bent(points)), square=4.0 if style == "block" else 2.0)
-    high, low = rng.uniform(0.4, 0.75), rng.uniform(0.42, 0.68)
-    narrow = low * rng.uniform(0.4, 1.0)
-    start = tall - rng.uniform(0.05, 0.2)
-    cone = np.array([[low, start - 0.2], [low, start], [(low + narrow) / 2, start + high / 2],
-                     [narrow, start + high], [narrow, start + high + 0.2]])
-    shade = Turned(closed(cone), top=start + high, bottom=start, wall=0.02, rim=0.01)
-    color = any_color(rng) * 0.5 + np.array([0.4, 0.35, 0.26])
-    glow = rng.uniform(0.5, 1.3) if rng.random() < 0.6 else 0.12
-    cover = Material(plain(color, noise, 6.0, 0.1), rough=0.95, facing=0.01, glow=glow)
-    ware = metal(rng, noise) if rng.random() < 0.4 else pottery(rng, noise)
-    return [(foot, ware), (shade, cover)]
 
 
 TRAINED: dict[str, Maker] = {

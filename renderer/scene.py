@@ -146,7 +146,8 @@ class Window:
         if self.bars:
             gap = torch.minimum(x.abs(), (y - 0.2 * self.size[1]).abs())
             inner = inner * (0.25 + 0.75 * ((gap - 0.03) / soft + 0.5).clamp(0, 1))
-        return self.tint * inner
+        light: Tensor = self.tint * inner
+        return light
 
 
 @dataclass
@@ -210,7 +211,8 @@ class Scene:
         """
         best = torch.full((o.shape[1],), NEVER)
         which = torch.full((o.shape[1],), -1, dtype=torch.long)
-        for i, one in enumerate([*self.planes, *self.things]):
+        everything: list[Plane | Thing] = [*self.planes, *self.things]
+        for i, one in enumerate(everything):
             if one.material.absorbs is not None and not glass:
                 continue
             t = one.meet(o, d, best)

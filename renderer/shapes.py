@@ -7,6 +7,7 @@ many bends they have. Objects fit the unit sphere, so the grids need to cover no
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def segments(x: Tensor, y: Tensor, course: np.ndarray) -> tuple[Tensor, Tensor, 
     """The distance to a polyline, which segment is nearest, and where on it (0 to 1)."""
     best = torch.full_like(x, 1e9)
     which, where = torch.zeros_like(x), torch.zeros_like(x)
-    for i, ((ax, ay), (bx, by)) in enumerate(zip(course[:-1], course[1:], strict=True)):
+    for i, ((ax, ay), (bx, by)) in enumerate(pairwise(course)):
         dx, dy = float(bx - ax), float(by - ay)
         if dx * dx + dy * dy < 1e-12:
             continue
@@ -147,7 +148,8 @@ class Turned:
         """The same form, moved up by `lift` and then enlarged."""
 
         def move(points: np.ndarray) -> np.ndarray:
-            return (points + [0.0, lift]) * factor
+            moved: np.ndarray = (points + np.array([0.0, lift])) * factor
+            return moved
 
         return replace(
             self,

@@ -18,7 +18,9 @@ SAMPLES = 6
 
 def generator(name: str, number: int, purpose: str) -> np.random.Generator:
     """Random numbers that depend on the seed, the image and the purpose, and on nothing else."""
-    return np.random.default_rng([SEED, zlib.crc32(name.encode()), number, zlib.crc32(purpose.encode())])
+    return np.random.default_rng(
+        [SEED, zlib.crc32(name.encode()), number, zlib.crc32(purpose.encode())]
+    )
 
 
 def compose(name: str, number: int) -> Scene:

@@ -59,8 +59,11 @@ def draw_room(rng: np.random.Generator, azimuth: float) -> tuple[Surroundings, L
 
 def draw_camera(rng: np.random.Generator, azimuth: float) -> Camera:
     """From a little above the table to far above it, near or far, rarely level or centered."""
-    elevation = np.radians(rng.choice([rng.uniform(4, 22), rng.uniform(16, 38), rng.uniform(36, 62)],
-                                      p=[0.35, 0.45, 0.2]))
+    elevation = np.radians(
+        rng.choice(
+            [rng.uniform(4, 22), rng.uniform(16, 38), rng.uniform(36, 62)], p=[0.35, 0.45, 0.2]
+        )
+    )
     tangent = np.tan(np.radians(rng.uniform(18, 46)) / 2)
     fills = rng.uniform(0.72, 1.12)  # the object's sphere, as a share of the image's width
     away = 1.0 / (tangent * fills) + 0.35
@@ -109,8 +112,10 @@ def draw_top(rng: np.random.Generator, noise: Noise) -> Material:
     """The table top."""
     scale = rng.uniform(0.6, 1.8)
     kind = rng.choice(5, p=[0.38, 0.14, 0.2, 0.16, 0.12])
-    paint = plain(calm_color(rng), noise, 1.5, 0.15) if kind == 4 else (
-        (wood, tiles, cloth, stone)[kind](rng, noise, scale)
+    paint = (
+        plain(calm_color(rng), noise, 1.5, 0.15)
+        if kind == 4
+        else ((wood, tiles, cloth, stone)[kind](rng, noise, scale))
     )
     if kind == 2 or rng.random() < 0.4:
         return Material(paint, rough=0.9, facing=0.02)
@@ -163,4 +168,3 @@ def blurred(rng: np.random.Generator, noise: Noise, distance: float) -> Paint:
         return color
 
     return paint
-

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from renderer.noise import column, dot, unit
-from renderer.scene import NEVER, Scene, Thing
+from renderer.scene import NEVER, Plane, Scene, Thing
 
 OFF = 0.006  # rays leave a surface from so far off it, lest they meet it at once
 GLASS = 1.45  # the refractive index; a little less than window glass, which looks less busy
@@ -114,13 +114,16 @@ class Tracer:
         normal, color, facing = -d.clone(), torch.zeros(3, n), torch.full((3, n), 0.04)
         rough, glow = torch.ones(n), torch.zeros(n)
         metal = torch.zeros(n, dtype=torch.bool)
-        for i, one in enumerate([*self.scene.things, *self.scene.planes]):
+        everything: list[Thing | Plane] = [*self.scene.things, *self.scene.planes]
+        for i, one in enumerate(everything):
             at = (which == i).nonzero()[:, 0]
             if not len(at):
                 continue
             p, look = point[:, at], one.material
-            bare = one.normal if isinstance(one.normal, np.ndarray) else None
-            normal[:, at] = column(bare).expand_as(p) if bare is not None else one.normal(p)
+            if isinstance(one, Plane):
+                normal[:, at] = column(one.normal).expand_as(p)
+            else:
+                normal[:, at] = one.normal(p)
             color[:, at] = look.paint(one.own(p))
             rough[at], glow[at], metal[at] = look.rough, look.glow, look.metal
             facing[:, at] = color[:, at] if look.metal else look.facing
@@ -201,9 +204,7 @@ class Tracer:
         if len(smooth):
             one, two = self.dice.pair(at[smooth])
             n, rough = s.normal[:, smooth], s.rough[smooth]
-            toward = around(
-                toward[:, smooth], one.sqrt() * rough * 0.3, two, torch.ones_like(one)
-            )
+            toward = around(toward[:, smooth], one.sqrt() * rough * 0.3, two, torch.ones_like(one))
             start = s.point[:, smooth] + n * OFF
             total[:, smooth] = self.rough_look(start, unit(toward), at[smooth], rough * 0.7 + 0.02)
         return total * share
@@ -283,4 +284,3 @@ def pick(s: Surface, at: Tensor) -> Surface:
         s.metal[at],
         s.glow[at],
     )
-
