@@ -14,7 +14,7 @@ from renderer.objects import MAKERS, TRAINED
 from renderer.stage import SAMPLES, SIDE, render
 
 COUNT, COUNT_UNSEEN = 64, 40
-QUALITY = 80
+QUALITY = 89
 
 
 @dataclass(frozen=True)
