@@ -15,7 +15,7 @@ from renderer.stage import SIDE, compose, generator, render
 from renderer.surroundings import draw_setting
 from scipy.stats import f_oneway
 
-SHIPPED = Path(__file__).parents[1] / "src" / "graft" / "demo" / "rendered_objects.zip"
+SHIPPED = Path(__file__).parents[1] / "src" / "graft" / "data" / "rendered_objects.zip"
 CLASSES = [*TRAINED, *UNSEEN]
 
 
