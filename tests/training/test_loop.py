@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from graft.errors import ModelError, UsageError
+from graft.evaluation.calibration import fit_temperature
 from graft.features.activations import Activations
 from graft.features.blocks import statistics
 from graft.models.head import Head
@@ -70,17 +71,25 @@ def test_a_linear_head_is_about_as_good_as_logistic_regression(blobs):
 def test_the_best_epoch_is_restored_and_not_the_last(blobs):
     x, y = blobs
     head, history = trained(x, y, settings(epochs=30, learning_rate=0.5))
-    losses = [epoch.val_loss for epoch in history]
+    losses = [epoch.val_calibrated_loss for epoch in history]
     logits, labels = logits_of(head, in_order(view_of(x[400:500]), y[400:500]), CPU)
-    found = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    calibrated = torch.from_numpy(logits).double() / fit_temperature(logits, labels)
+    found = torch.nn.functional.cross_entropy(calibrated, torch.from_numpy(labels))
     assert float(found) == pytest.approx(min(losses), rel=1e-5)
     assert min(losses) < losses[-1]
+
+
+def test_an_epoch_that_is_merely_too_sure_of_itself_is_not_worse(blobs):
+    x, y = blobs
+    _, history = trained(x, y, settings(epochs=30, learning_rate=0.5))
+    plain, calibrated = zip(*((e.val_loss, e.val_calibrated_loss) for e in history), strict=True)
+    assert all(a <= b + 0.02 for a, b in zip(calibrated, plain, strict=True))
 
 
 def test_fitting_stops_when_validation_has_not_improved_for_patience_epochs(blobs):
     x, y = blobs
     _, history = trained(x, y, settings(epochs=200, learning_rate=0.5, patience=3))
-    losses = [epoch.val_loss for epoch in history]
+    losses = [epoch.val_calibrated_loss for epoch in history]
     assert len(history) == losses.index(min(losses)) + 1 + 3
 
 

@@ -26,6 +26,19 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> Floats:
     return probabilities
 
 
+def calibrated_loss(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The mean cross-entropy in nats of logits (N, K) over the temperature that fits labels (N,)
+    best: what a model that is sure of its mistakes is worth once it is calibrated. NaN for logits
+    that are not finite; raises as fit_temperature.
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    if not np.isfinite(scores).all():
+        return float("nan")
+    probabilities = softmax(scores, fit_temperature(scores, labels))
+    of_labels = probabilities[np.arange(len(scores)), np.asarray(labels)]
+    return float(-np.log(np.maximum(of_labels, np.finfo(np.float64).tiny)).mean())
+
+
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """The temperature that makes softmax(logits / T) fit the labels best.
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from graft.errors import ModelError
+from graft.evaluation.calibration import calibrated_loss
 from graft.features.backends import infer, torch_backend
 from graft.models.runtime import Runtime
 from graft.training import checkpoint
@@ -31,19 +32,21 @@ from graft.training.optim import Group, Optimizer, Schedule, schedule
 
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.int64]]]  # (n, …) activations, (n,) labels
 
-# Between two updates of the progress line: each waits for the device.
-PROGRESS_SECONDS = 0.2
+PROGRESS_SECONDS = 0.2  # between two updates of the progress line, which wait for the device
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One line of history.jsonl. Losses in nats, label smoothing included; accuracies in 0..1."""
+    """A line of history.jsonl. Accuracies in 0..1, losses in nats and with label smoothing, but for
+    `calibrated_loss`, by which epochs are compared.
+    """
 
     epoch: int
     train_loss: float
     train_accuracy: float
     val_loss: float
     val_accuracy: float
+    val_calibrated_loss: float
     learning_rate: float
     seconds: float
 
@@ -117,12 +120,13 @@ def train_epoch(
 
 def validate(
     state: State, batches: Batches, settings: FitSettings, runtime: Runtime
-) -> tuple[float, float]:
-    """Loss in nats, label smoothing included, and accuracy; of the EMA weights if there are any."""
+) -> tuple[float, float, float]:
+    """Loss, accuracy and calibrated loss, as in Epoch; of the EMA weights if there are any."""
     with ema_weights(state.model, state.ema):
         logits, labels = logits_of(state.model, batches, runtime)
     loss = _entropy(torch.from_numpy(logits), torch.from_numpy(labels), settings)
-    return float(loss), float((logits.argmax(1) == labels).mean())
+    accuracy = float((logits.argmax(1) == labels).mean())
+    return float(loss), accuracy, calibrated_loss(logits, labels)
 
 
 def fit(
@@ -137,14 +141,14 @@ def fit(
     groups: Sequence[Group] | None = None,
     resumable: Resumable | None = None,
 ) -> list[Epoch]:
-    """Train `model` in place; it ends with the weights of the lowest validation loss.
+    """Train `model` in place; it ends with the weights of the lowest calibrated validation loss.
 
     `train(epoch, start)` gives the batches of an epoch from number `start` on, `steps` an epoch;
     `val()` those of validation. `groups` are the parameters to train, by default all. Stops after
-    `patience` epochs without a lower validation loss. The caller's random state stays as it was.
-    With `resumable` a checkpoint is kept; a fit that resumes from it gives the weights of one that
-    was never interrupted, bit for bit on a CPU. `on_step` is called when PROGRESS_SECONDS have
-    passed and after an epoch's last step.
+    `patience` epochs without a lower such loss. The caller's random state stays as it was. With
+    `resumable` a checkpoint is kept; a fit that resumes from it gives the weights of one that was
+    never interrupted, bit for bit on a CPU. `on_step` is called when PROGRESS_SECONDS have passed
+    and after an epoch's last step.
 
     Raises ModelError, with the step, when the loss is not finite.
     """
@@ -222,8 +226,8 @@ def _finished(at: Position, settings: FitSettings) -> bool:
 def _advance(state: State, epoch: Epoch) -> None:
     """To the next epoch, keeping the weights of this one if they are the best so far."""
     at = state.at
-    if epoch.val_loss < at.best_loss:
-        at.best_loss, at.best_epoch = epoch.val_loss, epoch.epoch
+    if epoch.val_calibrated_loss < at.best_loss:
+        at.best_loss, at.best_epoch = epoch.val_calibrated_loss, epoch.epoch
         state.best = copied(state.ema or state.model.state_dict())
     state.totals.zero_()
     state.at = Position(
@@ -251,8 +255,7 @@ def _entropy(logits: Tensor, labels: Tensor, settings: FitSettings) -> Tensor:
 @torch.no_grad()
 def _count(state: State, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
     """Add a step to the position and, on the device, to the totals."""
-    state.at.step += 1
-    state.at.seen += len(labels)
+    state.at.step, state.at.seen = state.at.step + 1, state.at.seen + len(labels)
     state.totals[0] += loss.to(state.totals.dtype) * len(labels)
     state.totals[1] += (logits.argmax(1) == labels).sum()
     # A sum that is not finite stays so: this counts up to the first bad step, and no further.
@@ -262,9 +265,8 @@ def _count(state: State, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
 def _averages(
     state: State, train: Callable[[int, int], Batches], first: int, settings: FitSettings
 ) -> tuple[float, float]:
-    """The loss and accuracy of the epoch so far. Waits for the device.
-
-    Raises ModelError for a loss that is not finite, with the first such step and its cause.
+    """The loss and accuracy of the epoch so far, which waits for the device; ModelError for a loss
+    that is not finite, with the first such step and its cause.
     """
     loss, correct, good_steps = state.totals.tolist()
     if good_steps == state.at.step:
@@ -294,5 +296,5 @@ def _every(seconds: float) -> Callable[[], bool]:
 
 def _identity(settings: FitSettings, runtime: Runtime, resumable: Resumable | None) -> str:
     device = [runtime.device.type, runtime.precision, torch.get_num_threads()]
-    described = [asdict(settings), resumable.identity if resumable else "", device]
+    described = [2, asdict(settings), resumable.identity if resumable else "", device]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()

@@ -91,10 +91,10 @@ class Recorder:
 
     def best(self, stage: str) -> dict[str, int]:
         """How many epochs there were, and which of this stage, whose weights were kept, had the
-        lowest validation loss.
+        lowest calibrated validation loss.
         """
         kept = [line for line in self.history if line["stage"] == stage]
-        best = min(kept, key=lambda line: line["val_loss"])
+        best = min(kept, key=lambda line: line["val_calibrated_loss"])
         return {"epochs": len(self.history), "best_epoch": best["epoch"]}
 
     @property
