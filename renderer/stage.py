@@ -34,8 +34,12 @@ def compose(name: str, number: int) -> Scene:
 
 def render(name: str, number: int, side: int = SIDE, samples: int = SAMPLES) -> np.ndarray:
     """The image, (side, side, 3), 8 bits a channel."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)  # images are made side by side, and sums come out the same
-    with torch.no_grad():
-        scene = compose(name, number)
-        light = develop(scene, side, samples, number)
+    try:
+        with torch.no_grad():
+            scene = compose(name, number)
+            light = develop(scene, side, samples, number)
+    finally:
+        torch.set_num_threads(before)
     return film(light, generator(name, number, "film"))

@@ -96,7 +96,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def test_every_sample_is_known_by_its_own_name_and_says_what_it_is() -> None:
-    assert list(SAMPLES) == ["digits", "flowers", "cats_vs_dogs", "cifar10"]
+    assert list(SAMPLES) == ["digits", "rendered_objects", "flowers", "cats_vs_dogs", "cifar10"]
     for name, sample in SAMPLES.items():
         assert sample.name == name
         assert sample.description
@@ -140,7 +140,8 @@ def test_an_unknown_name_like_no_other_is_answered_with_all(tmp_path: Path) -> N
     with pytest.raises(UsageError) as caught:
         materialize("xyz", tmp_path)
     assert str(caught.value) == (
-        "expected one of the datasets digits, flowers, cats_vs_dogs, cifar10, got 'xyz'"
+        "expected one of the datasets digits, rendered_objects, flowers, cats_vs_dogs, cifar10, "
+        "got 'xyz'"
     )
 
 
