@@ -52,6 +52,9 @@ def process() -> None:
 
     All is written and closed by then; taking PyTorch's modules apart would take 0.3 s more.
     """
+    # PyTorch's threads wait for one another by spinning, 300,000 times unless told otherwise: on a
+    # core that other work shares, fitting a head then takes 12 times as long (docs/recipes.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     code = 0
     try:
         run()
