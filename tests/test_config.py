@@ -53,7 +53,7 @@ IMPOSSIBLE = {
     "unfreeze": ["some", "0%", "101%", "-5%", "0", "1.5", "%", "2\n", None, 3],
     "optimizer": ["adam", ""],
     "schedule": ["linear", None],
-    "mixup": [-1, float("nan"), "yes", None],
+    "mixup": [-1, float("nan"), "yes"],
     "cutmix": [-1, float("nan"), "yes", None],
     "ema": NO_FRACTION,
     "augment": ["heavy", 1],

@@ -172,8 +172,8 @@ class TrainConfig(Settings):
         description="Statistics of unfrozen BatchNorm layers: the pretrained ones, or each "
         "batch's own.",
     )
-    mixup: Alpha = Field(
-        default=0.0, description="Alpha of mixup, which blends examples; 0 for none."
+    mixup: Alpha | None = Field(
+        default=None, description="Alpha of mixup, which blends examples; 0 for none."
     )
     cutmix: Alpha = Field(
         default=0.0, description="Alpha of CutMix, which pastes images into images; 0 for none."
@@ -213,6 +213,7 @@ class ResolvedConfig(TrainConfig):
     weight_decay: Decay
     optimizer: Optimizer
     ema: Fraction
+    mixup: Alpha
 
 
 Config = TypeVar("Config", bound=TrainConfig)

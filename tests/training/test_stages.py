@@ -15,7 +15,7 @@ def tuned(request, digits, finished, fit, tmp_path_factory):
     settings = {"epochs": 3, "learning_rate": 1e-2, "views": 2, "flip": False}
     # So few validation images show no gain beyond their noise, and what is kept is not the point.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("graft.training.stages.NOISE", -1e9)
+        patch.setattr("graft.training.stages.MARGIN", -1e9)
         return fit(digits, out, model=str(finished), unfreeze=request.param, **settings)
 
 
@@ -32,7 +32,7 @@ def test_only_what_is_unfrozen_moves_and_its_statistics_stand_still(tuned, finis
 
 
 def test_statistics_move_when_asked_to(digits, finished, fit, tmp_path, monkeypatch):
-    monkeypatch.setattr("graft.training.stages.NOISE", -1e9)
+    monkeypatch.setattr("graft.training.stages.MARGIN", -1e9)
     settings = {"epochs": 1, "learning_rate": 1e-2, "views": 1}
     settings |= {"unfreeze": "1", "batch_norm": "train"}
     run = fit(digits, tmp_path / "run", model=str(finished), **settings)

@@ -20,6 +20,7 @@ COMMON: dict[str, Any] = {
     "weight_decay": 0.05,
     "batch_size": 256,
     "ema": 0.0,
+    "mixup": 0.0,
     "augment": "standard",
 }
 # A head on frozen features gains nothing from further views, which cost a pass each.
@@ -49,10 +50,12 @@ DEEP_ADAMW: dict[str, Any] = DEEP | {
     "ema": 0.0,
 }
 TUNED: dict[str, Any] = COMMON | {
-    "epochs": 10,
+    "epochs": 20,
     "views": 5,
-    "learning_rate": 1e-3,
+    "learning_rate": 5e-4,
     "batch_size": 64,
+    "ema": 0.99,
+    "mixup": 0.2,
 }
 WHOLE: dict[str, Any] = COMMON | {
     "epochs": 8,

@@ -28,7 +28,7 @@ from graft.training.batches import (
     streamed,
 )
 from graft.training.defaults import DROPOUT_HIDDEN
-from graft.training.fine_tuning_gain import NOISE, paired_gain
+from graft.training.fine_tuning_gain import MARGIN, paired_gain
 from graft.training.head_fit import batch_size, batches_of, head_fit
 from graft.training.loop import Batches, logits_of
 from graft.training.optim import Group
@@ -144,14 +144,14 @@ def _fine_tuned(
     after, _ = logits_of(model, found.val(), recorder.runtime)
     gain, noise = paired_gain(before, after, val_labels, split.groups_of("val"))
     # How it is said in the report, too.
-    fell = f"the mean loss on {len(val_labels)} validation images fell by {gain:.3f}"
-    if gain <= NOISE * noise:
+    change = f"{'fell' if gain > 0 else 'rose'} by {abs(gain):.3f} (standard error {noise:.3f})"
+    fell = f"the mean loss on {len(val_labels)} validation images {change}"
+    if gain <= MARGIN:
         recorder.note(
-            f"fine-tuning was tried and not kept: {fell}, which is within its noise "
-            f"(standard error {noise:.3f}); the frozen network with its head stays"
+            f"fine-tuning was tried and not kept: {fell}; the frozen network with its head stays"
         )
         return Trained(head, None, "probe")
-    recorder.note(f"fine-tuning was kept: {fell} (standard error {noise:.3f})")
+    recorder.note(f"fine-tuning was kept: {fell}")
     return Trained(tuned_head.cpu(), suffix.state(), "fine-tune")
 
 
