@@ -15,10 +15,15 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 
 from benchmarks.common import WEIGHTS
+from graft.models.packaged_weights import PACKAGES, load_packaged
 
 
 def main(what: str, folder: str, epochs: int) -> None:
-    body = timm.create_model(WEIGHTS, pretrained=True, num_classes=0).eval()
+    if WEIGHTS in PACKAGES:
+        body = load_packaged(WEIGHTS, timm.create_model(WEIGHTS)).eval()
+        body.reset_classifier(0)
+    else:
+        body = timm.create_model(WEIGHTS, pretrained=True, num_classes=0).eval()
     data = ImageFolder(folder, create_transform(**resolve_data_config(model=body)))
     if what == "predict":
         start = time.perf_counter()

@@ -18,9 +18,9 @@ SEEDS = (42, 43, 44)
 RARE, KEPT = ("rose", "roses", "tulip", "tulips"), 0.1
 HEAD: dict[str, list[str]] = {
     "as it is": [],
-    "augment none": ["--augment", "none"],
-    "augment light": ["--augment", "light"],
-    "augment strong": ["--augment", "strong"],
+    "3 views": ["--views", "3"],
+    "3 views, augment light": ["--views", "3", "--augment", "light"],
+    "3 views, augment strong": ["--views", "3", "--augment", "strong"],
     "mixup 0.2": ["--mixup", "0.2"],
 }
 LOOP: dict[str, list[str]] = {
@@ -31,8 +31,13 @@ LOOP: dict[str, list[str]] = {
     "ema 0.99": ["--ema", "0.99"],
     "SGD 0.05": ["--optimizer", "sgd", "--learning-rate", "0.05", "--weight-decay", "1e-4"],
 }
-LAST20: dict[str, list[str]] = HEAD | {
-    "ema 0.99": ["--ema", "0.99"],
+LAST20: dict[str, list[str]] = {
+    "as it is": [],
+    "augment none": ["--augment", "none"],
+    "augment strong": ["--augment", "strong"],
+    "no mixup": ["--mixup", "0"],
+    "no ema": ["--ema", "0"],
+    "1e-3, 10 epochs": ["--learning-rate", "1e-3", "--epochs", "10", "--mixup", "0", "--ema", "0"],
     "batch norm train": ["--batch-norm", "train"],
 }
 BALANCE = {way: ["--balance", way] for way in ("none", "sampling")}
