@@ -65,8 +65,7 @@ def make_messy_folder(images: RenderedImages, folder: Path) -> Planted:
 def _framed(file: Path) -> None:
     image = Image.open(file).convert("RGB")
     inner = image.resize((image.width - 2 * FRAME, image.height - 2 * FRAME))
-    kind = image.format or "WEBP" if file.suffix != ".jpg" else "JPEG"
-    ImageOps.expand(inner, FRAME, "white").save(file, kind, quality=90)
+    ImageOps.expand(inner, FRAME, "white").save(file, quality=90)
 
 
 def _edited(image: Image.Image, number: int, random: np.random.Generator) -> Image.Image:
