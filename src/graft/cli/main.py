@@ -12,7 +12,16 @@ import sys
 import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
-from graft.cli import data_commands, model_commands, predict_commands, setup_commands
+from graft.cli import (
+    chat_commands,
+    data_commands,
+    explain_commands,
+    lesson_commands,
+    model_commands,
+    network_commands,
+    predict_commands,
+    setup_commands,
+)
 from graft.errors import INTERRUPTED, GraftError, ModelError
 
 _EXIT_CODES = (__doc__ or "").partition("\n\n")[2]
@@ -39,6 +48,10 @@ for _commands in (
     data_commands.COMMANDS,
     model_commands.COMMANDS,
     predict_commands.MORE_COMMANDS,
+    explain_commands.COMMANDS,
+    network_commands.COMMANDS,
+    chat_commands.COMMANDS,
+    lesson_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
     setup_commands.COMMANDS,

@@ -1,0 +1,1 @@
+"""Questions about a classifier, answered from evidence computed at that moment."""

@@ -1,0 +1,5 @@
+"""Commands that say why a network answers as it does: explain."""
+
+from click import Command
+
+COMMANDS: tuple[Command, ...] = ()

@@ -1,0 +1,5 @@
+"""Commands that teach: lesson."""
+
+from click import Command
+
+COMMANDS: tuple[Command, ...] = ()

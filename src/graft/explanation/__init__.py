@@ -1,0 +1,1 @@
+"""What a network computes, layer by layer, and what in an image it answers by."""

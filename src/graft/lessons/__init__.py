@@ -1,0 +1,1 @@
+"""The lessons: notebooks that teach image classification, and how to open them."""
