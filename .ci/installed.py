@@ -79,8 +79,11 @@ def complete(wheel: Path, clone: Path, other: Path) -> None:
     if contents(wheel) != contents(direct):
         sys.exit("the wheel from the sdist differs from that of the clone: see MANIFEST.in")
     package = {name.removeprefix("src/") for name in tracked if name.startswith("src/graft/")}
+    package |= {f"graft/lessons/{name}" for name in tracked if name.startswith("notebooks/")}
     if missing := package - contents(wheel).keys():
-        sys.exit(f"not in the wheel: {sorted(missing)}; see package-data in pyproject.toml")
+        sys.exit(
+            f"not in the wheel: {sorted(missing)}; see package-data in pyproject.toml, and setup.py"
+        )
 
 
 def contents(wheel: Path) -> dict[str, int]:
@@ -127,6 +130,9 @@ def used(graft: Path, work: Path, took: dict[str, float]) -> None:
     photos = next((work / "cache" / "sources").rglob("objects"))
     image = next(file for file in sorted(photos.rglob("*")) if file.suffix in IMAGES)
     timed(*cut, graft, "classify", image, stdout=None, **options)
+    run(graft, "lesson", "3", "--out", "lessons", **options)
+    if not list((there / "lessons").glob("03-*.ipynb")):
+        sys.exit("graft lesson 3 copied no notebook")
     took["train"] = timed(*cut, graft, "train", photos, stdout=None, **options)
     (run_folder,) = (there / "runs").iterdir()
     took["predict"] = timed(*cut, graft, "predict", run_folder, image, stdout=None, **options)
