@@ -1,5 +1,69 @@
 """Commands that look inside a network: summary and explore."""
 
+import json
+from pathlib import Path
+
+import click
 from click import Command
 
-COMMANDS: tuple[Command, ...] = ()
+from graft.cli.options import JSON, files, model_names
+
+
+@click.command()
+@click.argument("model", metavar="MODEL|RUN", shell_complete=model_names)
+@click.option(
+    "--image-size", type=click.IntRange(1), help="Pixels a side.  [default: the network's own]"
+)
+@click.option(
+    "--batch",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Images at a time, for the memory.",
+)
+@click.option(
+    "--layer",
+    metavar="NAME",
+    help="Show one layer's arithmetic in full, or list the layers whose names begin with this.",
+)
+@click.option("--html", shell_complete=files, help="Write a page to this file.")
+@JSON
+def summary(
+    model: str, image_size: int | None, batch: int, layer: str | None, html: str | None,
+    as_json: bool,
+) -> None:
+    """Show what a network consists of, layer by layer.
+
+    For each layer: its window, the shape of its output, its receptive field (how much of the image
+    one output value sees), its parameters and its multiply-adds; then totals, what is frozen, and
+    the memory it takes. --layer shows how each number comes about.
+
+    MODEL is a name of graft models; its weights need not be on this machine. For a RUN, the head and
+    what was trained are part of the table.
+    """
+    from graft.explanation.layer_table import summary as summarize
+    from graft.explanation.layer_text import layer_text, listing, text_of
+
+    found = summarize(model, image_size)
+    under = found.under(layer) if layer else []
+    if layer and not under:
+        found.layer(layer)  # raises, with the nearest names
+    if html:
+        from graft.report.summary_page import write_summary
+
+        write_summary(Path(html), found, batch)
+        click.echo(f"written: {html}", err=True)
+    if as_json:
+        one = [each.to_json() for each in under]
+        click.echo(json.dumps(one if layer else found.to_json(batch), ensure_ascii=False))
+    elif not layer:
+        click.echo(text_of(found, batch))
+    elif under[0].name == layer.rstrip("."):
+        click.echo(layer_text(under[0]))
+        if under[1:]:
+            click.echo(f"\n{listing(under[1:])}")
+    else:
+        click.echo(listing(under))
+
+
+COMMANDS: tuple[Command, ...] = (summary,)
