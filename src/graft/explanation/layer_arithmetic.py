@@ -37,6 +37,9 @@ def arithmetic(call: Call, own: dict[str, nn.Parameter]) -> list[str]:
         lines.append("each channel minus its mean, divided by its standard deviation: both given")
     for operation in call.operations:
         lines += _of(operation, call)
+    products = [o.multiply_adds for o in call.operations if o.multiply_adds]
+    if len(products) > 1:
+        lines.append(f"{' + '.join(f'{n:,}' for n in products)} = {sum(products):,} multiply-adds")
     if call.kind == "Pooling":
         lines += _pooled(call)
     lines += _field(call)
