@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
+    from graft.explanation.layer_table import Layer, NetworkSummary, summary
     from graft.inference.policy import Policy
     from graft.inference.predictor import Prediction, Predictor
     from graft.inference.saved_model import load, pretrained
@@ -32,7 +33,9 @@ _WHERE = {
     "Example": "graft.data.dataset",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
+    "Layer": "graft.explanation.layer_table",
     "ModelError": "graft.errors",
+    "NetworkSummary": "graft.explanation.layer_table",
     "Prediction": "graft.inference.predictor",
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
@@ -47,6 +50,7 @@ _WHERE = {
     "rank": "graft.api",
     "policy": "graft.api",
     "pretrained": "graft.inference.saved_model",
+    "summary": "graft.explanation.layer_table",
     "train": "graft.api",
     "validate": "graft.api",
 }
@@ -60,7 +64,9 @@ __all__ = [
     "Example",
     "Finding",
     "GraftError",
+    "Layer",
     "ModelError",
+    "NetworkSummary",
     "Policy",
     "Prediction",
     "Predictor",
@@ -75,6 +81,7 @@ __all__ = [
     "policy",
     "pretrained",
     "rank",
+    "summary",
     "train",
     "validate",
 ]

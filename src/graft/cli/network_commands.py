@@ -1,6 +1,8 @@
 """Commands that look inside a network: summary and explore."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -29,7 +31,11 @@ from graft.cli.options import JSON, files, model_names
 @click.option("--html", shell_complete=files, help="Write a page to this file.")
 @JSON
 def summary(
-    model: str, image_size: int | None, batch: int, layer: str | None, html: str | None,
+    model: str,
+    image_size: int | None,
+    batch: int,
+    layer: str | None,
+    html: str | None,
     as_json: bool,
 ) -> None:
     """Show what a network consists of, layer by layer.
@@ -38,8 +44,8 @@ def summary(
     one output value sees), its parameters and its multiply-adds; then totals, what is frozen, and
     the memory it takes. --layer shows how each number comes about.
 
-    MODEL is a name of graft models; its weights need not be on this machine. For a RUN, the head and
-    what was trained are part of the table.
+    MODEL is a name of graft models; its weights need not be on this machine. The table of a RUN has
+    its head, too, and what was trained.
     """
     from graft.explanation.layer_table import summary as summarize
     from graft.explanation.layer_text import layer_text, listing, text_of
@@ -57,13 +63,18 @@ def summary(
         one = [each.to_json() for each in under]
         click.echo(json.dumps(one if layer else found.to_json(batch), ensure_ascii=False))
     elif not layer:
-        click.echo(text_of(found, batch))
+        click.echo(text_of(found, batch, _width()))
     elif under[0].name == layer.rstrip("."):
         click.echo(layer_text(under[0]))
         if under[1:]:
-            click.echo(f"\n{listing(under[1:])}")
+            click.echo(f"\n{listing(under[1:], _width())}")
     else:
-        click.echo(listing(under))
+        click.echo(listing(under, _width()))
+
+
+def _width() -> int | None:
+    """Of the terminal; a file or another program has no width."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 COMMANDS: tuple[Command, ...] = (summary,)

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graft.explanation.window_arguments import Pair
+
 NONE = float("-inf")  # the end of a field with no pixel in it: of a constant, or of padding
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def windowed(
     ends = []
     for end in seen.ends:
         if groups:
-            few = end[:, :1] if end.stride(1) == 0 else end.unflatten(1, (groups, -1)).amax(2)
+            few = end[:, :1] if end.stride(1) == 0 else _grouped(end, groups)
         else:
             few = end[:, :1] if end.stride(1) == 0 else end
         rows, columns = padding
@@ -169,6 +170,11 @@ def windowed(
         start=(seen.start[0] - before[0], seen.start[1] - before[1]),
         masked=None,
     )
+
+
+def _grouped(end: Tensor, groups: int) -> Tensor:
+    n, channels, *places = end.shape
+    return end.reshape(n, groups, channels // groups, *places).amax(2)
 
 
 def padded(seen: Seen, amounts: Sequence[int], pad: Callable[[Tensor], Tensor]) -> Seen:
@@ -221,5 +227,5 @@ def blocked(mask: Tensor) -> Tensor:
 
 
 def _unmasked(ends: Tensor, masked: Tensor) -> Tensor:
-    wide = ends.expand(torch.broadcast_shapes(ends.shape, masked.shape))
-    return wide.masked_fill(masked, NONE).amax(-1, keepdim=True)
+    ends, masked = torch.broadcast_tensors(ends, masked)  # type: ignore[no-untyped-call]
+    return ends.masked_fill(masked, NONE).amax(-1, keepdim=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import nn
 
 from graft.explanation.layer_calls import ATTENTION, CONVOLUTIONS, PRODUCTS, Call, Operation
 
@@ -37,6 +37,9 @@ def arithmetic(call: Call, own: dict[str, nn.Parameter]) -> list[str]:
         lines.append("each channel minus its mean, divided by its standard deviation: both given")
     for operation in call.operations:
         lines += _of(operation, call)
+    products = [o.multiply_adds for o in call.operations if o.multiply_adds]
+    if len(products) > 1:
+        lines.append(f"{' + '.join(f'{n:,}' for n in products)} = {sum(products):,} multiply-adds")
     if call.kind == "Pooling":
         lines += _pooled(call)
     lines += _field(call)
@@ -70,7 +73,9 @@ def _parameters(call: Call, own: dict[str, nn.Parameter]) -> str:
         parts = [f"{name} {times(p.shape)} = {p.numel():,}" for name, p in own.items()]
         return f"{'; '.join(parts)}; together {total:,} parameters"
     if weight.ndim == 1:
-        shifts = f" + {bias.numel():,} biases (a shift each) = {total:,}" if bias is not None else ""
+        shifts = (
+            f" + {bias.numel():,} biases (a shift each) = {total:,}" if bias is not None else ""
+        )
         return f"{weight.numel():,} weights (a scale for each channel){shifts} parameters"
     outputs, *inner = weight.shape
     factors = (*inner[1:], inner[0], outputs)
@@ -124,7 +129,8 @@ def _convolution(operation: Operation) -> list[str]:
         f"{outputs:,} filters of {rows} × {columns}, each over {channels}",
         *_sizes(operation),
         f"{times(positions)} positions × {outputs:,} filters × ({rows} × {columns} × "
-        f"{inputs // groups:,} = {products:,} products) = {operation.multiply_adds:,} multiply-adds",
+        f"{inputs // groups:,} = {products:,} products) = {operation.multiply_adds:,} "
+        "multiply-adds",
     ]
     if operation.kernel == operation.stride and rows > 1:
         lines.insert(
@@ -211,7 +217,9 @@ def _size(
     reach = dilation * (kernel - 1) + 1
     lines = []
     if dilation > 1:
-        lines.append(f"dilation {dilation}: the kernel reaches {dilation} · ({kernel} − 1) + 1 = {reach}")
+        lines.append(
+            f"dilation {dilation}: the kernel reaches {dilation} · ({kernel} − 1) + 1 = {reach}"
+        )
     padding = f"2·{before}" if before == after else f"{before} + {after}"
     # ceil_mode rounds up where another window begins within the image.
     down = (size + before + after - reach) // stride + 1

@@ -7,18 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from graft.explanation.receptive_field import (
-    Field,
-    Following,
-    Pair,
-    conv_window,
-    field_of,
-    pool_window,
-    seen,
-)
+from graft.explanation.function_rules import seen
+from graft.explanation.receptive_field import Field, Following, field_of
+from graft.explanation.window_arguments import Pair, conv_window, pool_window
 from graft.models.classifier import Classifier
 from graft.models.encoder import Encoder
 from graft.models.head import Head

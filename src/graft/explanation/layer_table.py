@@ -12,7 +12,8 @@ from torch import nn
 from graft.errors import UsageError
 from graft.explanation.layer_arithmetic import arithmetic, of_parameters
 from graft.explanation.layer_calls import CONVOLUTIONS, Call, Operation, Recorder, is_layer
-from graft.explanation.network_memory import Kept, Memory, kept_for_training, memory_of
+from graft.explanation.network_memory import Kept, Memory, memory_of
+from graft.explanation.network_run import run_once, trains
 from graft.explanation.receptive_field import Field
 from graft.explanation.summarized import Subject, subject_of
 from graft.models.head import Head
@@ -90,14 +91,17 @@ class NetworkSummary:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        names = [layer.name for layer in self.layers]
+        names = list(dict.fromkeys([x for layer in self.layers for x in (layer.block, layer.name)]))
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:3]
         raise UsageError(f"no layer {name!r}; the nearest names: {', '.join(near)}")
 
     def under(self, beginning: str) -> list[Layer]:
-        """The layers whose name begins with that: `blocks.1` has blocks.1.0.conv, not blocks.10."""
+        """The layers whose name begins with that. `blocks.1` has blocks.1.0.conv, but not
+        blocks.10.
+        """
         start = beginning.rstrip(".")
-        return [x for x in self.layers if x.name == start or x.name.startswith(f"{start}.")]
+        whole = [x for x in self.layers if x.name == start or x.name.startswith(f"{start}.")]
+        return whole or [x for x in self.layers if x.name.startswith(beginning)]
 
     def memory(self, batch: int = 1) -> Memory:
         """What prediction and training take for a batch of images, in bytes."""
@@ -116,6 +120,11 @@ class NetworkSummary:
 
         return text_of(self)
 
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<pre>{html.escape(str(self))}</pre>"
+
 
 def summary(
     model: "str | Path | Predictor | nn.Module", image_size: int | Pair | None = None
@@ -133,7 +142,7 @@ def summary(
     """
     with torch.random.fork_rng(devices=[]):
         subject = subject_of(model, image_size)
-        recorder, kept = _run(subject)
+        recorder, kept = run_once(subject)
     layers = _layers(subject, recorder)
     own = list(subject.network.parameters())
     return NetworkSummary(
@@ -141,7 +150,7 @@ def summary(
         image_size=subject.image_size,
         layers=layers,
         parameters=sum(p.numel() for p in own),
-        trainable=sum(p.numel() for p in own if _trains(subject, p)),
+        trainable=sum(p.numel() for p in own if trains(subject, p)),
         buffers=sum(b.numel() for b in subject.network.buffers()),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
         steps=subject.steps,
@@ -150,50 +159,10 @@ def summary(
     )
 
 
-def _run(subject: Subject) -> tuple[Recorder, Kept]:
-    """The network runs in inference mode, its gradients asked for where training asks for them."""
-    network = subject.network
-    modes = [(module, module.training) for module in network.modules()]
-    asked = [(p, p.requires_grad) for p in network.parameters()]
-    recorder = Recorder(subject.image_size, subject.rename)
-    try:
-        network.eval()
-        for parameter, _ in asked:
-            parameter.requires_grad_(_trains(subject, parameter))
-        with torch.enable_grad(), kept_for_training(network, subject.optimizer) as kept:
-            with recorder.watching(network):
-                subject.run(recorder.start(subject.image, subject.channels_last))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        size = " × ".join(map(str, subject.image_size))
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-        raise UsageError(
-            f"{subject.title}: does not take an image of {size} pixels ({reason}); give another "
-            "image size, or none"
-        ) from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, wanted in asked:
-            parameter.requires_grad_(wanted)
-    sizes = [_values(call.input_shape) + _values(call.output_shape) for call in recorder.calls]
-    kept.largest = max(sizes, default=0)
-    return recorder, kept
-
-
-def _values(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel() if shape else 0
-
-
-def _trains(subject: Subject, parameter: nn.Parameter) -> bool:
-    if subject.trained is None:
-        return parameter.requires_grad
-    return any(parameter is each for each in subject.trained)
-
-
 def _layers(subject: Subject, recorder: Recorder) -> list[Layer]:
     """A layer for each call, a module that runs several times once; then what did not run."""
     counted: set[int] = set()
-    trained = {id(p) for p in subject.network.parameters() if _trains(subject, p)}
+    trained = {id(p) for p in subject.network.parameters() if trains(subject, p)}
     places = {subject.rename(name): module for name, module in subject.network.named_modules()}
 
     def own(module: nn.Module | None) -> dict[str, nn.Parameter]:
@@ -237,7 +206,9 @@ def _add_alone(
         name = f"{place}.{key}" if place else key
         layer = _alone(name, "Parameter", {key: parameter}, trained, ran=True)
         start = f"{around}." if around else ""
-        at = next((i for i, x in enumerate(layers) if x.name.startswith(start)), len(layers))
+        first = next((i for i, x in enumerate(layers) if x.name.startswith(start)), len(layers))
+        # The network's own, such as a position embedding, are used after its first layer.
+        at = first if around else min(1, len(layers))
         layers.insert(at, layer)
 
 
@@ -308,5 +279,3 @@ def _padding(window: Operation) -> tuple[int, ...]:
 def _one(shape: Iterable[int]) -> tuple[int, ...]:
     found = tuple(shape)
     return found[1:] if len(found) > 1 and found[0] == 1 else found
-
-

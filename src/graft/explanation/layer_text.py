@@ -13,6 +13,7 @@ COLUMNS = (
     *("layer", "kind", "kernel", "stride", "padding", "output", "sees"),
     *("parameters", "trainable", "multiply-adds"),
 )
+RIGHT = COLUMNS[6:]
 OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
 
 
@@ -81,19 +82,17 @@ def _folded(blocks: Iterable[Row], alike: Callable[[Row], tuple[object, ...]]) -
     return rows
 
 
-def text_of(summary: "NetworkSummary", batch: int = 1) -> str:
-    """The whole table, with what comes before the network and the totals."""
+def text_of(summary: "NetworkSummary", batch: int = 1, width: int | None = None) -> str:
+    """The whole table, with what comes before the network and the totals; in a terminal of that
+    `width`, without the columns that do not fit.
+    """
     lines = [f"{summary.title} · image {_by(summary.image_size)}"]
     lines += [f"before the network: {step}" for step in summary.steps]
     rows = rows_of(summary.layers)
-    lines += ["", *table(rows), "", *totals(summary, batch), *summary.notes]
-    many = next((row for row in rows if len(row.layers) > 1), None)
-    if many:
-        some = many.layers[0].block
-        lines.append(f"--layer {some} lists the layers of that block, with a layer's whole name")
-        lines.append(f"the arithmetic: --layer {_telling(summary.layers).name}")
-    else:
-        lines.append(f"--layer {_telling(summary.layers).name} shows its arithmetic in full")
+    lines += ["", *table(rows, width), "", *totals(summary, batch), *summary.notes]
+    block = next((row.layers[0].block for row in rows if len(row.layers) > 2), None)
+    hint = f"--layer {_telling(summary.layers).name} shows its arithmetic in full"
+    lines.append(f"--layer {block} lists the layers of that block; {hint}" if block else hint)
     return "\n".join(lines)
 
 
@@ -124,17 +123,22 @@ def totals(summary: "NetworkSummary", batch: int) -> list[str]:
     ]
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """Rows as lines of one width; columns in which nothing stands are left out."""
-    cells = [list(COLUMNS)] + [_cells(row) for row in rows]
+def table(rows: Sequence[Row], width: int | None = None) -> list[str]:
+    """Rows as lines; columns in which nothing stands are left out, and those that a `width` has no
+    room for: the window first, which --layer shows, too.
+    """
+    cells = [dict(zip(COLUMNS, line, strict=True)) for line in [COLUMNS, *map(_cells, rows)]]
+    keep = [name for name in COLUMNS if any(line[name] for line in cells[1:])]
     if all(row.trainable == row.parameters for row in rows):
-        cells = [line[:8] + line[9:] for line in cells]
-    numbers = len(cells[0]) - 3 if len(cells[0]) == 10 else len(cells[0]) - 2
-    keep = [i for i in range(len(cells[0])) if any(line[i] for line in cells[1:])]
-    widths = {i: max(len(line[i]) for line in cells) for i in keep}
+        keep = [name for name in keep if name != "trainable"]
+    widths = {name: max(len(line[name]) for line in cells) for name in keep}
+    for name in ("padding", "stride", "kernel", "kind"):
+        if width and name in keep and sum(widths[k] + 2 for k in keep) - 2 > width:
+            keep.remove(name)
     return [
         "  ".join(
-            line[i].rjust(widths[i]) if i >= numbers - 1 else line[i].ljust(widths[i]) for i in keep
+            line[name].rjust(widths[name]) if name in RIGHT else line[name].ljust(widths[name])
+            for name in keep
         ).rstrip()
         for line in cells
     ]
@@ -157,9 +161,9 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def listing(layers: Sequence["Layer"]) -> str:
+def listing(layers: Sequence["Layer"], width: int | None = None) -> str:
     """Layers one by one, with their windows."""
-    return "\n".join(table([Row(layer.name, layer.kind, [layer]) for layer in layers]))
+    return "\n".join(table([Row(layer.name, layer.kind, [layer]) for layer in layers], width))
 
 
 def layer_text(layer: "Layer") -> str:
@@ -195,7 +199,7 @@ def short(number: int) -> str:
     """`864`, `10.8 M`, `1.25 G`."""
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= unit:
-            return f"{number / unit:.3g} {name}" if number / unit < 1000 else f"{number / unit:,.0f} {name}"
+            return f"{number / unit:.3g} {name}"
     return str(number)
 
 

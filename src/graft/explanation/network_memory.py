@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Numbers that each optimizer keeps for a trained parameter: AdamW two running means, SGD its momentum.
+# Numbers kept for a trained parameter: by AdamW two running means, by SGD its momentum.
 STATES = {"adamw": 2, "sgd": 1}
 FLOAT = 4  # bytes of a float32
 

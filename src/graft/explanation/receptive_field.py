@@ -4,7 +4,6 @@ The network runs once; a mode of PyTorch sees each function as it is called, so 
 shortcuts and attention need no description of the network (rules: field_rules.py).
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,23 +15,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from graft.explanation import field_rules as rules
-from graft.explanation.field_rules import Pair, Seen
-
-# By the name of the function or method: what changes shapes only, …
-SHAPES = {
-    *("reshape", "flatten", "unflatten", "permute", "transpose", "swapaxes", "movedim"),
-    *("squeeze", "unsqueeze", "expand", "repeat", "roll", "__getitem__", "chunk", "split"),
-    *("tensor_split", "unbind", "narrow", "select", "flip", "pixel_shuffle", "pixel_unshuffle"),
-    *("repeat_interleave", "tile", "index_select", "split_with_sizes", "broadcast_to"),
-}
-JOINS = {"cat", "concat", "concatenate", "stack"}
-# … takes something over axes, …
-REDUCTIONS = {
-    *("mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "prod", "logsumexp"),
-    *("median", "vector_norm"),
-}
-# … or mixes all along axes.
-SOFTMAX = {"softmax", "log_softmax"}
+from graft.explanation.field_rules import Seen
+from graft.explanation.function_rules import rule, tensors
+from graft.explanation.window_arguments import Pair
 
 
 @dataclass(frozen=True)
@@ -111,21 +96,24 @@ class Following(TorchFunctionMode):
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", name)
         result = func(*args, **kwargs)
-        if not _tensors([result]):  # a shape, a number
+        if not tensors([result]):  # a shape, a number
             return result
-        inputs = _tensors([args, kwargs])
+        inputs = tensors([args, kwargs])
         if any(hasattr(each, "_seen") for each in inputs):
             with torch.no_grad():
-                _mark(result, _rule(name.strip("_") if name != "__getitem__" else name, func, args,
-                                    kwargs, result, inputs))
+                _mark(
+                    result,
+                    rule(
+                        name.strip("_") if name != "__getitem__" else name,
+                        func,
+                        args,
+                        kwargs,
+                        result,
+                        inputs,
+                    ),
+                )
         self.called(name, args, kwargs, result)
         return result
-
-
-def seen(x: Any) -> Seen | None:
-    """The fields that a tensor carries."""
-    found: Seen | None = getattr(x, "_seen", None)
-    return found
 
 
 def _mark(result: Any, found: Any) -> None:
@@ -138,186 +126,3 @@ def _mark(result: Any, found: Any) -> None:
             own = found[i] if isinstance(found, list) else found
             if own is not None and tuple(own.ends[0].shape) == tuple(part.shape):
                 part._seen = own  # type: ignore[attr-defined]
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    if isinstance(values, Tensor):
-        return [values]
-    if isinstance(values, dict):
-        values = values.values()
-    elif not isinstance(values, tuple | list):
-        return []
-    return [each for value in values for each in _tensors(value)]
-
-
-def _rule(name: str, func: Any, args: Any, kwargs: Any, result: Any, inputs: list[Tensor]) -> Any:
-    """The result's Seen, by the function's name; a list for several results."""
-    known = [each._seen for each in inputs if hasattr(each, "_seen")]  # type: ignore[attr-defined]
-    own = seen(args[0]) if args else None
-    if name in ("view", "view_as", "reshape_as"):
-        return own and own.mapped(lambda x: x.reshape(result.shape))
-    if name == "expand_as":
-        return own and own.mapped(lambda x: x.expand(result.shape))
-    if own and (name in SHAPES or name in ("T", "mT", "H")):
-        return _reshaped(own, func, args, kwargs, result)
-    if name in JOINS:
-        parts = list(args[0])
-        return rules.joined(
-            [seen(p) for p in parts], parts, lambda ends: func(ends, *args[1:], **kwargs)
-        )
-    if found := _computed(name, args, kwargs, result, known, own):
-        return found
-    shape = result.shape if isinstance(result, Tensor) else result[0].shape
-    try:
-        together = torch.broadcast_shapes(*(k.ends[0].shape for k in known), shape)
-    except RuntimeError:
-        return rules.everything(known, shape)
-    if together != shape or not isinstance(result, Tensor):
-        return rules.everything(known, shape)
-    found = rules.union(known, shape)
-    if name in ("add", "radd", "iadd"):
-        return _with_mask(found, inputs, shape)
-    if name in ("dropout", "masked_fill", "float", "type_as", "to", "contiguous", "clone"):
-        return known[0]
-    return found
-
-
-def _with_mask(found: Seen, inputs: list[Tensor], shape: Sequence[int]) -> Seen:
-    """What an attention mask that is added leaves out; what was left out before stays so."""
-    old = [s.masked for x in inputs if (s := seen(x)) and s.masked is not None]
-    new = [rules.blocked(x) for x in inputs if seen(x) is None and x.ndim > 2 and x.is_floating_point()]
-    masks = [m.expand(*shape) for m in (*old, *new) if bool(m.any())]
-    if not masks or shape[-1] != shape[-2]:
-        return found
-    masked = masks[0] if len(masks) == 1 else masks[0] | masks[1]
-    return Seen(found.ends, found.size, found.jump, found.start, found.regular, masked)
-
-
-def _reshaped(own: Seen, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
-    if isinstance(result, Tensor):
-        return own.mapped(lambda x: func(x, *args[1:], **kwargs))
-    parts = [func(end, *args[1:], **kwargs) for end in own.ends]
-    return [
-        Seen(tuple(part[i] for part in parts), own.size, own.jump, own.start, own.regular)
-        for i in range(len(result))
-    ]
-
-
-def _computed(
-    name: str, args: Any, kwargs: Any, result: Any, known: list[Seen], own: Seen | None
-) -> Seen | None:
-    """The rules of functions that look beyond single elements; None for all others."""
-    shape = result.shape if isinstance(result, Tensor) else result[0].shape
-    if name in ("matmul", "rmatmul", "bmm", "mm") and args[0].ndim > 1 and args[1].ndim > 1:
-        pair = (args[1], args[0]) if name == "rmatmul" else (args[0], args[1])
-        return rules.product(seen(pair[0]), seen(pair[1]), shape)
-    if name == "scaled_dot_product_attention" and len(known) >= 3:
-        mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
-        return rules.attention(known[0], known[1], known[2], mask, shape)
-    if own is None:
-        return None
-    if name == "linear":
-        return rules.spread(own, (-1,), shape)
-    if name in ("layer_norm", "rms_norm"):
-        count = len(args[1] if len(args) > 1 else kwargs["normalized_shape"])
-        return rules.spread(own, range(-count, 0), shape)
-    if name in ("group_norm", "instance_norm"):
-        return rules.spread(own, range(1 if name == "group_norm" else 2, result.ndim), shape)
-    if name in SOFTMAX or name == "normalize":
-        default = 1 if name == "normalize" else -1
-        place = 2 if name == "normalize" else 1
-        axis = kwargs.get("dim", args[place] if len(args) > place else default)
-        return rules.spread(own, (axis,), shape, keep=name in SOFTMAX)
-    if name in REDUCTIONS:
-        return _over_axes(name, args, kwargs, own, shape)
-    return _window(name, args, kwargs, own, shape)
-
-
-def _over_axes(name: str, args: Any, kwargs: Any, own: Seen, shape: Any) -> Seen | None:
-    place = 2 if name in ("norm", "vector_norm") else 1
-    axes = kwargs.get("dim", args[place] if len(args) > place else None)
-    if isinstance(axes, Tensor):
-        return None  # torch.max of two tensors
-    ndim = own.ends[0].ndim
-    every = range(ndim) if axes is None else [axes] if isinstance(axes, int) else list(axes)
-    return rules.reduced(own, [a % ndim for a in every], len(shape) == ndim)
-
-
-def _window(name: str, args: Any, kwargs: Any, own: Seen, shape: Any) -> Seen | None:
-    if name == "pad":
-        told = _arguments(_PAD, args, kwargs)
-        amounts, mode = list(told["pad"]), told["mode"]
-        more = {"value": rules.NONE} if mode == "constant" else {"mode": mode}
-        return rules.padded(
-            own, amounts, lambda x: torch.nn.functional.pad(x, amounts, **more)
-        )
-    if len(shape) != 4 or own.ends[0].ndim != 4:
-        return None
-    if name == "conv2d":
-        window = conv_window(args, kwargs)
-        kernel, stride, padding, dilation = window[:4]
-        return rules.windowed(own, shape, kernel, stride, padding, dilation, groups=window[4])
-    if name in ("max_pool2d", "avg_pool2d", "max_pool2d_with_indices"):
-        kernel, stride, padding, dilation, ceil = pool_window(name, args, kwargs)
-        return rules.windowed(own, shape, kernel, stride, padding, dilation, ceil=ceil)
-    if name.startswith("adaptive_") and tuple(shape[2:]) == (1, 1):
-        return rules.reduced(own, (2, 3), True)
-    if name == "interpolate" and kwargs.get("mode", "nearest") == "nearest":
-        return own.mixing(
-            [torch.nn.functional.interpolate(end, tuple(shape[2:])) for end in own.ends], True
-        )
-    return None
-
-
-def _pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> None: ...
-def _conv(
-    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
-    dilation: Any = 1, groups: int = 1,
-) -> None: ...
-def _max_pool(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-    ceil_mode: bool = False, return_indices: bool = False,
-) -> None: ...
-def _avg_pool(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: Any = None,
-) -> None: ...
-
-
-# PyTorch's own are builtins without a signature.
-_PAD, _CONV, _MAX_POOL, _AVG_POOL = map(inspect.signature, (_pad, _conv, _max_pool, _avg_pool))
-
-
-def _arguments(signature: inspect.Signature, args: Any, kwargs: Any) -> dict[str, Any]:
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound.arguments
-
-
-def pair(value: Any) -> Pair:
-    """3 or (3,) as (3, 3), (1, 7) as it is."""
-    if isinstance(value, int):
-        return value, value
-    found = tuple(int(each) for each in value)
-    return (found[0], found[0]) if len(found) == 1 else (found[0], found[1])
-
-
-def conv_window(args: Any, kwargs: Any) -> tuple[Pair, Pair, Pair, Pair, int]:
-    """Kernel, stride, padding, dilation and groups of a call of conv2d."""
-    told = _arguments(_CONV, args, kwargs)
-    kernel, dilation = pair(told["weight"].shape[2:]), pair(told["dilation"])
-    padding = told["padding"]
-    if padding == "same":
-        padding = tuple((k - 1) * d // 2 for k, d in zip(kernel, dilation, strict=True))
-    elif padding == "valid":
-        padding = 0
-    return kernel, pair(told["stride"]), pair(padding), dilation, told["groups"]
-
-
-def pool_window(name: str, args: Any, kwargs: Any) -> tuple[Pair, Pair, Pair, Pair, bool]:
-    """Kernel, stride, padding, dilation and ceil_mode of a call of max_pool2d or avg_pool2d."""
-    told = _arguments(_AVG_POOL if name == "avg_pool2d" else _MAX_POOL, args, kwargs)
-    kernel = pair(told["kernel_size"])
-    stride = pair(told["stride"]) if told["stride"] is not None else kernel
-    dilation = pair(told.get("dilation", 1))
-    return kernel, stride, pair(told["padding"]), dilation, told["ceil_mode"]

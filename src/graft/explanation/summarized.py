@@ -133,6 +133,7 @@ def _of_predictor(predictor: Predictor, size: int | tuple[int, int] | None) -> S
     preprocess = backbone.preprocess
     rows, columns = _pair(size or (preprocess.height, preprocess.width))
     settings = Run(predictor.run).config.get("resolved", {}) if predictor.run else {}
+    named = f"{Run(predictor.run).name}: " if predictor.run else ""
     notes = []
     if backbone.mirrored:
         notes.append(
@@ -149,7 +150,7 @@ def _of_predictor(predictor: Predictor, size: int | tuple[int, int] | None) -> S
     else:
         notes.append("trained with a frozen backbone: its parameters stayed as they were")
     return Subject(
-        title=f"{predictor.run or 'predictor'}: {backbone.name}, {len(predictor.classes)} classes",
+        title=f"{named}{backbone.name}, {len(predictor.classes):,} classes",
         network=network,
         image=torch.randint(0, 256, (1, rows, columns, 3), dtype=torch.uint8),
         run=network,
@@ -191,7 +192,11 @@ def described(preprocess: Preprocess, rows: int, columns: int) -> list[str]:
             f"and its middle {shape} cropped"
         )
     mean, std = (", ".join(f"{v:g}" for v in each) for each in (preprocess.mean, preprocess.std))
-    return [resize, f"each channel from 0..1, minus the mean ({mean}), divided by the std ({std})"]
+    return [
+        resize,
+        f"each channel, scaled to 0..1, minus its mean ({mean}), divided by its standard deviation "
+        f"({std})",
+    ]
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
