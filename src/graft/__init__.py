@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
-    from graft.explanation.layer_table import Layer, NetworkSummary, summary
+    from graft.explanation.layer_table import NetworkSummary, summary
+    from graft.explanation.network_layer import Layer
     from graft.inference.policy import Policy
     from graft.inference.predictor import Prediction, Predictor
     from graft.inference.saved_model import load, pretrained
@@ -33,7 +34,7 @@ _WHERE = {
     "Example": "graft.data.dataset",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
-    "Layer": "graft.explanation.layer_table",
+    "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
     "NetworkSummary": "graft.explanation.layer_table",
     "Prediction": "graft.inference.predictor",

@@ -48,7 +48,7 @@ def summary(
     its head, too, and what was trained.
     """
     from graft.explanation.layer_table import summary as summarize
-    from graft.explanation.layer_text import layer_text, listing, text_of
+    from graft.explanation.layer_text import layer_text, listing
 
     found = summarize(model, image_size)
     under = found.under(layer) if layer else []
@@ -63,7 +63,7 @@ def summary(
         one = [each.to_json() for each in under]
         click.echo(json.dumps(one if layer else found.to_json(batch), ensure_ascii=False))
     elif not layer:
-        click.echo(text_of(found, batch, _width()))
+        click.echo(found.text(batch, _width()))
     elif under[0].name == layer.rstrip("."):
         click.echo(layer_text(under[0]))
         if under[1:]:

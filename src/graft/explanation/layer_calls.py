@@ -82,6 +82,7 @@ class Recorder(Following):
         super().__init__()
         self.image, self.rename = image, rename
         self.calls: list[Call] = []
+        self.blocks: list[Call] = []
         self.stack: list[tuple[str, nn.Module, Call | None]] = []
         self.amounts: tuple[int, ...] = ()
         self.channels_last = False
@@ -142,7 +143,7 @@ class Recorder(Following):
         self._finish(call, x)
 
     def _leave(self, output: Any) -> None:
-        _, module, call = self.stack.pop()
+        name, module, call = self.stack.pop()
         if isinstance(output, tuple) and output:
             output = output[0]
         if not isinstance(output, Tensor):
@@ -153,6 +154,10 @@ class Recorder(Following):
             self._finish(call, output)
         elif isinstance(module, Classifier):
             self._step("softmax", None, "Softmax", output)
+        elif name:
+            block = Call(name, None, type(module).__name__)
+            self._finish(block, output)
+            self.blocks.append(block)
 
     def _finish(self, call: Call, output: Tensor) -> None:
         call.output_shape = tuple(output.shape)

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.explanation.layer_table import Layer, NetworkSummary
-from graft.explanation.layer_text import OPTIMIZERS, Row, rows_of, same, sees, short, size
+from graft.explanation.layer_table import NetworkSummary
+from graft.explanation.layer_text import OPTIMIZERS, Row, same, sees, short, size
+from graft.explanation.network_layer import Layer
 from graft.report.templates import render
 from graft.utils.files import write_text
 
@@ -42,7 +43,7 @@ class Square:
 
 def write_summary(page: Path, summary: NetworkSummary, batch: int = 1) -> None:
     """Write a self-contained page with a network's layers; memory is for `batch` images."""
-    rows = rows_of(summary.layers)
+    rows = summary.rows()
     rows_size, columns_size = summary.image_size
     text = render(
         "summary_page.html",
