@@ -108,6 +108,10 @@ def _of(operation: Operation, call: Call) -> list[str]:
             f"matrix product: {times(operation.output_shape)} values, each a sum of "
             f"{operation.inner:,} products = {operation.multiply_adds:,} multiply-adds"
         ]
+    if operation.multiply_adds:
+        return [
+            f"{times(operation.output_shape)} values with {operation.multiply_adds:,} multiply-adds"
+        ]
     if call.kind != "Pooling":
         return [
             f"{times(operation.input_shape[1:])} becomes {times(operation.output_shape[1:])}: one "

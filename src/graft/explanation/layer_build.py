@@ -20,7 +20,9 @@ def layers_of(subject: Subject, recorder: Recorder) -> list[Layer]:
     places = {subject.rename(name): module for name, module in subject.network.named_modules()}
 
     def own(module: nn.Module | None) -> dict[str, nn.Parameter]:
-        named = module.named_parameters(recurse=False) if module else ()
+        # PyTorch's own attention uses the weights of its last projection itself.
+        parts = isinstance(module, nn.MultiheadAttention)
+        named = module.named_parameters(recurse=parts) if module else ()
         found = {name: p for name, p in named if id(p) not in counted}
         counted.update(id(p) for p in found.values())
         return found
