@@ -236,7 +236,7 @@ def _activation(name: str) -> Callable[[Tensor], Tensor]:
 
 @contextmanager
 def _named(body: nn.Module, inside: list[str]) -> Iterator[None]:
-    """While it lasts, `inside` holds the names of the modules that are being run, outermost first."""
+    """While it lasts, `inside` names the modules that are being run, the outermost first."""
     hooks = []
     for name, module in body.named_modules():
         enter = lambda *_, name=name: inside.append(name)  # noqa: E731
@@ -250,13 +250,13 @@ def _named(body: nn.Module, inside: list[str]) -> Iterator[None]:
             hook.remove()
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps what PyTorch computes from one tensor on, function by function, whichever module or
     plain function of a forward method called for it.
     """
 
     def __init__(self, x: Tensor):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.steps: list[Step] = []
         self.values: dict[int, Floats] = {0: x[0].numpy().copy()}
         self.inside: list[str] = []
@@ -273,10 +273,11 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         """Run the function, and keep it if it is a step."""
         name = func.overloadpacket.__name__.rstrip("_")
-        read = [n for n in (self._number(a) for a in args if isinstance(a, Tensor)) if n is not None]
+        flat = [each for a in args for each in (a if isinstance(a, list | tuple) else [a])]
+        read = any(id(each) in self.numbers or id(each) in self.padded for each in flat)
         output = func(*args, **(kwargs or {}))
         self.convolutions += name == "convolution"
-        if not self.stopped and name not in SILENT and (read or self._pad_of(args[:1])):
+        if not self.stopped and name not in SILENT and read:
             made = output[0] if isinstance(output, tuple | list) else output
             self.kept.append(made)
             if not self._keep(name, args, kwargs or {}, made):
@@ -286,16 +287,15 @@ class Recorder(TorchDispatchMode):
     def _number(self, tensor: Tensor) -> int | None:
         return self.numbers.get(id(tensor))
 
-    def _pad_of(self, args: Any) -> tuple[int, list[int]] | None:
-        return self.padded.get(id(args[0])) if args else None
-
     def _keep(self, name: str, args: Any, kwargs: Any, made: Tensor) -> bool:
         """Keep a step; False for a function that is none."""
         if name == "constant_pad_nd":
             left, right, top, bottom = [*args[1], 0, 0, 0, 0][:4]
-            self.padded[id(made)] = (self.numbers[id(args[0])], [top, left, bottom, right])
-            return True
-        source, pads = self._pad_of(args) or (self._number(args[0]), [0, 0, 0, 0])
+            source = self._number(args[0])
+            if source is not None:
+                self.padded[id(made)] = (source, [top, left, bottom, right])
+            return source is not None
+        source, pads = self.padded.get(id(args[0]), (self._number(args[0]), [0, 0, 0, 0]))
         other = self._number(args[1]) if len(args) > 1 and isinstance(args[1], Tensor) else None
         read = step_of(name, args, kwargs, pads, other is not None)
         if read is None or source is None:

@@ -40,7 +40,7 @@ class Layer:
         whole = sum(tensor.size for step in self.steps for tensor in step.tensors.values())
         if self.channels is None:
             return whole
-        return whole * len(self.channels) // len(self.steps[0].tensors["weight"])
+        return int(whole * len(self.channels) // len(self.steps[0].tensors["weight"]))
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ def excerpts(walkthrough: Walkthrough, most: int | None = None) -> Iterator[Exce
         for channels in CHANNELS:
             yield _excerpt(walkthrough, _reduced(walkthrough, layers, channels), whole=True)
     for short in range(min(count, most or MOST_LAYERS), 0, -1):
-        yield _excerpt(
-            walkthrough, _reduced(walkthrough, layers[:short], CHANNELS[1]), whole=False
-        )
+        yield _excerpt(walkthrough, _reduced(walkthrough, layers[:short], CHANNELS[1]), whole=False)
 
 
 def work(walkthrough: Walkthrough, layer: Layer) -> int:
@@ -90,7 +88,7 @@ def work(walkthrough: Walkthrough, layer: Layer) -> int:
     step = layer.steps[0]
     positions = walkthrough.values[step.output][0].size
     channels = len(step.tensors["weight"]) if layer.channels is None else len(layer.channels)
-    return channels * int(step.tensors["weight"][0].size) * positions
+    return channels * int(step.tensors["weight"][0].size) * int(positions)
 
 
 def _first(walkthrough: Walkthrough, layer: Layer, last: bool) -> list[int]:

@@ -27,7 +27,7 @@ def step_of(
             return _normalization(name, args)
         case "max_pool2d_with_indices":
             return _pooling(args)
-        case "add" if known and not kwargs.get("alpha", 1) != 1:
+        case "add" if known and kwargs.get("alpha", 1) == 1:
             return "add", {}, {}
         case "hardtanh" if tuple(args[1:]) == (0.0, 6.0):
             return "relu6", {}, {}
@@ -71,7 +71,9 @@ def _normalization(name: str, args: Any) -> Read | None:
 
 
 def _pooling(args: Any) -> Read | None:
-    _, kernel, stride, padding, dilation, ceil = (*args, *([], [0], [1], False)[len(args) - 2 :])
+    given = list(args[1:])
+    defaults: list[Any] = [None, [], [0], [1], False]
+    kernel, stride, padding, dilation, ceil = given + defaults[len(given) :]
     if ceil or any(each != 1 for each in dilation):
         return None
     kernel, stride, padding = (_pair(each) for each in (kernel, stride or kernel, padding))

@@ -75,7 +75,7 @@ function sentenceOf(n) {
   const step = LAYERS[n].steps[0], inputs = perGroup(step), [kh, kw] = step.kernel, size = inputs * kh * kw;
   const alone = step.groups > 1 && inputs === 1;
   const bias = step.bias ? ` and a bias` : "";
-  return `${alone ? `Each of the ${whole(step.c)} maps has a kernel of its own (a depthwise convolution)` : `${whole(step.c)} kernels read all ${inputs === 3 && n === 0 ? "three colors" : `${whole(inputs)} maps`} before them`}`
+  return `${alone ? `Each of the ${whole(step.c)} maps has a kernel of its own (a depthwise convolution)` : `${whole(step.c)} kernels read ${n === 0 || inputs > 1 ? "all " : ""}${inputs === 3 && n === 0 ? "three colors" : inputs === 1 ? "one map" : `${whole(inputs)} maps`}`}`
     + `: ${kh} × ${kw}${alone ? "" : ` × ${whole(inputs)}`} = ${whole(size)} weights${bias} each, ${whole(step.c * size + (step.bias ? step.c : 0))} in all.`
     + ` Every pixel of this map is one sum of ${whole(size)} ${size > 1 ? "products" : "product"}.`;
 }
@@ -121,7 +121,7 @@ function buildChannel() {
         el("button.after", { type: "button", onclick: () => go(1), "aria-label": "next channel" }, "›"),
         el("button", { type: "button", onclick: closeChannel }, "Back to the network"))),
     el("p", {}, sentenceOf(n)),
-    n < 0 ? "" : el("p.note", {}, `In the code: ${LAYERS[n].name || "the first layer"}. Each map has its own scale; the sign has the color: `, el("span.tone.more", {}, "above zero"), " and ", el("span.tone.less", {}, "below"), "."),
+    n < 0 ? "" : el("p.note", {}, `In the code: ${LAYERS[n].name || "the first layer"}. Each map has its own scale; the color is the sign: `, el("span.tone.more", {}, "above zero"), " and ", el("span.tone.less", {}, "below"), "."),
     el(".chain", {}, FIGURES.map((f) => f.figure)),
     n < 0 ? "" : kernels(n, channel),
     el("p.hint.note", {}, `${last.h} × ${last.w} numbers leave this layer. Click a pixel of any map, or move with the arrow keys.`),
@@ -246,7 +246,8 @@ function row(name, equation, result, note, more) {
 function sumRow(step, channel, parts, result) {
   const bias = tensor(step.bias), slot = SHOWN.get(step.out).channels.indexOf(channel);
   const sum = parts.reduce((total, part) => total + part.sum, 0);
-  const written = parts.length < 5 ? parts.map((part, i) => (i ? bracketed(part.sum) : digits(part.sum))).join(" + ") : `the ${whole(parts.length)} sums, together ${digits(sum)}`;
+  const written = parts.length < 5 ? parts.map((part, i) => (i ? bracketed(part.sum) : digits(part.sum))).join(" + ")
+    : `the ${whole(parts.length)} sums together${bias ? `, ${digits(sum)},` : ""}`;
   return row("Sum", written + (bias ? ` + bias ${bracketed(bias[slot])}` : "") + " = ", result,
     bias ? "" : "No bias: the normalization that follows has a shift of its own.");
 }

@@ -6,7 +6,7 @@ function digits(v) {
   if (v === null || v === undefined) return "";
   if (v === 0) return "0";
   const size = Math.abs(v), sign = v < 0 ? MINUS : "";
-  if (size >= 1e-3 && size < 99995) return sign + (size >= 999.95 ? Math.round(size).toString() : Number(size).toPrecision(4));
+  if (size >= 1e-4 && size < 99995) return sign + (size >= 999.95 ? Math.round(size).toString() : Number(size).toPrecision(4));
   const [mantissa, power] = size.toExponential(3).split("e");
   const raised = [...String(Math.abs(power))].map((digit) => SUPERSCRIPTS[digit]).join("");
   return `${sign}${mantissa} × 10${power < 0 ? "⁻" : ""}${raised}`;
@@ -29,7 +29,8 @@ function el(name, attributes = {}, ...children) {
   return made;
 }
 
-// Zero is the paper's color; more is the accent, less is the warm color.
+// Zero is the paper's color; more is the accent, less is the warm color. Of a map without zeros, the
+// smallest value is nearly the paper's, so that what varies can be seen.
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 function tones() {
   return DARK.matches
@@ -38,12 +39,13 @@ function tones() {
 }
 
 function paint(canvas, map, h, w, scale) {
-  const largest = scale || extent(map), { zero, more, less } = tones();
+  const { zero, more, less } = tones(), largest = scale || extent(map), signed = map.some((v) => v * map[0] <= 0);
+  const smallest = scale || signed ? 0 : 0.8 * map.reduce((least, v) => Math.min(least, Math.abs(v)), Infinity);
   canvas.width = w;
   canvas.height = h;
   const context = canvas.getContext("2d"), image = context.createImageData(w, h);
   for (let i = 0; i < map.length; i++) {
-    const share = largest ? Math.min(1, Math.abs(map[i]) / largest) ** 0.75 : 0, end = map[i] < 0 ? less : more;
+    const share = largest ? Math.min(1, Math.max(0, Math.abs(map[i]) - smallest) / (largest - smallest)) ** 0.75 : 0, end = map[i] < 0 ? less : more;
     for (let k = 0; k < 3; k++) image.data[4 * i + k] = zero[k] + (end[k] - zero[k]) * share;
     image.data[4 * i + 3] = 255;
   }
@@ -84,7 +86,7 @@ function matrix(cells, rows, columns, { largest, label, marks = [], outside = []
     for (let x = 0; x < columns; x++) {
       const i = y * columns + x, v = cells[i];
       const cell = el("td" + (marks.includes(i) ? ".marked" : "") + (outside[i] ? ".outside" : ""), {
-        style: { background: tint(v, most) },
+        style: { backgroundImage: `linear-gradient(${tint(v, most)}, ${tint(v, most)})` },
         title: outside[i] ? "padding: outside the map, so 0" : digits(v),
       });
       if (!small) cell.textContent = digits(v);

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.choices import FROM_SCRATCH
 from graft.errors import ModelError, UsageError
 from graft.explanation.walkthrough import Step, Walkthrough, walk
 from graft.explanation.walkthrough_layers import Excerpt, Layer, excerpts, layers_of
@@ -129,6 +130,11 @@ def as_script(data: dict[str, Any]) -> str:
 def _predictor(run: str | Path | Predictor) -> Predictor:
     if isinstance(run, Predictor):
         return run
+    if str(run) in FROM_SCRATCH and not Path(run).exists():
+        raise ModelError(
+            f"{run} knows nothing before it is trained: graft train SOURCE --model {run}, then "
+            "graft explore RUN IMAGE"
+        )
     return load(run) if Path(run).exists() else pretrained(str(run))
 
 

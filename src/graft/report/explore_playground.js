@@ -69,7 +69,7 @@ function slide() {
 function startPlayground() {
   FIELDS.forEach((field) => field.addEventListener("input", playground));
   document.getElementById("slide").addEventListener("click", slide);
-  const seen = new Set(), presets = [["the first example of every course", 5, 2, 0, 1]];
+  const seen = new Set(), presets = [["a small example", 5, 2, 0, 1]];
   LAYERS.forEach((layer, n) => {
     const step = layer.steps[0], shape = layer.steps[0].in[0] === 0 ? [3, DATA.height, DATA.width] : DATA.shapes[step.in[0]];
     const key = [shape[1], step.kernel[0], step.pads[0], step.stride[0]];

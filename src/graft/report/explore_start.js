@@ -21,6 +21,7 @@ async function main() {
   const off = Math.max(...ANSWER.probabilities.map((p, k) => Math.abs(p - DATA.probabilities[k])));
   STATUS.textContent = `${whole(work / 1e6)} million multiply-adds in ${seconds.toFixed(1)} s.`
     + (DATA.head ? ` The probabilities are PyTorch’s to within ${digits(10 ** Math.ceil(Math.log10(Math.max(off, 1e-9)))).replace("1.000 × ", "")}.` : "");
+  if (STRIP.scrollWidth > STRIP.parentElement.clientWidth) READOUT.dataset.rest += " Scroll sideways for the others.";
   READOUT.textContent = READOUT.dataset.rest;
   focusable();
   drawEdges();
