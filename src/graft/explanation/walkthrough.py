@@ -3,18 +3,15 @@ image: convolutions, normalizations, activations, poolings and sums, with the nu
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from graft.data.decode import (
     Pixels,
@@ -27,35 +24,13 @@ from graft.data.decode import (
     upright_rgb,
 )
 from graft.errors import ModelError, UsageError
-from graft.explanation.walkthrough_steps import step_of
+from graft.explanation.walkthrough_recorder import Recorder, named
+from graft.explanation.walkthrough_steps import Floats, Step
 from graft.inference.predictor import Predictor
 from graft.models.classifier import Classifier
 
-Floats = NDArray[np.float32]
 # Recomputed in float64, a step may differ from float32's by this fraction of the largest value.
 TOLERANCE = 1e-4
-# These make or free memory and change no number.
-SILENT = {"empty", "detach", "alias", "clone", "dropout", "_to_copy"}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One elementary step.
-
-    `kind` is conv, norm, pool, add, an activation (relu, relu6, gelu, silu, hardswish), mean or max
-    (over all positions), or divide. `inputs` and `output` number the values: 0 is the normalized
-    image. `module` is the dotted name of the module of the body that it happens in. `tensors` are
-    its weights, float32: weight (O, I / groups, kh, kw) and bias (O,) of a convolution; mean, var,
-    weight and bias, (C,) each, of a normalization. `settings` are its other arguments; `pads` are
-    pixels at the top, left, bottom and right.
-    """
-
-    kind: str
-    module: str
-    inputs: tuple[int, ...]
-    output: int
-    tensors: dict[str, Floats] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,9 +93,9 @@ def walk(predictor: Predictor, image: Any) -> Walkthrough:
     pixels = pixels_of(image, predictor.backbone.preprocess)
     batch = torch.from_numpy(pixels.copy())[None]
     with torch.no_grad():
-        x = encoder.normalized(batch).contiguous()
+        x = encoder.normalized(batch)
         recorder = Recorder(x)
-        with _named(encoder.body, recorder.inside), recorder:
+        with named(encoder.body, recorder.inside), recorder:
             features = encoder.features(x)
         linear = not predictor.head.shape["hidden"]
         reached = recorder.numbers.get(id(features)) == recorder.last
@@ -232,82 +207,3 @@ def _activation(name: str) -> Callable[[Tensor], Tensor]:
         "hardswish": F.hardswish,
     }
     return functions[name]
-
-
-@contextmanager
-def _named(body: nn.Module, inside: list[str]) -> Iterator[None]:
-    """While it lasts, `inside` names the modules that are being run, the outermost first."""
-    hooks = []
-    for name, module in body.named_modules():
-        enter = lambda *_, name=name: inside.append(name)  # noqa: E731
-        leave = lambda *_: inside.pop() and None  # noqa: E731
-        hooks.append(module.register_forward_pre_hook(enter))
-        hooks.append(module.register_forward_hook(leave))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps what PyTorch computes from one tensor on, function by function, whichever module or
-    plain function of a forward method called for it.
-    """
-
-    def __init__(self, x: Tensor):
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.steps: list[Step] = []
-        self.values: dict[int, Floats] = {0: x[0].numpy().copy()}
-        self.inside: list[str] = []
-        self.stopped = ""
-        self.convolutions = 0
-        self.last = 0
-        # Tensors are known by their identity, which holds as long as they are kept.
-        self.kept: list[Any] = [x]
-        self.numbers: dict[int, int] = {id(x): 0}
-        self.padded: dict[int, tuple[int, list[int]]] = {}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Run the function, and keep it if it is a step."""
-        name = func.overloadpacket.__name__.rstrip("_")
-        flat = [each for a in args for each in (a if isinstance(a, list | tuple) else [a])]
-        read = any(id(each) in self.numbers or id(each) in self.padded for each in flat)
-        output = func(*args, **(kwargs or {}))
-        self.convolutions += name == "convolution"
-        if not self.stopped and name not in SILENT and read:
-            made = output[0] if isinstance(output, tuple | list) else output
-            self.kept.append(made)
-            if not self._keep(name, args, kwargs or {}, made):
-                self.stopped = name
-        return output
-
-    def _number(self, tensor: Tensor) -> int | None:
-        return self.numbers.get(id(tensor))
-
-    def _keep(self, name: str, args: Any, kwargs: Any, made: Tensor) -> bool:
-        """Keep a step; False for a function that is none."""
-        if name == "constant_pad_nd":
-            left, right, top, bottom = [*args[1], 0, 0, 0, 0][:4]
-            source = self._number(args[0])
-            if source is not None:
-                self.padded[id(made)] = (source, [top, left, bottom, right])
-            return source is not None
-        source, pads = self.padded.get(id(args[0]), (self._number(args[0]), [0, 0, 0, 0]))
-        other = self._number(args[1]) if len(args) > 1 and isinstance(args[1], Tensor) else None
-        read = step_of(name, args, kwargs, pads, other is not None)
-        if read is None or source is None:
-            return False
-        kind, tensors, settings = read
-        # A step goes on from the one before, or begins at a convolution.
-        inputs = (source, other) if kind == "add" and other is not None else (source,)
-        if kind != "conv" and self.last not in inputs:
-            return False
-        self.last = len(self.steps) + 1
-        module = self.inside[-1] if self.inside else ""
-        self.steps.append(Step(kind, module, inputs, self.last, tensors, settings))
-        self.numbers[id(made)] = self.last
-        self.values[self.last] = made[0].float().numpy().copy()
-        return True

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graft.explanation.walkthrough import Step, Walkthrough
+from graft.explanation.walkthrough import Walkthrough
+from graft.explanation.walkthrough_steps import Step
 
 # A layer that cannot be held whole is held with so many of its channels, as fit.
 CHANNELS = (16, 12, 8, 6)
@@ -81,6 +82,12 @@ def excerpts(walkthrough: Walkthrough, most: int | None = None) -> Iterator[Exce
             yield _excerpt(walkthrough, _reduced(walkthrough, layers, channels), whole=True)
     for short in range(min(count, most or MOST_LAYERS), 0, -1):
         yield _excerpt(walkthrough, _reduced(walkthrough, layers[:short], CHANNELS[1]), whole=False)
+
+
+def size(walkthrough: Walkthrough, excerpt: Excerpt) -> int:
+    """How many numbers an excerpt holds, beside those of the head."""
+    stored = sum(walkthrough.values[number].size for number in excerpt.stored)
+    return stored + sum(layer.floats() for layer in excerpt.layers)
 
 
 def work(walkthrough: Walkthrough, layer: Layer) -> int:

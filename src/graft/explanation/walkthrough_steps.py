@@ -1,12 +1,34 @@
-"""Which of PyTorch's functions are steps of a walkthrough, and what their arguments mean."""
+"""Steps of a walkthrough: which of PyTorch's functions are any, and what their arguments mean."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-Read = tuple[str, dict[str, NDArray[np.float32]], dict[str, Any]]
+Floats = NDArray[np.float32]
+Read = tuple[str, dict[str, Floats], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One elementary step.
+
+    `kind` is conv, norm, pool, add, an activation (relu, relu6, gelu, silu, hardswish), mean or max
+    (over all positions), or divide. `inputs` and `output` number the values: 0 is the normalized
+    image. `module` is the dotted name of the module of the body that it happens in. `tensors` are
+    its weights, float32: weight (O, I / groups, kh, kw) and bias (O,) of a convolution; mean, var,
+    weight and bias, (C,) each, of a normalization. `settings` are its other arguments; `pads` are
+    pixels at the top, left, bottom and right.
+    """
+
+    kind: str
+    module: str
+    inputs: tuple[int, ...]
+    output: int
+    tensors: dict[str, Floats] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def step_of(
@@ -91,5 +113,5 @@ def _pair(value: Any) -> list[int]:
     return numbers * 2 if len(numbers) == 1 else numbers
 
 
-def _copied(tensor: Tensor) -> NDArray[np.float32]:
+def _copied(tensor: Tensor) -> Floats:
     return tensor.detach().float().numpy().copy()

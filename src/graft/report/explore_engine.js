@@ -29,7 +29,7 @@ function value(c, h, w, rows, data) {
   const slots = rows && new Map(rows.map((channel, slot) => [channel, slot]));
   const map = (channel) => {
     const slot = slots ? slots.get(channel) : channel;
-    return slot === undefined ? null : data.subarray(slot * h * w, (slot + 1) * h * w);
+    return !(slot >= 0 && slot < (rows || { length: c }).length) ? null : data.subarray(slot * h * w, (slot + 1) * h * w);
   };
   return { c, h, w, rows, data, map, channels: rows || Array.from({ length: c }, (_, i) => i) };
 }

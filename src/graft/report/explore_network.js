@@ -80,7 +80,7 @@ function layerColumn(n) {
   column(n, el(".column", {},
     el("button.head", { type: "button", tabindex: "-1", "aria-label": `${titleOf(n)}: all its maps`, onclick: () => openChannel(n, ranked(n)[0]) },
       el("b", {}, `Conv ${n + 1}`), el("small", {}, `${step.kernel.join(" × ")}${step.stride[0] > 1 ? `, stride ${step.stride[0]}` : ""}`),
-      el("small", {}, layer.steps.slice(1).map((s) => SHORT[s.kind]).join(", ") || "alone")),
+      el("small", {}, layer.steps.slice(1).map((s) => SHORT[s.kind]).join(", "))),
     el(".thumbs", {}, order.map((channel) => thumb(n, channel))),
     el("small", {}, shapeOf([maps.c, maps.h, maps.w]))));
 }

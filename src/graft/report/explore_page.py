@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from graft.choices import FROM_SCRATCH
 from graft.errors import ModelError, UsageError
-from graft.explanation.walkthrough import Step, Walkthrough, walk
-from graft.explanation.walkthrough_layers import Excerpt, Layer, excerpts, layers_of
+from graft.explanation.walkthrough import Walkthrough, walk
+from graft.explanation.walkthrough_layers import Excerpt, Layer, excerpts, layers_of, size
+from graft.explanation.walkthrough_steps import Step
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load, pretrained
 from graft.report.templates import render
@@ -22,6 +23,8 @@ from graft.utils.files import write_text
 
 # Bytes of a page at most.
 LIMIT = 2_000_000
+# Bytes that a number takes at least, deflated and in base64; usually it is 4.9.
+LEAST = 3.2
 
 
 def explore(
@@ -51,6 +54,8 @@ def explore(
         "image": Path(image).name if isinstance(image, str | Path) else "the image",
     }
     for excerpt in excerpts(walkthrough, layers):
+        if size(walkthrough, excerpt) * LEAST > LIMIT:
+            continue
         data = page_data(predictor, walkthrough, excerpt) | named
         text = render("explore_page.html", data=as_script(data), **_told(data), **named)
         if len(text.encode()) <= LIMIT:

@@ -23,6 +23,7 @@ async function main() {
     + (DATA.head ? ` The probabilities are PyTorch’s to within ${digits(10 ** Math.ceil(Math.log10(Math.max(off, 1e-9)))).replace("1.000 × ", "")}.` : "");
   if (STRIP.scrollWidth > STRIP.parentElement.clientWidth) READOUT.dataset.rest += " Scroll sideways for the others.";
   READOUT.textContent = READOUT.dataset.rest;
+  STRIP.style.minWidth = `min(100%, ${11 * COLUMNS.length}rem)`;
   focusable();
   drawEdges();
   startPlayground();
