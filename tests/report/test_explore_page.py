@@ -382,3 +382,39 @@ def test_the_command_writes_the_page_and_says_where(finished, digit, tmp_path, g
     assert ended.out == f"written: {page}  (open it in a browser)\n"
     ended = graft_here("explore", finished, digit, "--out", page, "--layers", "1", "--json")
     assert json.loads(ended.out) == {"page": str(page), "bytes": page.stat().st_size}
+
+
+def test_the_image_can_be_changed_and_the_network_asked_again(base, browser, finished, digit):
+    page, found = base
+    classifier = load(finished).classifier
+    mirrored = torch.from_numpy(found.pixels[:, ::-1].copy())[None]
+    covered = torch.from_numpy(found.pixels.copy())[None]
+    covered[:, 6:10, 6:10] = 128  # 127.5, rounded
+    with torch.no_grad():
+        expected = [classifier(pixels)[0].numpy() for pixels in (mirrored, covered)]
+    with opened(browser, page) as tab:
+        tab.evaluate("explore.open(2, 7, 3, 3)")
+        tab.click("text=Mirror it")
+        tab.wait_for_selector("#status:has-text('changed image')")
+        np.testing.assert_allclose(answers(tab), expected[0], atol=1e-6)
+        assert tab.evaluate("explore.state.layer") == 2
+        tab.click("text=The image as it was")
+        tab.wait_for_selector("#status:has-text('PyTorch')")
+        np.testing.assert_allclose(answers(tab), found.probabilities, atol=1e-6)
+        tab.click("text=Cover the middle")
+        tab.wait_for_selector("#status:has-text('changed image')")
+        np.testing.assert_allclose(answers(tab), expected[1], atol=1e-6)
+        with tab.expect_file_chooser() as chooser:
+            tab.click("text=Another image")
+        chooser.value.set_files(digit)
+        tab.wait_for_selector(f"#status:has-text('{digit.name}')")
+        assert sum(answers(tab)) == pytest.approx(1)
+
+
+def answers(tab):
+    return tab.evaluate("explore.answer().probabilities")
+
+
+def test_an_image_whose_maps_are_stored_cannot_be_changed(deep, browser):
+    with opened(browser, deep[0]) as tab:
+        assert tab.is_hidden("#changes")

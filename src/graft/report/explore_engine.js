@@ -152,13 +152,6 @@ const LAYERS = DATA.layers;
 
 async function start() {
   NUMBERS = await floats(DATA.floats);
-  const pixels = await inflated(DATA.pixels), size = DATA.height * DATA.width;
-  const input = new Float32Array(3 * size);
-  for (let i = 0; i < 3 * size; i++) {
-    input[(i % 3) * size + Math.floor(i / 3)] = (pixels[i] - DATA.mean[i % 3]) / DATA.std[i % 3];
-  }
-  READ.set(0, value(3, DATA.height, DATA.width, null, input));
-  SHOWN.set(0, READ.get(0));
   for (const [number, place] of Object.entries(DATA.stored)) {
     READ.set(Number(number), value(...DATA.shapes[number], null, tensor(place)));
   }
@@ -169,7 +162,18 @@ async function start() {
       step.rows = layer.channels ? layer.channels.length : step.c;
     }
   }
-  return pixels;
+  return inflated(DATA.pixels);
+}
+
+// Take the image's pixels, (height, width, 3) of 0..255, as the network reads them.
+function setInput(pixels) {
+  const size = DATA.height * DATA.width;
+  const input = new Float32Array(3 * size);
+  for (let i = 0; i < 3 * size; i++) {
+    input[(i % 3) * size + Math.floor(i / 3)] = (pixels[i] - DATA.mean[i % 3]) / DATA.std[i % 3];
+  }
+  READ.set(0, value(3, DATA.height, DATA.width, null, input));
+  SHOWN.set(0, READ.get(0));
 }
 
 function computeLayer(layer) {
@@ -178,7 +182,7 @@ function computeLayer(layer) {
     const found = step.kind === "conv" ? convolved(step, before, layer.channels)
       : computed(step, before, step.kind === "add" ? READ.get(otherInput(layer, step)) : null);
     SHOWN.set(step.out, found);
-    if (!layer.channels && !READ.has(step.out)) READ.set(step.out, found);
+    if (!layer.channels) READ.set(step.out, found);
   }
 }
 

@@ -68,7 +68,7 @@ function softmaxTable() {
   const best = order[0];
   return el("div", {}, el("h3", {}, "Softmax"),
     el("p", {}, "The logits are any numbers. ", DATA.temperature === 1 ? "" : `They are divided by the temperature, ${digits(DATA.temperature)}, which was set on validation images so that the probabilities mean what they say. `,
-      "e to the power of each is above zero; divided by their sum, they add up to 1."),
+      "The number e to the power of each is above zero; divided by their sum, they add up to 1."),
     el(".wide", {}, el("table.softmax", {}, el("thead", {}, el("tr", {}, ["class", "logit", "÷ temperature", "e to that power", "÷ sum", "", ""].map((name, i) => el("th" + (i && i < 6 ? ".n" : ""), { scope: "col" }, name)))),
       el("tbody", {}, top.map(line), rest.length ? el("tr", {}, el("th", { scope: "row" }, `${whole(rest.length)} others`), el("td"), el("td"), el("td.n", {}, digits(restExp)), el("td.n", {}, digits(restExp / sum)), el("td.n", {}, percent(restExp / sum)), el("td")) : ""),
       el("tfoot", {}, el("tr", {}, el("th", { scope: "row" }, "sum"), el("td"), el("td"), el("td.n", {}, digits(sum)), el("td.n", {}, "1"), el("td"), el("td"))))),

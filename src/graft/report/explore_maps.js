@@ -34,7 +34,7 @@ function el(name, attributes = {}, ...children) {
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 function tones() {
   return DARK.matches
-    ? { zero: [24, 30, 28], more: [150, 240, 218], less: [246, 150, 96] }
+    ? { zero: [24, 30, 28], more: [126, 222, 198], less: [246, 150, 96] }
     : { zero: [250, 250, 247], more: [6, 74, 63], less: [178, 74, 22] };
 }
 

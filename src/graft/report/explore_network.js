@@ -104,7 +104,7 @@ function featureColumn(answer) {
       "aria-label": `feature ${f.channel + 1}: ${digits(f.mixed)}, adds ${digits(part)} to ${DATA.classes[best]}`,
       onclick: () => { chooseFeature(best, f.channel); document.getElementById("head").scrollIntoView(); },
       onpointerenter: () => highlight(LAYERS.length, f.channel), onpointerleave: () => highlight(null), onfocus: () => highlight(LAYERS.length, f.channel),
-    }, digits(f.mixed)))), el("small", {}, `${whole(answer.features.length)} numbers`)));
+    }, Math.abs(f.mixed) < 10 ? f.mixed.toFixed(3).replace("-", MINUS) : digits(f.mixed)))), el("small", {}, `${whole(answer.features.length)} numbers`)));
 }
 
 function classColumn(answer) {

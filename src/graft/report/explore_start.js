@@ -1,9 +1,24 @@
 // From the top: compute layer by layer, and show each as soon as it is there.
 const STATUS = document.getElementById("status");
+let CHANGED = false;
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 
 async function main() {
   PIXELS = await start();
+  await compute();
+  focusable();
+  startPlayground();
+  startChanges();
+  fromAddress();
+  addEventListener("hashchange", fromAddress);
+  new ResizeObserver(drawEdges).observe(STRIP);
+  DARK.addEventListener("change", repaint);
+}
+
+async function compute() {
+  ANSWER = null;
+  COLUMNS.splice(0).forEach((old) => old.node.remove());
+  setInput(PIXELS);
   const began = performance.now();
   imageColumn();
   for (const [n, layer] of LAYERS.entries()) {
@@ -18,19 +33,23 @@ async function main() {
   else restColumn();
   classColumn(ANSWER);
   chooseClass(bestOf(ANSWER));
-  const off = Math.max(...ANSWER.probabilities.map((p, k) => Math.abs(p - DATA.probabilities[k])));
-  STATUS.textContent = `${whole(work / 1e6)} million multiply-adds in ${seconds.toFixed(1)} s.`
-    + (DATA.head ? ` The probabilities are PyTorch’s to within ${digits(10 ** Math.ceil(Math.log10(Math.max(off, 1e-9)))).replace("1.000 × ", "")}.` : "");
-  if (STRIP.scrollWidth > STRIP.parentElement.clientWidth) READOUT.dataset.rest += " Scroll sideways for the others.";
-  READOUT.textContent = READOUT.dataset.rest;
   STRIP.style.minWidth = `min(100%, ${11 * COLUMNS.length}rem)`;
-  focusable();
+  STATUS.textContent = `${whole(work / 1e6)} million multiply-adds in ${seconds.toFixed(1)} s.` + (DATA.head ? ` ${compared()}` : "");
+  const more = STRIP.scrollWidth > STRIP.parentElement.clientWidth ? " Scroll sideways for the others." : "";
+  READOUT.dataset.rest = READOUT.dataset.text + more;
+  READOUT.textContent = READOUT.dataset.rest;
   drawEdges();
-  startPlayground();
-  fromAddress();
-  addEventListener("hashchange", fromAddress);
-  new ResizeObserver(drawEdges).observe(STRIP);
-  DARK.addEventListener("change", repaint);
+}
+
+// How far from PyTorch's the probabilities are; or of a changed image, from those of the image.
+function compared() {
+  if (CHANGED) {
+    const before = DATA.probabilities, most = before.indexOf(Math.max(...before));
+    const now = bestOf(ANSWER), rest = now === most ? "" : ` It now says ${DATA.classes[now]}, ${percent(ANSWER.probabilities[now])}.`;
+    return `Of the changed image: ${DATA.classes[most]} ${percent(before[most])} → ${percent(ANSWER.probabilities[most])}.${rest}`;
+  }
+  const off = Math.max(...ANSWER.probabilities.map((p, k) => Math.abs(p - DATA.probabilities[k])));
+  return `The probabilities are PyTorch’s to within ${digits(10 ** Math.ceil(Math.log10(Math.max(off, 1e-9)))).replace("1.000 × ", "")}.`;
 }
 
 const focusable = () => { STRIP.querySelector(".thumb").tabIndex = 0; };
