@@ -395,19 +395,19 @@ def test_the_image_can_be_changed_and_the_network_asked_again(base, browser, fin
     with opened(browser, page) as tab:
         tab.evaluate("explore.open(2, 7, 3, 3)")
         tab.click("text=Mirror it")
-        tab.wait_for_selector("#status:has-text('changed image')")
+        tab.wait_for_selector("#changed:has-text('goes from')")
         np.testing.assert_allclose(answers(tab), expected[0], atol=1e-6)
         assert tab.evaluate("explore.state.layer") == 2
         tab.click("text=The image as it was")
         tab.wait_for_selector("#status:has-text('PyTorch')")
         np.testing.assert_allclose(answers(tab), found.probabilities, atol=1e-6)
         tab.click("text=Cover the middle")
-        tab.wait_for_selector("#status:has-text('changed image')")
+        tab.wait_for_selector("#changed:has-text('goes from')")
         np.testing.assert_allclose(answers(tab), expected[1], atol=1e-6)
         with tab.expect_file_chooser() as chooser:
             tab.click("text=Another image")
         chooser.value.set_files(digit)
-        tab.wait_for_selector(f"#status:has-text('{digit.name}')")
+        tab.wait_for_selector(f"#changed:has-text('{digit.name}')")
         assert sum(answers(tab)) == pytest.approx(1)
 
 

@@ -50,7 +50,7 @@ async function another(file) {
   try {
     image = await createImageBitmap(file);
   } catch {
-    STATUS.textContent = `${file.name} is no image that this browser can read.`;
+    document.getElementById("changed").textContent = `${file.name} is no image that this browser can read.`;
     return;
   }
   const scale = Math.max(DATA.width / image.width, DATA.height / image.height);
@@ -60,7 +60,7 @@ async function another(file) {
   const rgba = context.getImageData(0, 0, DATA.width, DATA.height).data;
   const made = Uint8Array.from({ length: PIXELS.length }, (_, i) => rgba[4 * Math.floor(i / 3) + (i % 3)]);
   await again(made, true);
-  STATUS.textContent = `${file.name}: ${DATA.classes[bestOf(ANSWER)]}, ${percent(Math.max(...ANSWER.probabilities))}. Browsers shrink images a little differently from graft: for its exact numbers, graft explore this image.`;
+  document.getElementById("changed").textContent = `${file.name}: ${DATA.classes[bestOf(ANSWER)]}, ${percent(Math.max(...ANSWER.probabilities))}. Browsers shrink images a little differently from graft: for its exact numbers, graft explore this image.`;
 }
 
 async function again(pixels, isChanged) {

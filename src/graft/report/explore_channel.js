@@ -103,7 +103,7 @@ function buildChannel() {
     });
     FIGURES.push(figure);
   });
-  const all = el("details.all", {}, el("summary", {}, shownOf(n).rows ? `The ${order.length} channels of this page (of ${whole(shownOf(n).c)}: those that vary most over this image)` : `All ${whole(order.length)} channels`));
+  const all = el("details.all", {}, el("summary", {}, shownOf(n).rows ? `The ${order.length} channels of this page (of ${whole(shownOf(n).c)}: those that ${n === LAYERS.length - 1 && DATA.head ? "add or take away most" : "vary most over this image"})` : `All ${whole(order.length)} channels`));
   all.addEventListener("toggle", () => {
     if (all.open && all.children.length === 1) {
       all.append(el(".grid-of", {}, order.map((other) => {

@@ -34,20 +34,23 @@ async function compute() {
   classColumn(ANSWER);
   chooseClass(bestOf(ANSWER));
   STRIP.style.minWidth = `min(100%, ${11 * COLUMNS.length}rem)`;
-  STATUS.textContent = `${whole(work / 1e6)} million multiply-adds in ${seconds.toFixed(1)} s.` + (DATA.head ? ` ${compared()}` : "");
+  STATUS.textContent = `${whole(work / 1e6)} million multiply-adds in ${seconds.toFixed(1)} s.` + (DATA.head && !CHANGED ? ` ${deviation()}` : "");
+  document.getElementById("changed").textContent = CHANGED ? comparison() : "";
   const more = STRIP.scrollWidth > STRIP.parentElement.clientWidth ? " Scroll sideways for the others." : "";
   READOUT.dataset.rest = READOUT.dataset.text + more;
   READOUT.textContent = READOUT.dataset.rest;
   drawEdges();
 }
 
-// How far from PyTorch's the probabilities are; or of a changed image, from those of the image.
-function compared() {
-  if (CHANGED) {
-    const before = DATA.probabilities, most = before.indexOf(Math.max(...before));
-    const now = bestOf(ANSWER), rest = now === most ? "" : ` It now says ${DATA.classes[now]}, ${percent(ANSWER.probabilities[now])}.`;
-    return `Of the changed image: ${DATA.classes[most]} ${percent(before[most])} → ${percent(ANSWER.probabilities[most])}.${rest}`;
-  }
+// What the changed image did to the probability of the class that the image had.
+function comparison() {
+  const before = DATA.probabilities, most = before.indexOf(Math.max(...before)), now = bestOf(ANSWER);
+  const rest = now === most ? "" : ` It now says ${DATA.classes[now]}, ${percent(ANSWER.probabilities[now])}.`;
+  return `With the changed image, ${DATA.classes[most]} goes from ${percent(before[most])} to ${percent(ANSWER.probabilities[most])}.${rest}`;
+}
+
+// How far the probabilities are from PyTorch's.
+function deviation() {
   const off = Math.max(...ANSWER.probabilities.map((p, k) => Math.abs(p - DATA.probabilities[k])));
   return `The probabilities are PyTorch’s to within ${digits(10 ** Math.ceil(Math.log10(Math.max(off, 1e-9)))).replace("1.000 × ", "")}.`;
 }
