@@ -8,6 +8,7 @@ from PIL import Image
 from graft.data.decode import center_view
 from graft.errors import ModelError, UsageError
 from graft.explanation.walkthrough import check, pixels_of, walk
+from graft.explanation.walkthrough_recorder import Recorder
 
 
 def outputs(predictor, image):
@@ -96,6 +97,17 @@ def test_the_steps_end_where_a_network_does_something_else(untrained, noise):
     joined = walk(untrained("densenet121", 64), noise)
     assert joined.stopped == "cat"
     assert joined.convolutions > len(joined.steps)
+
+
+def test_a_copy_of_a_value_is_that_value_and_works_in_place_are_seen():
+    x = torch.randn(1, 3, 6, 6)
+    convolution = torch.nn.Conv2d(3, 4, 3)
+    with torch.no_grad(), Recorder(x) as recorder:
+        y = convolution(x).detach().clone()
+        torch.relu_(y)
+    assert [(s.kind, s.inputs) for s in recorder.steps] == [("conv", (0,)), ("relu", (1,))]
+    np.testing.assert_array_equal(recorder.values[2], y[0].numpy())
+    assert (recorder.values[1] < 0).any()
 
 
 def test_a_number_that_cannot_be_recomputed_is_refused(untrained, noise):

@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from graft.explanation.walkthrough_steps import Floats, Step, step_of
 
-# These make or free memory and change no number.
-SILENT = {"empty", "detach", "alias", "clone", "dropout", "_to_copy"}
+# What these give is the value that they take: they change no number.
+SAME = {"detach", "alias", "clone", "dropout", "_to_copy"}
 
 
 @contextmanager
@@ -56,7 +56,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         read = any(id(each) in self.numbers or id(each) in self.padded for each in flat)
         output = func(*args, **(kwargs or {}))
         self.convolutions += name == "convolution"
-        if not self.stopped and name not in SILENT and read:
+        if not self.stopped and read:
             made = output[0] if isinstance(output, tuple | list) else output
             self.kept.append(made)
             if not self._keep(name, args, kwargs or {}, made):
@@ -68,6 +68,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _keep(self, name: str, args: Any, kwargs: Any, made: Tensor) -> bool:
         """Keep a step; False for a function that is none."""
+        if name in SAME and id(args[0]) in self.numbers:
+            self.numbers[id(made)] = self.numbers[id(args[0])]
+            return True
         if name == "constant_pad_nd":
             left, right, top, bottom = [*args[1], 0, 0, 0, 0][:4]
             source = self._number(args[0])

@@ -214,7 +214,7 @@ function products(step, parts) {
   el("b.number", {}, digits(part.sum))))));
   const blocks = shown.map((part) => block(step, from, part));
   const many = parts.length > shown.length;
-  return el(".products" + (many ? "" : ".few"), {}, el(".blocks", {}, blocks), many ? el("div", {}, el("h4", {}, `What each of the ${whole(parts.length)} ${from < 0 ? "colors" : "maps"} adds`), list) : "");
+  return el(".products" + (many ? "" : ".few") + (single ? ".single" : ""), {}, el(".blocks", {}, blocks), many ? el("div", {}, el("h4", {}, `What each of the ${whole(parts.length)} ${from < 0 ? "colors" : "maps"} adds`), list) : "");
 }
 
 function block(step, from, part) {

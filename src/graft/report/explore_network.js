@@ -90,7 +90,7 @@ const SHORT = { norm: "norm", pool: "max pool", add: "add", relu: "ReLU", relu6:
 function restColumn() {
   const rest = DATA.convolutions - LAYERS.length;
   column(LAYERS.length, el(".column.rest", {}, el("span.head", {}, el("b", {}, "From here on")),
-    el("p", {}, rest > 0 ? `${whole(rest)} more convolutions and the head do the same with ever smaller maps. They do not fit on this page; what comes out stands to the right.`
+    el("p", {}, rest > 0 ? `${whole(rest)} more convolutions and the head do the same with ever smaller maps. They are not on this page; what comes out stands to the right.`
       : "The rest of this network is no convolution. What comes out stands to the right.")));
 }
 
