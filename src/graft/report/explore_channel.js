@@ -209,7 +209,7 @@ function products(step, parts) {
   const list = el("ul.parts", { "aria-label": "what each input channel adds" }, order.map((part) => el("li", {}, el("button.part" + (shown.includes(part) ? ".chosen" : ""), {
     type: "button", "data-input": part.input, "aria-pressed": String(shown.includes(part)),
     onclick: () => { S.pinned = part.input; showPixel(); PANEL.querySelector(`[data-input="${part.input}"]`).focus(); },
-  }, el("span", {}, channelName(from, part.input)), single ? el("span.note", {}, `${digits(part.patch[0])} × ${digits(part.kernel[0])}`) : "",
+  }, el("span", {}, channelName(from, part.input)), single ? el("span.note", {}, `${digits(part.patch[0])} × ${bracketed(part.kernel[0])}`) : "",
   el("span.signed", { "aria-hidden": "true" }, el("i." + (part.sum < 0 ? "less" : "more"), { style: { width: `${(50 * Math.abs(part.sum)) / (most || 1)}%` } })),
   el("b.number", {}, digits(part.sum))))));
   const blocks = shown.map((part) => block(step, from, part));
