@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from graft.models.classifier import Classifier
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
+    from graft.report.explore_page import explore
     from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
@@ -47,6 +48,7 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
+    "explore": "graft.report.explore_page",
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
@@ -78,6 +80,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "explore",
     "load",
     "policy",
     "pretrained",
