@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup demo test test-float32 test-all fmt check bench docs dist installed
+.PHONY: setup demo test test-float32 test-all notebooks fmt check bench docs dist installed
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]' && touch $@
@@ -20,6 +20,9 @@ test-float32: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -q -m ''
+
+notebooks: setup
+	$(BIN)/python -m pytest -q -s -m '' tests/lessons/test_notebooks.py
 
 fmt: setup
 	$(BIN)/ruff check --fix -q . && $(BIN)/ruff format -q .

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
-    from graft.explanation.layer_table import Layer, NetworkSummary, summary
+    from graft.explanation.layer_table import NetworkSummary, summary
+    from graft.explanation.network_layer import Layer
     from graft.inference.policy import Policy
     from graft.inference.predictor import Prediction, Predictor
     from graft.inference.saved_model import load, pretrained
     from graft.models.classifier import Classifier
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
+    from graft.report.explore_page import explore
     from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
@@ -33,7 +35,7 @@ _WHERE = {
     "Example": "graft.data.dataset",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
-    "Layer": "graft.explanation.layer_table",
+    "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
     "NetworkSummary": "graft.explanation.layer_table",
     "Prediction": "graft.inference.predictor",
@@ -46,6 +48,7 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
+    "explore": "graft.report.explore_page",
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
@@ -77,6 +80,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "explore",
     "load",
     "policy",
     "pretrained",

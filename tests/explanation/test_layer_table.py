@@ -119,6 +119,35 @@ def test_depthwise_groups_dilation_and_ceil_mode_are_told():
     assert "ceil(" in " ".join(pool.arithmetic)
 
 
+class Own(nn.Module):
+    """PyTorch's own attention and a transposed convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 4, 4)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.up = nn.ConvTranspose2d(16, 4, 3, stride=2)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = self.encoder(self.attention(x, x, x)[0])
+        return self.up(x.transpose(1, 2).unflatten(2, (5, 5)))
+
+
+def test_pytorchs_own_transformer_layers_are_counted_too():
+    network = Own()
+    found = graft.summary(network, image_size=20)
+    # Unlike in inference mode, where one fused function does it all, uncounted.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network.eval()(torch.zeros(1, 3, 20, 20))
+    assert found.multiply_adds == counter.get_total_flops() // 2
+    assert found.parameters == sum(layer.parameters for layer in found.layers)
+    assert found.layer("attention").parameters == 4 * 16 * 16 + 4 * 16
+    assert found.layer("attention").receptive_field is None
+    assert graft.summary(nn.Conv2d(3, 4, 3), image_size=8).layer("Conv2d").parameters == 112
+
+
 class Shared(nn.Module):
     """Functions instead of modules, one convolution twice, and one that is never called."""
 

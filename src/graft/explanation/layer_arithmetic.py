@@ -37,6 +37,11 @@ def arithmetic(call: Call, own: dict[str, nn.Parameter]) -> list[str]:
         lines.append("each channel minus its mean, divided by its standard deviation: both given")
     for operation in call.operations:
         lines += _of(operation, call)
+    if call.kind == "Attention" and len(call.operations) == 2:
+        named = zip(("queries · keys", "attention · values"), lines[-2:], strict=True)
+        lines[-2:] = [line.replace("matrix product", name) for name, line in named]
+        if len(call.input_shape) == 4:
+            lines[-2] = lines[-2].replace("values", "values (windows × heads × queries × keys)")
     products = [o.multiply_adds for o in call.operations if o.multiply_adds]
     if len(products) > 1:
         lines.append(f"{' + '.join(f'{n:,}' for n in products)} = {sum(products):,} multiply-adds")
@@ -102,6 +107,10 @@ def _of(operation: Operation, call: Call) -> list[str]:
         return [
             f"matrix product: {times(operation.output_shape)} values, each a sum of "
             f"{operation.inner:,} products = {operation.multiply_adds:,} multiply-adds"
+        ]
+    if operation.multiply_adds:
+        return [
+            f"{times(operation.output_shape)} values with {operation.multiply_adds:,} multiply-adds"
         ]
     if call.kind != "Pooling":
         return [

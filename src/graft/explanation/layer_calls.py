@@ -19,6 +19,8 @@ from graft.models.head import Head
 POOLS = {"max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"}
 PRODUCTS = {"matmul", "__matmul__", "bmm", "mm", "addmm", "baddbmm", "einsum"}
 CONVOLUTIONS = {"conv1d", "conv2d", "conv3d"}
+TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
+MULTI_HEAD = "multi_head_attention_forward"  # nn.MultiheadAttention, projections included
 ATTENTION = "scaled_dot_product_attention"
 OVER_POSITIONS = {"mean", "amax", "sum"}
 # What a function is called that stands in the table by itself.
@@ -82,6 +84,7 @@ class Recorder(Following):
         super().__init__()
         self.image, self.rename = image, rename
         self.calls: list[Call] = []
+        self.blocks: list[Call] = []
         self.stack: list[tuple[str, nn.Module, Call | None]] = []
         self.amounts: tuple[int, ...] = ()
         self.channels_last = False
@@ -130,7 +133,8 @@ class Recorder(Following):
         elif x is not None and isinstance(module, Head):
             self._step("head.standardize", module, "Standardize", x)
         elif is_layer(module):
-            call = Call(name, module, type(module).__name__)
+            kind = type(module).__name__
+            call = Call(name or kind, module, kind)
             if x is not None:
                 call.input_shape, call.before = tuple(x.shape), _before(x)
             self.calls.append(call)
@@ -142,7 +146,7 @@ class Recorder(Following):
         self._finish(call, x)
 
     def _leave(self, output: Any) -> None:
-        _, module, call = self.stack.pop()
+        name, module, call = self.stack.pop()
         if isinstance(output, tuple) and output:
             output = output[0]
         if not isinstance(output, Tensor):
@@ -153,6 +157,10 @@ class Recorder(Following):
             self._finish(call, output)
         elif isinstance(module, Classifier):
             self._step("softmax", None, "Softmax", output)
+        elif name:
+            block = Call(name, None, type(module).__name__)
+            self._finish(block, output)
+            self.blocks.append(block)
 
     def _finish(self, call: Call, output: Tensor) -> None:
         call.output_shape = tuple(output.shape)
@@ -198,7 +206,7 @@ def is_layer(module: nn.Module) -> bool:
     """
     if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict, *PASSING)):
         return False
-    if isinstance(module, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
+    if isinstance(module, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm | nn.MultiheadAttention):
         return True
     return is_leaf(module) and not _only_passes(module)
 
@@ -226,6 +234,11 @@ def operation_of(
             found.kernel, found.stride, found.padding, found.dilation, found.groups = conv_window(
                 args, kwargs
             )
+    elif name in TRANSPOSED:
+        weight = args[1] if len(args) > 1 else kwargs["weight"]
+        found.multiply_adds = first.numel() * weight[0].numel()
+    elif name == MULTI_HEAD:
+        found.multiply_adds = _multi_head(*args[:3])
     elif name == "linear":
         found.inner = first.shape[-1]
         found.multiply_adds = result.numel() * found.inner
@@ -258,6 +271,13 @@ def _product(name: str, args: Sequence[Any], result: Tensor) -> tuple[int, int]:
         return every // max(result.numel(), 1), every
     inner = args[1].shape[-1] if name in ("addmm", "baddbmm") else args[0].shape[-1]
     return inner, result.numel() * inner
+
+
+def _multi_head(query: Tensor, key: Tensor, value: Tensor) -> int:
+    # (tokens, batch, width): four projections, then queries · keys and attention · values.
+    (tokens, batch, width), others = query.shape, len(key)
+    projections = 2 * tokens * width + others * (key.shape[-1] + value.shape[-1])
+    return batch * width * (projections + 2 * tokens * others)
 
 
 def _pools(x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:

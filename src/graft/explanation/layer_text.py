@@ -1,12 +1,10 @@
 """A summary as text: a table that a terminal can hold, one layer in full, or a list of layers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from graft.explanation.layer_table import Layer, NetworkSummary
+from graft.explanation.network_layer import Layer
 
 MOST_ROWS = 40  # more layers than this are shown block by block
 COLUMNS = (
@@ -23,12 +21,14 @@ class Row:
 
     name: str
     kind: str
-    layers: Sequence["Layer"]
-    blocks: int = 1
+    layers: Sequence[Layer]
+    whole: Layer | None = None
 
     @property
-    def last(self) -> "Layer":
-        """The layer whose output the row gives."""
+    def last(self) -> Layer:
+        """The block, or the layer, whose output the row gives."""
+        if self.whole:
+            return self.whole
         ran = [layer for layer in self.layers if layer.output_shape]
         return (ran or list(self.layers))[-1]
 
@@ -48,14 +48,17 @@ class Row:
         return sum(layer.multiply_adds for layer in self.layers)
 
 
-def rows_of(layers: Sequence["Layer"]) -> list[Row]:
-    """The layers themselves if they are few, else their blocks; blocks alike are one row."""
+def rows_of(layers: Sequence[Layer], outputs: Mapping[str, Layer]) -> list[Row]:
+    """The layers themselves if they are few, else their blocks; blocks alike are one row.
+    `outputs` are those of blocks, by name.
+    """
     if len(layers) <= MOST_ROWS:
         return [Row(layer.name, layer.kind, [layer]) for layer in layers]
     blocks = []
     for name, own in groupby(layers, key=lambda layer: layer.block):
         found = list(own)
-        blocks.append(Row(name, found[0].block_kind, found))
+        whole = outputs.get(name) if len(found) > 1 else None
+        blocks.append(Row(name, found[0].block_kind, found, whole))
 
     def alike(row: Row) -> tuple[object, ...]:
         single = len(row.layers) == 1
@@ -78,49 +81,8 @@ def _folded(blocks: Iterable[Row], alike: Callable[[Row], tuple[object, ...]]) -
             continue
         layers = [layer for row in same for layer in row.layers]
         name = f"{same[0].name} … {same[-1].name.rpartition('.')[2]}"
-        rows.append(Row(name, f"{len(same)} × {same[0].kind}", layers, len(same)))
+        rows.append(Row(name, f"{len(same)} × {same[0].kind}", layers, same[-1].whole))
     return rows
-
-
-def text_of(summary: "NetworkSummary", batch: int = 1, width: int | None = None) -> str:
-    """The whole table, with what comes before the network and the totals; in a terminal of that
-    `width`, without the columns that do not fit.
-    """
-    lines = [f"{summary.title} · image {_by(summary.image_size)}"]
-    lines += [f"before the network: {step}" for step in summary.steps]
-    rows = rows_of(summary.layers)
-    lines += ["", *table(rows, width), "", *totals(summary, batch), *summary.notes]
-    block = next((row.layers[0].block for row in rows if len(row.layers) > 2), None)
-    hint = f"--layer {_telling(summary.layers).name} shows its arithmetic in full"
-    lines.append(f"--layer {block} lists the layers of that block; {hint}" if block else hint)
-    return "\n".join(lines)
-
-
-def _telling(layers: Sequence["Layer"]) -> "Layer":
-    """A layer whose arithmetic is worth reading: the first convolution, or else the first."""
-    return next((layer for layer in layers if layer.kernel and layer.parameters), layers[0])
-
-
-def totals(summary: "NetworkSummary", batch: int) -> list[str]:
-    """Parameters, multiply-adds and memory, in words."""
-    frozen = summary.parameters - summary.trainable
-    shares = (
-        f"{summary.trainable:,} trainable, {frozen:,} frozen" if frozen else "all of them trainable"
-    )
-    memory = summary.memory(batch)
-    images = "1 image" if batch == 1 else f"a batch of {batch:,} images"
-    optimizer = OPTIMIZERS.get(summary.kept.optimizer, summary.kept.optimizer)
-    return [
-        f"parameters: {summary.parameters:,} ({shares}); buffers, which are kept but not learned: "
-        f"{summary.buffers:,}",
-        f"multiply-adds: {summary.multiply_adds:,} for one image ({short(summary.multiply_adds)})",
-        f"memory for {images}, in float32, without the libraries:",
-        f"  prediction {size(memory.prediction)} = weights {size(memory.weights)} + input and "
-        f"output of the layer where they are largest {size(memory.activations)}",
-        f"  training {size(memory.training)} = weights {size(memory.weights)} + gradients "
-        f"{size(memory.gradients)} + {optimizer} {size(memory.optimizer)} + what the backward pass "
-        f"needs of the layers {size(memory.saved)}",
-    ]
 
 
 def table(rows: Sequence[Row], width: int | None = None) -> list[str]:
@@ -161,12 +123,12 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def listing(layers: Sequence["Layer"], width: int | None = None) -> str:
+def listing(layers: Sequence[Layer], width: int | None = None) -> str:
     """Layers one by one, with their windows."""
     return "\n".join(table([Row(layer.name, layer.kind, [layer]) for layer in layers], width))
 
 
-def layer_text(layer: "Layer") -> str:
+def layer_text(layer: Layer) -> str:
     """One layer with its arithmetic in full."""
     lines = [f"{layer.name} · {layer.kind}"]
     if layer.output_shape:
@@ -179,7 +141,7 @@ def layer_text(layer: "Layer") -> str:
     return "\n".join(lines)
 
 
-def sees(layer: "Layer") -> str:
+def sees(layer: Layer) -> str:
     """A receptive field in words: `27 px`, `image`, or nothing."""
     if not layer.output_shape or layer.receptive_field == 0:
         return ""

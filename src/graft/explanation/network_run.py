@@ -15,6 +15,9 @@ def run_once(subject: Subject) -> tuple[Recorder, Kept]:
     modes = [(module, module.training) for module in network.modules()]
     asked = [(p, p.requires_grad) for p in network.parameters()]
     recorder = Recorder(subject.image_size, subject.rename)
+    # Its shortcuts for inference would hide the layers of PyTorch's own transformers.
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         network.eval()
         for parameter, _ in asked:
@@ -33,6 +36,7 @@ def run_once(subject: Subject) -> tuple[Recorder, Kept]:
             "image size, or none"
         ) from error
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, mode in modes:
             module.training = mode
         for parameter, wanted in asked:

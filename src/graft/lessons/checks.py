@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPEN, RIGHT, WRONG = "not answered yet", "right", "not right yet"
-COLORS = {OPEN: "#5c6963", RIGHT: "#0f6b5c", WRONG: "#b4532a"}
+# Of the bar beside a verdict; the words have the page's own color, light or dark.
+COLORS = {OPEN: "#8a9690", RIGHT: "#2f9e87", WRONG: "#d0703c"}
 TRIES = 5
 SHOWN = 60  # characters of an answer that is no answer
 
@@ -38,8 +39,8 @@ class Verdict:
     def _repr_html_(self) -> str:
         words = [html.escape(word) for word in (self.name, self.state, self.text)]
         return (
-            f'<div style="border-left: 4px solid {COLORS[self.state]}; padding: .3em .8em">'
-            f'<b style="color: {COLORS[self.state]}">{words[0]}: {words[1]}.</b> {words[2]}</div>'
+            f'<div style="border-left: 6px solid {COLORS[self.state]}; padding: .3em .8em">'
+            f"<b>{words[0]}: {words[1]}.</b> {words[2]}</div>"
         )
 
 

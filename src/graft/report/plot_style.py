@@ -47,6 +47,9 @@ def frame(ink: str, muted: str, rule: str) -> dict[Any, Any]:
 
 
 STYLE = frame(INK, MUTED, RULE) | {
+    # What the plots rely on, whatever a notebook has set for its own.
+    "axes.titlelocation": "center",
+    "figure.constrained_layout.use": False,
     "font.size": 9,
     "svg.fonttype": "none",
     "grid.linewidth": 0.6,

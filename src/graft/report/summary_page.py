@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.explanation.layer_table import Layer, NetworkSummary
-from graft.explanation.layer_text import OPTIMIZERS, Row, rows_of, same, sees, short, size
+from graft.explanation.layer_table import NetworkSummary
+from graft.explanation.layer_text import OPTIMIZERS, Row, same, sees, short, size
+from graft.explanation.network_layer import Layer
 from graft.report.templates import render
 from graft.utils.files import write_text
 
@@ -42,7 +43,7 @@ class Square:
 
 def write_summary(page: Path, summary: NetworkSummary, batch: int = 1) -> None:
     """Write a self-contained page with a network's layers; memory is for `batch` images."""
-    rows = rows_of(summary.layers)
+    rows = summary.rows()
     rows_size, columns_size = summary.image_size
     text = render(
         "summary_page.html",
@@ -93,23 +94,25 @@ def _channels(count: int) -> float:
 def _squares(summary: NetworkSummary, rows: list[Row]) -> list[Square]:
     """What the middle position of each row sees, the largest first; one for each size."""
     scale = SIDE / summary.image_size[1]
-    found: dict[str, tuple[str, tuple[int, ...]]] = {}
+    found: dict[str, tuple[str, tuple[int, ...], bool]] = {}
     for row in rows:
         layer = row.last
         if layer.sees is not None and layer.receptive_field != 0 and layer.kind != "Normalize":
-            found.setdefault(sees(layer), (row.name, _middle(layer)))
+            found.setdefault(sees(layer), (row.name, _middle(layer), layer.sees.size is not None))
     chosen = list(found.items())
     if len(chosen) > MOST_FIELDS:
         step = (len(chosen) - 1) / (MOST_FIELDS - 1)
         chosen = [chosen[round(i * step)] for i in range(MOST_FIELDS)]
     squares = []
-    for i, (text, (name, box)) in enumerate(chosen):
+    for i, (text, (name, box, regular)) in enumerate(chosen):
         left, top, right, bottom = (each * scale for each in box)
         hue = 168 + round(180 * i / max(len(chosen) - 1, 1))
         wide, high = box[2] - box[0], box[3] - box[1]
         words = f"{text.removesuffix(' px')} pixels a side"
         if text == "image":
             words = "the whole image"
+        elif not regular:
+            words = f"up to {words}, {high} × {wide} here"
         elif text != f"{max(wide, high):,} px":
             words += f", {high} × {wide} of them on the image"
         elif wide != high:
