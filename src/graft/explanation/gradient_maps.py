@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from graft.data.decode import Pixels
-from graft.explanation.network_input import Maps, resized
+from graft.explanation.network_input import Maps
+from graft.explanation.overlay import resized
 from graft.explanation.stage_outputs import as_grid, kept_outputs
 from graft.inference.predictor import Predictor
 from graft.models.classifier import Classifier

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from graft.choices import EXPLANATIONS
 from graft.data.decode import Pixels
 from graft.errors import UsageError
 from graft.explanation.gradient_maps import gradient_map
@@ -17,14 +19,13 @@ from graft.explanation.network_input import (
     covered,
     log_probabilities,
     network_input,
-    resized,
 )
 from graft.explanation.occlusion import occlusion_map
+from graft.explanation.overlay import painted, resized
 from graft.inference.predictor import OneImage, Prediction, Predictor
 from graft.inference.saved_model import load
 
-METHODS = {"occlusion": occlusion_map, "gradients": gradient_map}
-DEFAULT = "occlusion"
+METHODS = dict(zip(EXPLANATIONS, (occlusion_map, gradient_map), strict=True))
 # The region that is covered for the sentence: where the map has at least half of its highest
 # value, but no more of the image than that.
 HALF, MOST = 0.5, 0.3
@@ -88,6 +89,22 @@ class Explanation:
         image = Image.fromarray(self.pixels).resize((wide, tall), Image.Resampling.BICUBIC)
         return painted(image, self.map)
 
+    def to_json(self) -> dict[str, Any]:
+        """As `graft explain --json` prints it; the map's values are rounded to 4 digits."""
+        return {
+            "path": self.prediction.path,
+            "label": self.label,
+            "probability": self.probability,
+            "against": self.against,
+            "method": self.method,
+            "map": [[round(value, 4) for value in row] for row in self.map.tolist()],
+            "abstains": self.prediction.reason or None,
+            "sentence": self.sentence,
+            "covered_fraction": self.covered_fraction,
+            "covered": self.after,
+            "covered_elsewhere": self.elsewhere,
+        }
+
     def _change(self, name: str) -> str:
         return changed(name, self.prediction.probabilities[name], self.after[name])
 
@@ -110,13 +127,11 @@ def explain(
 
     Raises UsageError for an image that cannot be read, an unknown class or an unknown method.
     """
-    chosen = method or DEFAULT
+    chosen = method or EXPLANATIONS[0]
     if chosen not in METHODS:
         raise UsageError(f"no method {chosen!r}: expected one of {', '.join(METHODS)}")
     predictor = run if isinstance(run, Predictor) else load(run)
-    for name in (label, against):
-        if name is not None and name not in predictor.classes:
-            raise UsageError(f"no class {name!r}: this run has {listed(predictor.classes)}")
+    known_classes(predictor, label, against)
     prediction = predictor.predict(image)
     explained = label or prediction.best_guess
     if against == explained:
@@ -146,6 +161,13 @@ def explain(
     )
 
 
+def known_classes(predictor: Predictor, *names: str | None) -> None:
+    """Raise UsageError for a name that is none of the predictor's classes; None is no name."""
+    for name in names:
+        if name is not None and name not in predictor.classes:
+            raise UsageError(f"no class {name!r}: expected one of {listed(predictor.classes)}")
+
+
 def regions(values: Maps, height: int, width: int) -> tuple[Maps, Maps]:
     """The region of most evidence of a map, and as large a one of least, (height, width) in 0..1
     with soft edges. A map of zeros has no such region: it comes out empty.
@@ -163,21 +185,6 @@ def regions(values: Maps, height: int, width: int) -> tuple[Maps, Maps]:
     most[order[:count]] = 1
     least[order[-count:]] = 1
     return _softened(most.reshape(height, width)), _softened(least.reshape(height, width))
-
-
-def painted(image: Image.Image, values: Maps) -> Image.Image:
-    """The image with a map (h, w) ≥ 0 over it, of the image's size: clear, yellow, orange, red."""
-    highest = float(values.max())
-    scaled = resized(values / highest if highest > 0 else values, image.height, image.width)
-    strength = np.clip(scaled, 0, 1)[..., np.newaxis]
-    gray = np.asarray(image.convert("L").convert("RGB"), np.float32)
-    base = 0.25 * np.asarray(image.convert("RGB"), np.float32) + 0.75 * gray
-    stops = np.array([0, 0.35, 0.7, 1.0])
-    colors = np.array([[255, 240, 150], [255, 205, 40], [240, 105, 30], [170, 10, 40]], np.float32)
-    flat = strength[..., 0]
-    color = np.stack([np.interp(flat, stops, colors[:, i]) for i in range(3)], axis=-1)
-    opacity = np.clip(strength * 1.3, 0, 0.72)
-    return Image.fromarray((base * (1 - opacity) + color * opacity).clip(0, 255).astype(np.uint8))
 
 
 def changed(name: str, before: float, after: float) -> str:

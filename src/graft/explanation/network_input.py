@@ -103,12 +103,6 @@ def mean_color(pixels: Pixels) -> Pixels:
     return np.broadcast_to(np.rint(mean).astype(np.uint8), pixels.shape)
 
 
-def resized(values: Maps, rows: int, columns: int) -> Maps:
-    """A map (h, w) at another size, interpolated between the centers of its cells."""
-    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
-    return np.asarray(image.resize((columns, rows), Image.Resampling.BILINEAR))
-
-
 def _log_sum(values: Floats) -> Floats:
     highest = values.max(axis=1)
     found: Floats = highest + np.log(np.exp(values - highest[:, np.newaxis]).sum(axis=1))

@@ -15,8 +15,8 @@ from graft.explanation.network_input import (
     covered,
     log_odds,
     log_probabilities,
-    resized,
 )
+from graft.explanation.overlay import resized
 from graft.inference.predictor import Predictor
 
 # Windows a side and their width as a share of the image's side: large ones find what only

@@ -155,6 +155,40 @@ GLOSSARY = {
         "One number that the model's scores are divided by, found on the validation images, to "
         "calibrate its probabilities. It never changes which class is predicted.",
     ),
+    "activation-map": Term(
+        "Activation map",
+        "What one channel of a layer gives for an image, as an image: bright where the channel "
+        "found what it looks for.",
+    ),
+    "attention": Term(
+        "Attention",
+        "In a vision transformer, how much of each patch is mixed into another one, or into the "
+        "answer. The weights of all patches sum to 1.",
+    ),
+    "channel": Term(
+        "Channel",
+        "One of the maps that a layer gives, each made by a filter of its own. An RGB image has "
+        "three: red, green and blue.",
+    ),
+    "convolution": Term(
+        "Convolution",
+        "A layer that slides small filters over the image; at each place the pixels beneath are "
+        "multiplied by the filter's weights and summed.",
+    ),
+    "heat-map": Term(
+        "Heat map",
+        "Colors over an image that say which places a prediction rests on. Graft finds them by "
+        "covering each place and predicting again.",
+    ),
+    "pixel": Term(
+        "Pixel",
+        "One dot of an image: three numbers from 0 to 255, for red, green and blue.",
+    ),
+    "transformer": Term(
+        "Transformer",
+        "A family of networks (ViT, DeiT, Swin) that cut the image into patches and let each "
+        "patch look at all the others.",
+    ),
 }
 
 
