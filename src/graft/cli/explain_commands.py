@@ -57,7 +57,7 @@ def explain(
     With --json, one object an image. Files that cannot be read as images are named on stderr, and
     the exit code is then 3.
     """
-    from graft.explanation.outside_evidence import warning
+    from graft.explanation.outside_evidence import outside_evidence
     from graft.inference.saved_model import load
 
     if not paths and not mistakes:
@@ -66,10 +66,14 @@ def explain(
         raise UsageError("--html and --json are about images: name some after the run")
     predictor = load(run_folder, backend)
     failed, found = _explained(predictor, paths, against, label, method, as_json)
-    if said := warning(found):
-        click.echo(said, err=True)
+    of_images, of_classes = outside_evidence(predictor, found)
+    for one, said in zip(found, of_images, strict=True):
+        if said:
+            click.echo(f"graft: {one.prediction.path}: {said}", err=True)
+    for said in of_classes:
+        click.echo(f"graft: {said}", err=True)
     if html:
-        _write_page(html, predictor, found, failed, said)
+        _write_page(html, predictor, found, failed, (of_images, of_classes))
     if mistakes:
         _explain_mistakes(run_folder, predictor, method)
     if failed:
@@ -132,7 +136,7 @@ def _write_page(
     predictor: "Predictor",
     found: "list[Explanation]",
     failed: list[tuple[str, str]],
-    said: str,
+    warnings: tuple[list[str], list[str]],
 ) -> None:
     from graft.explanation.closer_look import look_closer
     from graft.explanation.stage_maps import excitement, first_filters
@@ -145,7 +149,7 @@ def _write_page(
         known = None
     looks = [look_closer(predictor, one, known) for one in found]
     name = predictor.run.resolve().name if predictor.run else ""
-    write_explanations(Path(html), name, looks, known, first_filters(predictor), failed, said)
+    write_explanations(Path(html), name, looks, known, first_filters(predictor), failed, warnings)
     click.echo(f"written: {html}", err=True)
 
 

@@ -15,19 +15,18 @@ ROWS = 56  # rows and columns of a map, or fewer where the network sees fewer pi
 
 
 def gradient_map(predictor: Predictor, pixels: Pixels, of: int, against: int | None = None) -> Maps:
-    """Gradient × activation, summed over channels and averaged over stages: (rows, columns)
-    float32 ≥ 0 over the whole network input (H, W, 3), 1 at the most.
+    """Gradient × activation, summed over channels and averaged over the later half of the stages:
+    (rows, columns) float32 ≥ 0 over the whole network input (H, W, 3), 1 at the most.
 
     At each place of a stage's output the gradient of the log-odds says what a little more of each
     channel would do, and the activation how much of it is there (HiResCAM: Draelos & Carin 2020,
-    arXiv:2011.08891; the head reads every stage, so every stage is asked, as in LayerCAM: Jiang
-    et al. 2021). Each stage's map is scaled to a sum of 1 before the mean, so that none drowns
-    the others.
+    arXiv:2011.08891; the head reads every stage, so more than the last is asked, as in LayerCAM:
+    Jiang et al. 2021). Each stage's map is scaled to a sum of 1 before the mean, so that none
+    drowns the others; the earlier half says less (docs/explain.md).
     """
     rows, columns = min(ROWS, pixels.shape[0]), min(ROWS, pixels.shape[1])
-    maps = [
-        np.maximum(each, 0) for each in stage_evidence(predictor.classifier, pixels, of, against)
-    ]
+    found = stage_evidence(predictor.classifier, pixels, of, against)
+    maps = [np.maximum(each, 0) for each in found[len(found) // 2 :]]
     total = np.zeros((rows, columns), np.float32)
     for each in maps:
         large = resized(each, rows, columns)

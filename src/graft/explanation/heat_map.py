@@ -15,9 +15,9 @@ from graft.explanation.gradient_maps import gradient_map
 from graft.explanation.network_input import (
     Floats,
     Maps,
-    blurred,
     covered,
     log_probabilities,
+    mean_color,
     network_input,
 )
 from graft.explanation.occlusion import occlusion_map
@@ -144,7 +144,7 @@ def explain(
     other = None if against is None else predictor.classes.index(against)
     found = METHODS[chosen](predictor, pixels, of, other)
     most, least = regions(found, pixels.shape[0], pixels.shape[1])
-    images = covered(pixels, np.stack([most, least]), blurred(pixels))
+    images = covered(pixels, np.stack([most, least]), mean_color(pixels))
     after = np.exp(log_probabilities(predictor, images, settle=True))
     return Explanation(
         prediction,

@@ -43,7 +43,7 @@ def network_input(image: OneImage, predictor: Predictor) -> Pixels:
     except UnusableImageError as problem:
         name = image if isinstance(image, str | Path) else "an image in memory"
         raise UsageError(f"{name} {problem}") from problem
-    return center_view(opened, preprocess)
+    return np.array(center_view(opened, preprocess))  # PyTorch warns of what is read-only
 
 
 def log_probabilities(predictor: Predictor, inputs: Pixels, settle: bool = False) -> Floats:

@@ -1,8 +1,8 @@
 """Where the evidence lies, by covering: the one method that needs no look inside the network.
 
 Smooth windows cover the image one after the other, and each place is worth what the log-odds lose
-while it is covered (Zeiler & Fergus 2014, arXiv:1311.2901; smooth windows and a blur beneath them
-as in Fong & Vedaldi 2017, arXiv:1704.03296, since a hard gray square is an object of its own).
+while it is covered by the image's mean color (Zeiler & Fergus 2014, arXiv:1311.2901; windows with
+smooth edges, since a hard square is an object of its own).
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from graft.data.decode import Pixels
 from graft.explanation.network_input import (
     Floats,
     Maps,
-    blurred,
     covered,
     log_odds,
     log_probabilities,
+    mean_color,
 )
 from graft.explanation.overlay import resized
 from graft.inference.predictor import Predictor
@@ -36,7 +36,7 @@ def occlusion_map(
     With `against`, the log-odds are those of the one class against the other.
     """
     height, width = pixels.shape[:2]
-    under = blurred(pixels)
+    under = mean_color(pixels)
     masks = np.concatenate([windows(height, width, count, part) for count, part in WINDOWS])
     whole = log_odds(log_probabilities(predictor, pixels[np.newaxis]), of, against)[0]
     scores = np.concatenate(

@@ -55,7 +55,12 @@ def kept_outputs(classifier: Classifier) -> Iterator[list[list[Tensor]]]:
                 return None  # branches of several resolutions are no map
             kept[place].append(output)
             # What follows may write into its input: the copy is its own.
-            return output.clone()
+            copy = output.clone()
+            if copy.requires_grad:
+                # The root mean square of a channel that is 0 everywhere has no gradient.
+                hooked: Any = copy
+                hooked.register_hook(lambda gradient: gradient.nan_to_num(0, 0, 0))
+            return copy
 
         return keep
 

@@ -35,6 +35,7 @@ class Shown:
     """One image as the page shows it: what was found, and its drawings as data: addresses."""
 
     look: CloserLook
+    warning: str
     link: str
     image: str
     map: str
@@ -52,15 +53,19 @@ def write_explanations(
     excitement: Excitement | None,
     filters: NDArray[np.uint8],
     failed: Sequence[tuple[str, str]],
-    warning: str = "",
+    warnings: tuple[Sequence[str], Sequence[str]],
 ) -> None:
     """Write a self-contained page about images that were explained, in order.
 
     `excitement` says which training images excite the channels (None: they are gone), `filters`
     (O, kh, kw, 3) are those of the first layer, `failed` paths that cannot be read as images, each
-    with the reason. `warning` is said of all images together.
+    with the reason. `warnings` are what is suspicious about each image ("": nothing) and about the
+    classes, as `outside_evidence` says it.
     """
-    shown = [_shown(look, excitement, page.parent) for look in looks]
+    shown = [
+        _shown(look, warning, excitement, page.parent)
+        for look, warning in zip(looks, warnings[0], strict=True)
+    ]
     files = dict(excitement.files) if excitement else {}
     wanted = {path for one in shown for _, rows in one.stages for row in rows for path in row[2]}
     wanted |= {near.path for look in looks for near in look.nearest}
@@ -70,7 +75,7 @@ def write_explanations(
         described=DESCRIBED,
         shown=shown,
         failed=failed,
-        warning=warning,
+        warnings=warnings[1],
         small=thumbnails(sorted(wanted), files, TINY),
         looked_at=len(excitement.paths) if excitement else 0,
         filters=[_png(_filter(each)) for each in filters[:FILTERS]],
@@ -82,13 +87,14 @@ def write_explanations(
     write_text(page, text)
 
 
-def _shown(look: CloserLook, excitement: Excitement | None, folder: Path) -> Shown:
+def _shown(look: CloserLook, warning: str, excitement: Excitement | None, folder: Path) -> Shown:
     one = look.explanation
     attention = None
     if look.attention:
         attention = (_attended(look, look.attention.last), _attended(look, look.attention.rollout))
     return Shown(
         look,
+        warning,
         link(Path(one.prediction.path), folder),
         _jpeg(_wide(Image.fromarray(one.pixels), LARGE)),
         _jpeg(one.overlay(LARGE)),
