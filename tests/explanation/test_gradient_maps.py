@@ -19,7 +19,7 @@ from graft.models.scratch_cnns import BaseCNN
 @pytest.fixture
 def pixels(digits):
     file = next((digits / "1").glob("*.png"))
-    return np.asarray(Image.open(file).convert("RGB").resize((16, 16)))
+    return np.array(Image.open(file).convert("RGB").resize((16, 16)))
 
 
 def reading_every_stage(side):
@@ -86,6 +86,13 @@ def test_a_mirrored_network_sees_the_mirror_image_in_the_mirror():
     for one, other in zip(plain, turned, strict=True):
         assert np.abs(one).max() > 0
         assert other[:, ::-1] == pytest.approx(one, rel=1e-3, abs=1e-5)
+
+
+def test_a_network_that_was_first_used_in_inference_mode_can_be_explained(finished, pixels):
+    predictor = load(finished)
+    with torch.inference_mode():
+        predictor.classifier(torch.from_numpy(pixels)[None])
+    assert gradient_map(predictor, pixels, 1).max() == 1
 
 
 def test_the_map_lies_over_the_whole_image(finished, pixels):

@@ -1,10 +1,15 @@
 """Everything that graft can say of an image's prediction: what `graft explain --html` shows."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+
+import numpy as np
 
 from graft.errors import ModelError
 from graft.explanation.attention_maps import Attention, attention_maps
+from graft.explanation.gradient_maps import stage_evidence
 from graft.explanation.heat_map import Explanation, explain
+from graft.explanation.overlay import Maps
 from graft.explanation.stage_maps import Excitement, Stage, stage_maps
 from graft.explanation.what_if import Changed, what_if
 from graft.inference.neighbors import Neighbor
@@ -20,7 +25,8 @@ class CloserLook:
 
     `other` holds the explained class against the most probable other one, or where the
     explanation does that already, is about the class alone. `stages` is empty for a network whose
-    stages are not known, `attention` None for one that is no plain vision transformer, `nearest`
+    stages are not known, and so is `evidence`, a map (h, w) ≥ 0 for each stage, by gradients at the
+    stage's own resolution. `attention` None for one that is no plain vision transformer, `nearest`
     empty for a run without its training images' features.
     """
 
@@ -28,6 +34,7 @@ class CloserLook:
     other: Explanation
     changes: list[Changed]
     stages: list[Stage]
+    evidence: list[Maps]
     attention: Attention | None
     nearest: tuple[Neighbor, ...]
 
@@ -41,10 +48,10 @@ def look_closer(
     if explanation.against is None:
         against = next(name for name, _ in explanation.prediction.ranked if name != label)
     other = explain(predictor, path, label=label, against=against, method=explanation.method)
-    try:
+    stages, evidence = [], []
+    with suppress(ModelError):  # whose stages are not known is explained all the same
         stages = stage_maps(predictor, path, CHANNELS, excitement)
-    except ModelError:
-        stages = []  # DenseNet's like are explained all the same
+        evidence = _evidence(predictor, explanation)
     nearest: tuple[Neighbor, ...] = ()
     if predictor.ood_detector:
         nearest = predictor.predict(path, Policy(nearest=NEAREST)).nearest or ()

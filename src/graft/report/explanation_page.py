@@ -42,7 +42,7 @@ class Shown:
     other_map: str
     covered: str
     changes: list[tuple[str, str, float, str]]
-    stages: list[tuple[Stage, list[tuple[int, str, list[str]]]]]
+    stages: list[tuple[Stage, str, list[tuple[int, str, list[str]]]]]
     attention: tuple[str, str] | None
 
 
@@ -67,7 +67,7 @@ def write_explanations(
         for look, warning in zip(looks, warnings[0], strict=True)
     ]
     files = dict(excitement.files) if excitement else {}
-    wanted = {path for one in shown for _, rows in one.stages for row in rows for path in row[2]}
+    wanted = {path for one in shown for *_, rows in one.stages for row in rows for path in row[2]}
     wanted |= {near.path for look in looks for near in look.nearest}
     text = render(
         "explanation_page.html",
@@ -91,7 +91,10 @@ def _shown(look: CloserLook, warning: str, excitement: Excitement | None, folder
     one = look.explanation
     attention = None
     if look.attention:
-        attention = (_attended(look, look.attention.last), _attended(look, look.attention.rollout))
+        attention = (
+            _over(look, look.attention.last, LARGE),
+            _over(look, look.attention.rollout, LARGE),
+        )
     return Shown(
         look,
         warning,
@@ -102,7 +105,11 @@ def _shown(look: CloserLook, warning: str, excitement: Excitement | None, folder
         _jpeg(_wide(Image.fromarray(one.covered), LARGE)),
         [_change(each, one.label) for each in look.changes],
         [
-            (stage, [_channel(stage, place, c, excitement) for c in stage.strongest])
+            (
+                stage,
+                _over(look, look.evidence[place], MAP),
+                [_channel(stage, place, c, excitement) for c in stage.strongest],
+            )
             for place, stage in enumerate(look.stages)
         ],
         attention,
@@ -122,9 +129,9 @@ def _channel(
     return channel, _png(gray_map(stage.maps[channel], MAP)), exciting
 
 
-def _attended(look: CloserLook, values: NDArray[np.float32]) -> str:
-    image = _wide(Image.fromarray(look.explanation.pixels), LARGE)
-    return _jpeg(painted(image, values))
+def _over(look: CloserLook, values: NDArray[np.float32], side: int) -> str:
+    """A map over what the network saw."""
+    return _jpeg(painted(_wide(Image.fromarray(look.explanation.pixels), side), values))
 
 
 def _filter(pixels: NDArray[np.uint8]) -> Image.Image:
