@@ -48,7 +48,8 @@ def look_closer(
     if explanation.against is None:
         against = next(name for name, _ in explanation.prediction.ranked if name != label)
     other = explain(predictor, path, label=label, against=against, method=explanation.method)
-    stages, evidence = [], []
+    stages: list[Stage] = []
+    evidence: list[Maps] = []
     with suppress(ModelError):  # whose stages are not known is explained all the same
         stages = stage_maps(predictor, path, CHANNELS, excitement)
         evidence = _evidence(predictor, explanation)
@@ -56,4 +57,13 @@ def look_closer(
     if predictor.ood_detector:
         nearest = predictor.predict(path, Policy(nearest=NEAREST)).nearest or ()
     changes = what_if(predictor, path)
-    return CloserLook(explanation, other, changes, stages, attention_maps(predictor, path), nearest)
+    attention = attention_maps(predictor, path)
+    return CloserLook(explanation, other, changes, stages, evidence, attention, nearest)
+
+
+def _evidence(predictor: Predictor, explanation: Explanation) -> list[Maps]:
+    of, against = predictor.classes.index(explanation.label), None
+    if explanation.against is not None:
+        against = predictor.classes.index(explanation.against)
+    found = stage_evidence(predictor.classifier, explanation.pixels, of, against)
+    return [np.maximum(each, 0) for each in found]
