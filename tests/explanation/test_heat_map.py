@@ -4,7 +4,7 @@ import torch
 
 import graft
 from graft.errors import UsageError
-from graft.explanation.heat_map import changed, explain, regions, share
+from graft.explanation.heat_map import changed, explain, lowest, regions, share
 from graft.inference.saved_model import load
 
 
@@ -78,17 +78,43 @@ def test_the_object_for_programs_has_the_promised_keys(corner, bright_corner):
     assert (found["label"], found["against"], found["abstains"]) == ("corner", "rest", None)
 
 
-def test_a_region_holds_the_peak_and_at_most_three_tenths_of_the_image():
+def test_regions_hold_the_peak_and_at_most_three_tenths_of_the_image():
     values = np.random.default_rng(0).random((20, 20), np.float32) * 0.1 + 1
     values[4, 5] = 9
-    most, least = regions(values, 40, 40)
-    assert most[9, 11] == most.max() > 0.5
-    assert most.mean() < 0.05, "only the peak has half of the highest value"
-    assert abs(most.mean() - least.mean()) < 0.01
-    flat, _ = regions(np.ones((20, 20), np.float32), 40, 40)
-    assert flat.mean() == pytest.approx(0.3, abs=0.01)
-    nothing, _ = regions(np.zeros((20, 20), np.float32), 40, 40)
-    assert nothing.max() == 0
+    found = regions(values, 40, 40)
+    assert found[:, 9, 11].min() > 0.5
+    sizes = found.mean(axis=(1, 2))
+    assert sizes[0] < 0.02, "only the peak has half of the highest value"
+    assert sizes[1:] == pytest.approx([0.1, 0.2, 0.3], abs=0.01)
+    flat = regions(np.ones((20, 20), np.float32), 40, 40)
+    assert flat.mean(axis=(1, 2)) == pytest.approx([0.1, 0.2, 0.3], abs=0.01)
+    assert regions(np.zeros((20, 20), np.float32), 40, 40).max() == 0
+
+
+def test_the_region_for_comparison_is_as_large_and_lies_where_the_map_is_lowest():
+    values = np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)
+    most = regions(values, 40, 40)[1]
+    least = lowest(values, most)
+    assert least.mean() == pytest.approx(most.mean(), abs=0.005)
+    assert least[:3].min() > 0.5
+    assert most[-3:].min() > 0.5
+    assert (most * least).max() == 0
+
+
+def test_the_smallest_region_that_halves_the_probability_is_taken(corner, bright_corner):
+    found = explain(corner, bright_corner)
+    whole = found.prediction.probabilities["corner"]
+    every = regions(found.map, 32, 32)
+    mean = np.rint(bright_corner.reshape(-1, 3).mean(0))
+    after = []
+    for mask in every:
+        image = np.rint(bright_corner * (1 - mask[..., None]) + mean * mask[..., None])
+        probabilities = corner.predict(image.astype(np.uint8)).probabilities
+        after.append(probabilities["corner"])
+    halving = [i for i, p in enumerate(after) if p <= whole / 2]
+    expected = halving[0] if halving else int(np.argmin(after))
+    assert np.array_equal(found.region, every[expected])
+    assert found.after["corner"] == pytest.approx(after[expected], abs=1e-3)
 
 
 @pytest.mark.parametrize(

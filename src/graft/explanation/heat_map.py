@@ -26,9 +26,9 @@ from graft.inference.predictor import OneImage, Prediction, Predictor
 from graft.inference.saved_model import load
 
 METHODS = dict(zip(EXPLANATIONS, (occlusion_map, gradient_map), strict=True))
-# The region that is covered for the sentence: where the map has at least half of its highest
-# value, but no more of the image than that.
-HALF, MOST = 0.5, 0.3
+# The regions that may be covered for the sentence: where the map has at least half of its highest
+# value, and these shares of the image, those of the highest values; no more than the largest.
+HALF, SHARES = 0.5, (0.1, 0.2, 0.3)
 SOFT = 0.02  # how soft the region's edge is, as a share of the image's shorter side
 
 
@@ -42,9 +42,10 @@ class Explanation:
     for occlusion the nats that the log-odds lose where that place is covered, for gradients a
     share of the highest value.
 
-    `covered` is the image with the region of most evidence covered, `region` (H, W) 0..1 the
-    region and `after` the probabilities then; `elsewhere` those with as large a region of least
-    evidence covered instead, for comparison.
+    `covered` is the image with a region of most evidence covered, `region` (H, W) 0..1 the region
+    and `after` the probabilities then. Of up to four regions, of at most 30 % of the image, it is
+    the smallest that halves the probability, or else the one that lowers it most. `elsewhere` are
+    the probabilities with as much covered where the map is lowest, for comparison.
     """
 
     prediction: Prediction
@@ -143,9 +144,10 @@ def explain(
     of = predictor.classes.index(explained)
     other = None if against is None else predictor.classes.index(against)
     found = METHODS[chosen](predictor, pixels, of, other)
-    most, least = regions(found, pixels.shape[0], pixels.shape[1])
-    images = covered(pixels, np.stack([most, least]), mean_color(pixels))
-    after = np.exp(log_probabilities(predictor, images, settle=True))
+    region, image, after = _covered_most(predictor, pixels, found, of)
+    least = lowest(found, region)
+    other_image = covered(pixels, least[np.newaxis], mean_color(pixels))
+    elsewhere = np.exp(log_probabilities(predictor, other_image, settle=True))[0]
     return Explanation(
         prediction,
         explained,
@@ -154,10 +156,10 @@ def explain(
         chosen,
         found,
         pixels,
-        images[0],
-        most,
-        _named(predictor, after[0]),
-        _named(predictor, after[1]),
+        image,
+        region,
+        _named(predictor, after),
+        _named(predictor, elsewhere),
     )
 
 
@@ -168,23 +170,44 @@ def known_classes(predictor: Predictor, *names: str | None) -> None:
             raise UsageError(f"no class {name!r}: expected one of {listed(predictor.classes)}")
 
 
-def regions(values: Maps, height: int, width: int) -> tuple[Maps, Maps]:
-    """The region of most evidence of a map, and as large a one of least, (height, width) in 0..1
-    with soft edges. A map of zeros has no such region: it comes out empty.
+def regions(values: Maps, height: int, width: int) -> Maps:
+    """The regions of most evidence of a map, the smallest first: (R, height, width) in 0..1 with
+    soft edges. A map of zeros has no such region: there is one, and it is empty.
     """
     if not values.max() > 0:
-        nothing = np.zeros((height, width), np.float32)
-        return nothing, nothing
+        return np.zeros((1, height, width), np.float32)
     large = resized(values, height, width)
-    size = large.size
-    # A gradient for equal places: the largest value still wins, and no tie covers half the image.
+    half = float((large >= HALF * large.max()).mean())
+    sizes = sorted({min(half, SHARES[-1]), *SHARES})
     order = np.argsort(-large, axis=None, kind="stable")
-    above = int((large >= HALF * large.max()).sum())
-    count = max(1, min(above, int(MOST * size)))
-    most, least = np.zeros(size, np.float32), np.zeros(size, np.float32)
-    most[order[:count]] = 1
-    least[order[-count:]] = 1
-    return _softened(most.reshape(height, width)), _softened(least.reshape(height, width))
+    found = np.zeros((len(sizes), large.size), np.float32)
+    for row, size in zip(found, sizes, strict=True):
+        row[order[: max(1, round(size * large.size))]] = 1
+    return np.stack([_softened(row.reshape(large.shape)) for row in found])
+
+
+def lowest(values: Maps, region: Maps) -> Maps:
+    """As large a region as `region` (H, W), where a map is lowest."""
+    large = resized(values, *region.shape)
+    order = np.argsort(large, axis=None, kind="stable")
+    found = np.zeros(large.size, np.float32)
+    found[order[: round(float(region.sum()))]] = 1
+    return _softened(found.reshape(large.shape))
+
+
+def _covered_most(
+    predictor: Predictor, pixels: Pixels, values: Maps, of: int
+) -> tuple[Maps, Pixels, Floats]:
+    """The smallest region of most evidence that halves the probability of a class when it is
+    covered, or else the one that lowers it most; the image then, and its probabilities (K,).
+    """
+    masks = regions(values, *pixels.shape[:2])
+    images = covered(pixels, masks, mean_color(pixels))
+    whole = np.exp(log_probabilities(predictor, pixels[np.newaxis], settle=True))[0, of]
+    after = np.exp(log_probabilities(predictor, images, settle=True))
+    halved = np.flatnonzero(after[:, of] <= whole / 2)
+    best = int(halved[0]) if len(halved) else int(after[:, of].argmin())
+    return masks[best], images[best], after[best]
 
 
 def changed(name: str, before: float, after: float) -> str:
