@@ -100,9 +100,9 @@ def test_a_page_shows_all_there_is_to_see(finished, digits, graft_here, tmp_path
     assert "://" not in text, "nothing from elsewhere"
     images = re.findall(r"<img[^>]* src=\"data:image/(?:jpeg|png);base64,", text)
     assert len(images) == text.count("<img")
-    # Per image: 4 views, 12 changes, 6 neighbors, and in each of 3 stages the evidence and 4
+    # Per image: 4 views, 12 changes, 6 neighbors, and in each of 3 stages the evidence and 3
     # channels with 3 training images.
-    assert len(images) == 2 * (4 + 12 + 6 + 3 * (1 + 4 * 4)) + 32
+    assert len(images) == 2 * (4 + 12 + 6 + 3 * (1 + 3 * 4)) + 32
 
 
 def test_mistakes_get_heat_maps_in_the_report(finished, graft_here, tmp_path):

@@ -16,7 +16,7 @@ from graft.inference.neighbors import Neighbor
 from graft.inference.policy import Policy
 from graft.inference.predictor import Predictor
 
-NEAREST, CHANNELS = 6, 4
+NEAREST, CHANNELS = 6, 3
 
 
 @dataclass(frozen=True)
