@@ -48,7 +48,7 @@ def test_against_another_class_the_margin_is_explained(corner, bright_corner, me
     # Of two classes, log p(corner) - log p(rest) is the log-odds themselves.
     assert held.map == pytest.approx(plain.map, abs=1e-4)
     assert held.sentence.startswith("with this covered, corner falls from")
-    assert ", rest rises from" in held.sentence
+    assert " and rest rises from" in held.sentence
     other = explain(corner, bright_corner, label="rest", method=method)
     assert other.label == "rest"
     assert other.probability == plain.prediction.probabilities["rest"]

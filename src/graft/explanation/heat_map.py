@@ -64,7 +64,7 @@ class Explanation:
     def sentence(self) -> str:
         """What covering the region did: "with this covered, rose falls from 93 % to 41 %"."""
         said = f"with this covered, {self._change(self.label)}"
-        return f"{said}, {self._change(self.against)}" if self.against else said
+        return f"{said} and {self._change(self.against)}" if self.against else said
 
     @cached_property
     def comparison(self) -> str:

@@ -43,7 +43,7 @@ def network_input(image: OneImage, predictor: Predictor) -> Pixels:
     except UnusableImageError as problem:
         name = image if isinstance(image, str | Path) else "an image in memory"
         raise UsageError(f"{name} {problem}") from problem
-    return np.array(center_view(opened, preprocess))  # PyTorch warns of what is read-only
+    return np.array(center_view(opened, preprocess))  # a copy that may be written to
 
 
 def log_probabilities(predictor: Predictor, inputs: Pixels, settle: bool = False) -> Floats:
@@ -52,6 +52,7 @@ def log_probabilities(predictor: Predictor, inputs: Pixels, settle: bool = False
     With `settle`, close calls are computed again in float32, as `predict` does: the probabilities
     are then those that it would give. Without, a few percent may differ in half precision.
     """
+    inputs = np.require(inputs, requirements="W")  # PyTorch warns of what is read-only
     few = len(inputs) <= FEW
     backend = predictor.single if few else predictor.backend
 
