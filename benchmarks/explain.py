@@ -339,7 +339,7 @@ def told_of(shortcut: str, run: Run, only: str) -> None:
         },
         same_place={name: f"{fixed_place(own)[0]} of {len(own)}" for name, own in maps.items()},
         groups=len(groups),
-        groups_warned=round(float(np.mean(groups)), 4),
+        groups_warned=round(float(np.mean(groups)), 4) if groups else None,
     )
 
 
