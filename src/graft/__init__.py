@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
+    from graft.explanation.heat_map import Explanation, explain
     from graft.explanation.layer_table import NetworkSummary, summary
     from graft.explanation.network_layer import Layer
     from graft.inference.policy import Policy
@@ -33,6 +34,7 @@ _WHERE = {
     "Dataset": "graft.data.dataset",
     "DownloadError": "graft.errors",
     "Example": "graft.data.dataset",
+    "Explanation": "graft.explanation.heat_map",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
     "Layer": "graft.explanation.network_layer",
@@ -48,6 +50,7 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
+    "explain": "graft.explanation.heat_map",
     "explore": "graft.report.explore_page",
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
@@ -65,6 +68,7 @@ __all__ = [
     "Dataset",
     "DownloadError",
     "Example",
+    "Explanation",
     "Finding",
     "GraftError",
     "Layer",
@@ -80,6 +84,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "explain",
     "explore",
     "load",
     "policy",

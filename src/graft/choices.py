@@ -12,10 +12,12 @@ Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "plateau"]
 BatchNorm = Literal["frozen", "train"]
 Balance = Literal["none", "sampling"]
+Explaining = Literal["occlusion", "gradients"]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 PRESETS: tuple[Preset, ...] = get_args(Preset)
+EXPLANATIONS: tuple[Explaining, ...] = get_args(Explaining)  # the default first
 
 DEFAULT_MODEL = "tf_efficientnet_lite0"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")

@@ -100,7 +100,8 @@ class Predictor:
     @cached_property
     def classifier(self) -> Classifier:
         """The whole network in PyTorch, in inference mode: to trace, export or explain."""
-        return Classifier(self.backbone.build(), self.head, self.temperature).eval()
+        with torch.inference_mode(False):  # so that it can be explained, whoever asks first
+            return Classifier(self.backbone.build(), self.head, self.temperature).eval()
 
     @cached_property
     def neighbors(self) -> Neighbors:

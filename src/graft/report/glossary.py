@@ -30,6 +30,16 @@ GLOSSARY = {
         "The fraction of test images that are classified correctly. Common classes count for more "
         "in it than rare ones.",
     ),
+    "activation-map": Term(
+        "Activation map",
+        "What one channel of a layer gives for an image, as an image: bright where the channel "
+        "found what it looks for.",
+    ),
+    "attention": Term(
+        "Attention",
+        "In a vision transformer, how much of each patch is mixed into another one, or into the "
+        "answer. The weights of all patches sum to 1.",
+    ),
     "backbone": Term(
         "Backbone",
         "The large network that turns an image into features, a list of numbers. It usually comes "
@@ -173,6 +183,10 @@ GLOSSARY = {
         "One adjustable number of a network, also called a weight. Training is finding good "
         "values for them.",
     ),
+    "pixel": Term(
+        "Pixel",
+        "One dot of an image: three numbers from 0 to 255, for red, green and blue.",
+    ),
     "pooling": Term(
         "Pooling",
         "Replacing neighboring values by their mean or maximum: the map becomes smaller, and "
@@ -217,6 +231,11 @@ GLOSSARY = {
         "Transfer learning",
         "Using what a network has learned from millions of other images. Edges, textures and "
         "shapes need not be learned again, so few images of yours are enough.",
+    ),
+    "transformer": Term(
+        "Transformer",
+        "A family of networks (ViT, DeiT, Swin) that cut the image into patches and let each "
+        "patch look at all the others.",
     ),
 }
 

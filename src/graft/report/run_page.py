@@ -14,6 +14,7 @@ from graft.report import (
     run_tables,
     validation_section,
 )
+from graft.report.mistake_overlays import overlays
 from graft.report.run_tables import ClassCount, Confusion, Mistake
 from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnail
@@ -53,6 +54,7 @@ def write_report(run: Run) -> Path:
             side=SIDES,
             links={path: link(run.files[path], run.path) for path in shown if path in run.files},
             shown=len(shown),
+            overlays=overlays(run, [mistake.path for mistake in chosen.mistakes]),
             gone=list(shown.values()).count(None),
             drawings=drawings,
         )

@@ -18,8 +18,18 @@ FILES = (
     "metrics.json",
     "report.html",
 )
+# What a report and a comparison need.
+NEEDED = (
+    "config.json",
+    "dataset.csv",
+    "findings.json",
+    "history.jsonl",
+    "model.json",
+    "predictions.csv",
+    "metrics.json",
+)
 # What a run may hold besides.
-OPTIONAL = ("validation.json", "speed.json", "tensorboard")
+OPTIONAL = ("validation.json", "speed.json", "heat_maps.json", "tensorboard")
 
 
 def make_run_folder(out: Path, resume: bool = False) -> Path:
@@ -42,7 +52,7 @@ def make_run_folder(out: Path, resume: bool = False) -> Path:
             raise UsageError(
                 f"{out} holds something other than a run ({strange[0]}); choose another --out"
             )
-        for name in (*FILES, *OPTIONAL[:2]):
+        for name in (*FILES, *OPTIONAL[:-1]):
             (out / name).unlink(missing_ok=True)
         if not resume:
             remove_unfinished(out)

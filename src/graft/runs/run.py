@@ -13,6 +13,7 @@ metrics.json       derived from predictions.csv; its presence means that the run
 report.html        made from the files above
 validation.json    cross-validation and the like, where `graft validate` was run
 speed.json         images a second at prediction, where `graft compare` measured it
+heat_maps.json     where the evidence of mistakes lies, where `graft explain --mistakes` was run
 tensorboard/       event files, if asked for
 """
 
@@ -35,7 +36,7 @@ from graft.runs.csv_files import (
     write_dataset,
     write_predictions,
 )
-from graft.runs.folder import lacks_report, make_run_folder, remove_unfinished
+from graft.runs.folder import NEEDED, lacks_report, make_run_folder, remove_unfinished
 from graft.utils.cache_folder import sources_folder
 from graft.utils.files import replacing, write_json, write_text
 
@@ -43,17 +44,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Record = dict[str, Any]
-
-# What a report and a comparison need.
-NEEDED = (
-    "config.json",
-    "dataset.csv",
-    "findings.json",
-    "history.jsonl",
-    "model.json",
-    "predictions.csv",
-    "metrics.json",
-)
 
 
 class Run:
@@ -140,6 +130,11 @@ class Run:
         """Images a second at prediction; None where nobody measured it."""
         found: float | None = self._json("speed.json", {}).get("images_per_second")
         return found
+
+    @cached_property
+    def heat_maps(self) -> dict[str, Record]:
+        """Explanations of misclassified test images, by path; empty where none were asked for."""
+        return dict(self._json("heat_maps.json", {}))
 
     @cached_property
     def history(self) -> list[Record]:
@@ -259,6 +254,10 @@ class Run:
     def write_speed(self, found: Mapping[str, Any]) -> None:
         """Write speed.json."""
         self._write("speed.json", "speed", found)
+
+    def write_heat_maps(self, found: Mapping[str, Any]) -> None:
+        """Write heat_maps.json."""
+        self._write("heat_maps.json", "heat_maps", found)
 
     def write_report(self, page: str) -> Path:
         """Write report.html and return its path."""
