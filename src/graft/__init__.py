@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
+    from graft.explanation.heat_map import Explanation, explain
     from graft.inference.policy import Policy
     from graft.inference.predictor import Prediction, Predictor
     from graft.inference.saved_model import load, pretrained
@@ -30,6 +31,7 @@ _WHERE = {
     "Dataset": "graft.data.dataset",
     "DownloadError": "graft.errors",
     "Example": "graft.data.dataset",
+    "Explanation": "graft.explanation.heat_map",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
     "ModelError": "graft.errors",
@@ -43,6 +45,7 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
+    "explain": "graft.explanation.heat_map",
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
@@ -58,6 +61,7 @@ __all__ = [
     "Dataset",
     "DownloadError",
     "Example",
+    "Explanation",
     "Finding",
     "GraftError",
     "ModelError",
@@ -71,6 +75,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "explain",
     "load",
     "policy",
     "pretrained",
