@@ -19,7 +19,7 @@ WAYS = {
     "frozen": ["--model", WEIGHTS, "--image-size", SIZE, "--views", "2"],
     "last20": ["--model", WEIGHTS, "--image-size", SIZE, "--unfreeze", "20%", *LAST],
     "whole": [
-        *("--model", WEIGHTS, "--image-size", "72", "--unfreeze", "all", "--views", "2"),
+        *("--model", WEIGHTS, "--image-size", "96", "--unfreeze", "all", "--views", "2"),
         *("--batch-size", "64", "--epochs", "6", "--learning-rate", "1e-3"),
         *("--batch-norm", "train", "--val-fraction", "0.05"),
     ],

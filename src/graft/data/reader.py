@@ -56,8 +56,9 @@ def stream(
     wanted: Callable[[int, bytes], Sequence[int]] = lambda index, digest: (0,),
     augmentation: Augmentation = PLAIN,
     fingerprinted: Callable[[bytes], bool] = lambda digest: False,
+    ahead: int = WINDOW,
 ) -> Iterator[Loaded]:
-    """Yield a Loaded for each file, in the order of `files`.
+    """Yield a Loaded for each file, in the order of `files`, `ahead` others at most in memory.
 
     `wanted` says, given a file's position and sha256, which views of it to make; a file of which
     none is wanted is hashed but not decoded. Pillow decodes and resamples outside the
@@ -96,7 +97,7 @@ def stream(
 
         window: deque[Callable[[], Loaded]] = deque()
         try:
-            for index, file in islice(numbered, WINDOW):
+            for index, file in islice(numbered, ahead):
                 window.append(begun(index, file))
             while window:
                 yield window.popleft()()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +11,18 @@ import numpy as np
 from graft.data.augmentation import Augmentation
 from graft.data.decode import resized_shorter_side
 from graft.data.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, SIDE
-from graft.data.reader import PLAIN, Loaded
+from graft.data.reader import PLAIN, WINDOW, Loaded
 from graft.features.activations import Activations, Store, key_of, open_store
 from graft.utils.progress import Progress
 
 if TYPE_CHECKING:
-    from graft.features.backends import LazyBackend
+    from graft.features.backends import Backend, LazyBackend
     from graft.models.backbone import Backbone
 
 # Raise when decoding or augmentation change the pixels that they make.
 PIXELS_FORMAT = 2
+# Decoded images that wait for the network take this many bytes, and are so many at most.
+AHEAD_BYTES, MOST_AHEAD = 2**26, 512
 
 
 class CachedEncoder:
@@ -46,29 +49,45 @@ class CachedEncoder:
         least = min(SIDE, resized_shorter_side(backbone.preprocess))
         key = key_of(sketch=FINGERPRINT_FORMAT, side=least)
         self.fingerprints = open_store(cache, key, "view0", (FINGERPRINT.itemsize,), np.uint8)
-        self.stores = self._open(cache)
-        if backend and not any(map(len, self.stores)):
-            # Nothing cached under the expected backend's name: the one that can really run this
-            # network may have another.
-            expected = backend.name
-            if backend().name != expected:
-                self.stores = self._open(cache)
-        self._begun = any(map(len, self.stores))
+        self._use(backend.name if backend else "")
         self.from_cache = False
+        if backend and not self._begun and self._fallen_back():
+            # The one that can really run this network may have another name than is expected.
+            self._use(backend().name)
 
-    def _open(self, cache: Path) -> list[Store]:
+    def _use(self, name: str) -> None:
+        """Open the stores of what a backend of this name computes."""
+        self.stores, self._name = self._open(name), name
+        self._begun = any(map(len, self.stores))
+
+    def _fallen_back(self) -> bool:
+        """Whether activations were kept that PyTorch computed in place of a faster backend."""
+        from graft.features.backends import choose
+
+        return any(map(len, self._open(choose("torch"))))
+
+    def _open(self, name: str) -> list[Store]:
         preprocess = self.backbone.preprocess
         if self.backend is None:
             key = key_of(pixels=preprocess.to_json(), format=PIXELS_FORMAT)
             shape: tuple[int, ...] = (preprocess.height, preprocess.width, 3)
             dtype: Any = np.uint8
         else:
-            digest, name = self.backbone.digest, self.backend.name
+            digest = self.backbone.digest
             described = {"encoder": digest, "engine": name, "format": PIXELS_FORMAT}
             key = key_of(**described, **({"cut": self.cut} if self.cut else {}))
             shape, dtype = (self.cut_size + self.backbone.features,), np.float16
         names = ["view0", *(f"view{v}{self.augmentation.key}" for v in range(1, self.views))]
-        return [open_store(cache, key, name, shape, dtype) for name in names]
+        return [open_store(self.cache, key, name, shape, dtype) for name in names]
+
+    def _compiled(self, lazy: "LazyBackend") -> "Backend":
+        """The backend, asked for when the first batch is decoded: the cores go on decoding while
+        the network is built and compiled. The stores get the name of what really runs.
+        """
+        backend = lazy()
+        if backend.name != self._name:
+            self._use(backend.name)
+        return backend
 
     def compute(
         self,
@@ -101,11 +120,12 @@ class CachedEncoder:
             for item in encode(
                 files,
                 self.backbone.preprocess,
-                self.backend,
+                partial(self._compiled, self.backend) if self.backend else None,
                 wanted=missing,
                 augmentation=self.augmentation,
                 on_loaded=loaded,
                 fingerprinted=lambda digest: digest not in self.fingerprints,
+                ahead=self._ahead(),
                 **({"batch": self.backend.batch} if self.backend else {}),
             ):
                 for view, value in item.values.items():
@@ -114,6 +134,12 @@ class CachedEncoder:
         finally:  # also when interrupted: what is done is done
             for store in (*self.stores, self.fingerprints):
                 store.flush()
+
+    def _ahead(self) -> int:
+        """Images to decode ahead: what occupies the other cores while the network is compiled."""
+        preprocess = self.backbone.preprocess
+        image = preprocess.height * preprocess.width * 3 * self.views
+        return min(max(WINDOW, AHEAD_BYTES // image), MOST_AHEAD)
 
     def has_views(self, digest: bytes, views: Sequence[int]) -> bool:
         """Whether these views of a file are there."""

@@ -45,10 +45,20 @@ GLOSSARY = {
         "A model is calibrated if its probabilities mean what they say: of the images it is 80 % "
         "sure of, 80 % are classified correctly.",
     ),
+    "channel": Term(
+        "Channel",
+        "One of the numbers that each place of an image or of a map inside the network has. A "
+        "color image has three: red, green and blue.",
+    ),
     "confusion-matrix": Term(
         "Confusion matrix",
         "A table of true classes (rows) against predicted classes (columns). The diagonal counts "
         "correct predictions; every other cell is a kind of mistake.",
+    ),
+    "convolution": Term(
+        "Convolution",
+        "A layer that looks for small patterns, such as edges, everywhere in the image with the "
+        "same few weights.",
     ),
     "coverage": Term(
         "Coverage",
@@ -59,6 +69,10 @@ GLOSSARY = {
         "Cross-validation",
         "Training several times, each time with another fold of the images as the test split, so "
         "that every image is tested once.",
+    ),
+    "early-stopping": Term(
+        "Early stopping",
+        "Ending training when the validation loss no longer falls, and keeping the best epoch.",
     ),
     "ece": Term(
         "Expected calibration error (ECE)",
@@ -80,10 +94,20 @@ GLOSSARY = {
         "One number for precision and recall together (their harmonic mean). It is high only if "
         "both are. Macro F1 is the mean over the classes, so rare classes count as much as others.",
     ),
+    "feature": Term(
+        "Feature",
+        "A number that says how much of something is in an image. The backbone gives hundreds of "
+        "them; the head weighs them.",
+    ),
     "fine-tuning": Term(
         "Fine-tuning",
         "Training the last layers of a pretrained backbone too, and not only the new head on top "
         "of it.",
+    ),
+    "frozen": Term(
+        "Frozen",
+        "Not changed by training. What is frozen gives the same result for an image every time, "
+        "so it is computed once.",
     ),
     "group": Term(
         "Group",
@@ -95,6 +119,16 @@ GLOSSARY = {
         "The small last part of the model: it turns the backbone's features into one probability "
         "for each class.",
     ),
+    "heat-map": Term(
+        "Heat map",
+        "An image of how much each place speaks for the predicted class. It says where the "
+        "network looked, not what it saw there.",
+    ),
+    "image-size": Term(
+        "Image size",
+        "The pixels a side that every image is resized to. Most networks were pretrained at 224: "
+        "small enough to be fast, and a number that can be halved five times.",
+    ),
     "label-error": Term(
         "Label error",
         "An image whose label is probably wrong: it resembles the images of another class more "
@@ -104,6 +138,11 @@ GLOSSARY = {
         "Learning curve",
         "Accuracy against the number of training images. If it is still rising, more images would "
         "help.",
+    ),
+    "learning-rate": Term(
+        "Learning rate",
+        "How far the weights move in one step of training. Too high and they never settle, too "
+        "low and they hardly learn.",
     ),
     "loss": Term(
         "Loss",
@@ -125,6 +164,20 @@ GLOSSARY = {
         "An image that looks unlike the training images, such as a car among flowers. The model "
         "abstains instead of guessing.",
     ),
+    "overfitting": Term(
+        "Overfitting",
+        "Learning the training images by heart: right on them and wrong on new ones.",
+    ),
+    "parameter": Term(
+        "Parameter",
+        "One adjustable number of a network, also called a weight. Training is finding good "
+        "values for them.",
+    ),
+    "pooling": Term(
+        "Pooling",
+        "Replacing neighboring values by their mean or maximum: the map becomes smaller, and "
+        "small shifts of the object matter less.",
+    ),
     "precision": Term(
         "Precision",
         "Of the images predicted as a class, the fraction that belongs to it. Low precision means "
@@ -145,15 +198,25 @@ GLOSSARY = {
         "Something beside the object that gives the class away, such as a frame or the light. A "
         "model learns it instead of the object, and fails where it is missing.",
     ),
-    "train-validation-test": Term(
-        "Train, validation and test split",
-        "The model learns from the training images. The validation images decide when to stop and "
-        "set its probabilities. The test images are used once, for the results.",
+    "softmax": Term(
+        "Softmax",
+        "Turns the network's scores into probabilities: each is e to the power of the score, "
+        "divided by the sum of all of them.",
     ),
     "temperature": Term(
         "Temperature",
         "One number that the model's scores are divided by, found on the validation images, to "
         "calibrate its probabilities. It never changes which class is predicted.",
+    ),
+    "train-validation-test": Term(
+        "Train, validation and test split",
+        "The model learns from the training images. The validation images decide when to stop and "
+        "set its probabilities. The test images are used once, for the results.",
+    ),
+    "transfer-learning": Term(
+        "Transfer learning",
+        "Using what a network has learned from millions of other images. Edges, textures and "
+        "shapes need not be learned again, so few images of yours are enough.",
     ),
 }
 

@@ -7,7 +7,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from graft.report import run_plots, run_sentences, run_tables, validation_section
+from graft.report import (
+    network_section,
+    run_plots,
+    run_sentences,
+    run_tables,
+    validation_section,
+)
 from graft.report.run_tables import ClassCount, Confusion, Mistake
 from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnail
@@ -117,6 +123,7 @@ def _numbers(run: Run) -> dict[str, Any]:
         "label_of": {image["path"]: image["label"] for image in run.images},
         "sentences": run_sentences,
         "validated": validation_section,
+        "network": network_section,
         "tables": run_tables,
         "many": MANY,
         "most_pairs": PAIRS,
