@@ -173,7 +173,8 @@ def _told(subject: Subject, place: int, found: Explanation) -> tuple[list[str], 
         else f"The evidence is strongest in {first}, which has {percent(where[first])} of it."
     )
     said.append(
-        f"With the part that matters most covered ({percent(found.covered_fraction)} of the image), {quoted(label)} "
+        f"With the part that matters most covered ({percent(found.covered_fraction)} of the "
+        f"image), {quoted(label)} "
         f"goes from {percent(found.probability)} to {percent(found.after[label])}; with as much "
         f"covered where it matters least, to {percent(found.elsewhere[label])}."
     )

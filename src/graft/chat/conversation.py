@@ -23,7 +23,6 @@ BETWEEN = {
 # How it begins, unless it is as short as "the second one".
 BEGINNING = re.compile(r"(and|or|but|so|now|then|ok|what about|how about|same|with|for|try)\b")
 SHORT = 3
-SMALL_TALK = {"please", "the", "a", "an", "explain", "define", "what", "is", "are", "mean", "means"}
 WHY = re.compile(r"(and |but |so )?(why|how come|how so|why is that|why so|what for)( then)?")
 # What is offered to one whose question has no answer: what came near, then these.
 NEAR = 0.15
@@ -87,10 +86,8 @@ class Chat:
         return answer
 
     def _intent(self, text: str, said: str, asked: Asked) -> tuple[Intent, Asked] | None:
-        if _is_bare_term(said, asked) and not asked.classes:
-            return INTENTS["term"], asked
         name = self.understanding.intent(text)
-        if name is None or (name == "term" and asked.term is None):
+        if name is None:
             return None
         if name == "show_filter" and "next" in said.split() and self._last:
             before, shown = self._last
@@ -151,16 +148,6 @@ class Chat:
         three = [each.sample.format_map({"class": label}) for each in known[:3]]
         said = f"{why} You could ask: {joined([f'“{question}”' for question in three])}."
         return Answer(None, said.replace(".”.", ".”").replace("?”.", "?”"), {"could_ask": three})
-
-
-def _is_bare_term(said: str, asked: Asked) -> bool:
-    """Whether a question is a term alone, or "what is" and a term."""
-    if asked.term is None:
-        return False
-    words = [word for word in said.split() if word not in SMALL_TALK]
-    from graft.chat.about_learning import terms
-
-    return " ".join(words) in terms()[asked.term]
 
 
 def _names_something(word: str) -> bool:

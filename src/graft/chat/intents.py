@@ -73,11 +73,12 @@ def helped(subject: Subject, asked: Asked) -> Answer:
         f"I am the classifier of run {subject.run.name}, and I know {joined(_named(subject))}. "
         "Ask me about:"
     ]
-    evidence = {"classes": subject.classes, "questions": {}}
+    asked_for: dict[str, list[str]] = {}
     for topic, intents in about.items():
         questions = [each.sample.format_map({"class": known}) for each in intents[:7]]
-        evidence["questions"] = {**evidence["questions"], topic: questions}
+        asked_for[topic] = questions
         said.append(f"{topic}: {' '.join(questions)}")
+    evidence = {"classes": subject.classes, "questions": asked_for}
     said.append("I cannot count objects, name colors or describe scenes.")
     return answer(said, "These are the questions that I know.", evidence)
 

@@ -70,7 +70,7 @@ class SentenceEncoder:
     def _layer(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
         query, key, value = (
             self._linear(x, f"{name}.attention.self.{part}")
-            .unflatten(2, (self.heads, -1))
+            .view(*x.shape[:2], self.heads, -1)
             .transpose(1, 2)
             for part in ("query", "key", "value")
         )
