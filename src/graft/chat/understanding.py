@@ -105,7 +105,7 @@ class Understanding:
 def _asks_for(said: str, slug: str) -> bool:
     """Whether a question is "what is" and a term, and no more."""
     match = DEFINITION.fullmatch(said)
-    return bool(match) and (match["word"] or match["other"]) in terms()[slug]
+    return match is not None and (match["word"] or match["other"]) in terms()[slug]
 
 
 def examples() -> list[tuple[str, str]]:
