@@ -104,9 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             known = False
         if not known:
             self._refuse(HTTPStatus.FORBIDDEN, "this page answers its own address only")
-        elif not secrets.compare_digest(
-            self.path.encode(), f"/{self.server.token}/{name}".encode()
-        ):
+        elif not secrets.compare_digest(self.path.encode(), wanted.encode()):
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such page")
         else:
             return True

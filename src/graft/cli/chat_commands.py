@@ -136,6 +136,14 @@ def mcp(root: str) -> None:
     Tools to check, train, predict, explain, evaluate, compare and ask. Nothing deletes, and
     training refuses a run folder that is there. Needs graft[mcp].
     """
+    from importlib.util import find_spec
+
+    from graft.errors import ModelError
+
+    if find_spec("mcp") is None:
+        raise ModelError(
+            "graft mcp needs a package that is not installed; pip install 'graft[mcp]'"
+        )
     from graft.mcp_server.server import serve
 
     serve(root)

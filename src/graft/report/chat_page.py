@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from graft.report.numbers import flat
+from graft.report.numbers import NOTHING, flat
 from graft.report.templates import render
 from graft.report.thumbnails import thumbnail
 
@@ -33,7 +33,8 @@ def answer_data(
     answer: Mapping[str, Any], shown: Sequence[tuple[str, Image.Image]]
 ) -> dict[str, Any]:
     """An answer as the page takes it: with its evidence as rows, and its images as data: URIs."""
-    rows = [(name, value) for name, value in flat(answer["evidence"]) if value != "–"]
+    told = {name: value for name, value in answer["evidence"].items() if name != "how"}
+    rows = [(name, value) for name, value in flat(told) if value != NOTHING]
     pictures = [{"caption": caption, "source": _uri(image)} for caption, image in shown]
     return {**answer, "rows": rows, "images": pictures}
 
