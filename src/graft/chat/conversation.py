@@ -86,7 +86,7 @@ class Chat:
         return answer
 
     def _intent(self, text: str, said: str, asked: Asked) -> tuple[Intent, Asked] | None:
-        name = self.understanding.intent(text)
+        name = self.understanding.intent(self._general(text))
         if name is None:
             return None
         if name == "show_filter" and "next" in said.split() and self._last:
@@ -94,6 +94,15 @@ class Chat:
             if before.name == name:
                 asked = replace(asked, number=(shown.number or 1) + 1)
         return INTENTS[name], asked
+
+    def _general(self, text: str) -> str:
+        """A question with "the image" for the names of images, which say nothing of what is
+        asked.
+        """
+        for image in self.subject.images:
+            for name in (image.name, image.stem):
+                text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "the image", text, flags=re.I)
+        return re.sub(r"\b(image|photo|picture) (number |no )?([3-9]|\d\d+)\b", r"\1 2", text)
 
     def _follow_up(self, said: str, asked: Asked) -> tuple[Intent, Asked] | None:
         """The last question again, with what this one names instead; None for a new question."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from graft.chat.about_learning import terms
@@ -110,13 +111,25 @@ def changes_in(said: str) -> tuple[str, ...]:
 
 def term_in(said: str) -> str | None:
     """The longest term that is named, by its slug; of two equally long, the first named."""
-    best: tuple[int, int, str] | None = None
-    for slug, names in terms().items():
-        for name in names:
-            match = re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", said)
-            if match and (best is None or (-len(name.split()), match.start()) < best[:2]):
-                best = (-len(name.split()), match.start(), slug)
-    return best[2] if best else None
+    known = _slugs()
+    found = [
+        (len(match[0].split()), -match.start(), match[0])
+        for match in re.finditer(_any_term(), said)
+    ]
+    return known[max(found)[2]] if found else None
+
+
+@cache
+def _slugs() -> dict[str, str]:
+    """The slug of each name of each term."""
+    return {name: slug for slug, names in terms().items() for name in names}
+
+
+@cache
+def _any_term() -> re.Pattern[str]:
+    """The name of any term as a whole word, the longest that fits."""
+    names = sorted(_slugs(), key=len, reverse=True)
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, names))})(?![\w-])")
 
 
 def number_in(said: str) -> int | None:

@@ -59,26 +59,14 @@ class Understanding:
             )
         self.classes = list(classes)
         self.method = method if method != "auto" else "minilm" if minilm.installed() else "tfidf"
-        pairs = examples()
-        self.intents = sorted({intent for intent, _ in pairs})
-        said = [_filled(question) for _, question in pairs]
-        self._vectorizer = _vectorizer()
-        self._wordings = self._vectorizer.fit_transform([concepts(each) for each in said])
-        self._encoder = minilm.SentenceEncoder() if self.method == "minilm" else None
-        self._vectors = _kept_vectors(self._encoder, said) if self._encoder else None
-        wanted = np.array([[float(a == b) for b in self.intents] for a, _ in pairs])
-        alike = self._alike(self._wordings, self._vectors)
-        alike.flat[:: len(pairs) + 1] += RIDGE[self.method]
-        self._weights = np.linalg.solve(alike, wanted)
+        self._fitted = _fitted(self.method)
 
     def scores(self, question: str) -> dict[str, float]:
         """The score of each intent, about 0 to 1, the highest first; OFF_TOPIC is among them."""
         said = masked(plain(question), self.classes, STAND_INS)
-        wording = self._vectorizer.transform([concepts(said)])
-        vector = self._encoder.encode([said]) if self._encoder else None
-        row = (self._alike(wording, vector) @ self._weights)[0]
+        row = self._fitted.scores(said)
         order = np.argsort(-row, kind="stable")
-        return {self.intents[i]: float(row[i]) for i in order}
+        return {self._fitted.intents[i]: float(row[i]) for i in order}
 
     def intent(self, question: str) -> str | None:
         """The intent of a question; None for one that is not understood or off topic."""
@@ -92,14 +80,44 @@ class Understanding:
         # "What is a banana" is asked as "what is a convolution" is.
         return None if name == "term" and named is None else name
 
+
+class _Fitted:
+    """The regression on the examples, which no run has a part in."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        pairs = examples()
+        self.intents = sorted({intent for intent, _ in pairs})
+        said = [_filled(question) for _, question in pairs]
+        self.vectorizer = _vectorizer()
+        self.wordings = self.vectorizer.fit_transform([concepts(each) for each in said])
+        self.encoder = minilm.SentenceEncoder() if method == "minilm" else None
+        self.vectors = _kept_vectors(self.encoder, said) if self.encoder else None
+        wanted = np.array([[float(a == b) for b in self.intents] for a, _ in pairs])
+        alike = self._alike(self.wordings, self.vectors)
+        alike.flat[:: len(pairs) + 1] += RIDGE[method]
+        self.weights = np.linalg.solve(alike, wanted)
+
+    def scores(self, said: str) -> Floats:
+        """The score of each of `intents` (K,) for a question in plain words."""
+        wording = self.vectorizer.transform([concepts(said)])
+        vector = self.encoder.encode([said]) if self.encoder else None
+        found: Floats = (self._alike(wording, vector) @ self.weights)[0]
+        return found
+
     def _alike(self, wordings: Any, vectors: NDArray[np.float32] | None) -> Floats:
         """How alike questions (N) and the examples (M) are, (N, M) in 0..1."""
         width = WIDTH[self.method]
-        found: Floats = np.exp(width * ((wordings @ self._wordings.T).toarray() / 2 - 1))
-        if vectors is None or self._vectors is None:
+        found: Floats = np.exp(width * ((wordings @ self.wordings.T).toarray() / 2 - 1))
+        if vectors is None or self.vectors is None:
             return found
-        meant: Floats = np.exp(width * ((vectors @ self._vectors.T).astype(np.float64) - 1))
+        meant: Floats = np.exp(width * ((vectors @ self.vectors.T).astype(np.float64) - 1))
         return WORDING * found + (1 - WORDING) * meant
+
+
+@cache
+def _fitted(method: str) -> _Fitted:
+    return _Fitted(method)
 
 
 def _asks_for(said: str, slug: str) -> bool:
