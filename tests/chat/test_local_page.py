@@ -139,7 +139,7 @@ def test_a_browser_asks_and_shows_answers_wide_and_narrow(page):
             view.on("pageerror", lambda error, kept=problems: kept.append(str(error)))
             view.goto(page.address)
             view.wait_for_function("document.activeElement.name === 'text'")
-            view.keyboard.type("why?")
+            view.keyboard.type("where did you look?")
             view.keyboard.press("Enter")
             view.wait_for_selector(".reply .shown img")
             assert view.locator(".reply th", has_text="after covering").count() >= 1
