@@ -60,6 +60,10 @@ def how_sure(subject: Subject, asked: Asked) -> Answer:
     for label, other in second:
         evidence["next"] = {label: other}
         said.append(f"Next comes {quoted(label)} with {percent(other)}.")
+    for label in asked.classes:
+        if label not in (first, *(name for name, _ in second)):
+            evidence.setdefault("asked", {})[label] = found.probabilities[label]
+            said.append(f"{quoted(label)} gets {percent(found.probabilities[label])}.")
     if found.label is None:
         evidence["ood_score"] = found.ood_score
         said.append(
@@ -100,6 +104,7 @@ def alternatives(subject: Subject, asked: Asked) -> Answer:
     others = [f"{quoted(label)} with {percent(value)}" for label, value in chosen if label != first]
     if others:
         said.append(f"{'You asked for' if asked.classes else 'After that come'} {joined(others)}.")
+    said.append(caution(subject, place, evidence))
     return answer(said, NOW, evidence)
 
 
@@ -107,9 +112,9 @@ def nearest(subject: Subject, asked: Asked) -> Answer:
     """Which training images are most like the image."""
     place = subject.image(asked)
     found = subject.prediction(place)
-    if not found.nearest:
+    near = subject.nearest(place, asked.number or 3)
+    if not near:
         raise CannotAnswerError("This run keeps no training images to compare with.")
-    near = found.nearest[: min(asked.number or 3, len(found.nearest))]
     listing = [f"{each.path} ({quoted(each.label)}, {each.similarity:.2f})" for each in near]
     same = [each for each in near if each.label == found.best_guess]
     evidence = {
@@ -124,7 +129,7 @@ def nearest(subject: Subject, asked: Asked) -> Answer:
     said = [
         f"To me {subject.name(place)} is most like {joined(listing)}.",
         f"{len(same)} of these {len(near)} {'is' if len(same) == 1 else 'are'} labeled "
-        f"{quoted(found.best_guess)}, as I would label it."
+        f"{quoted(found.best_guess)}, my best guess."
         if len(near) > 1
         else "",
     ]
@@ -149,17 +154,16 @@ def familiar(subject: Subject, asked: Asked) -> Answer:
     }
     if found.ood_score > 1:
         said = [
-            f"No, {subject.name(place)} is unlike my training images: "
+            f"{subject.name(place)} is unlike my training images: "
             f"{_times(found.ood_score)} "
             "the limit. So I say “none of these” instead of a label."
         ]
     else:
         said = [
-            f"Yes, {subject.name(place)} is like my training images: it is at "
+            f"{subject.name(place)} is like my training images: it is at "
             f"{found.ood_score:.2f}, where the limit is 1."
         ]
-    if found.nearest:
-        near = found.nearest[0]
+    for near in subject.nearest(place, 1):
         evidence["nearest"] = {
             "path": near.path,
             "label": near.label,
@@ -218,12 +222,26 @@ def compare_images(subject: Subject, asked: Asked) -> Answer:
             f"{percent(first.probabilities[widest])} against "
             f"{percent(second.probabilities[widest])}."
         )
+    for place in places[:2]:
+        said.append(caution(subject, place, evidence))
     alike = _similarity(subject, places[0], places[1])
     if alike is not None:
         evidence["similarity"], evidence["same"] = alike, 1
         said.append(f"Their features have a cosine similarity of {alike:.2f}, where 1 is the same.")
     shown = [*_picture(subject, places[0]), *_picture(subject, places[1])]
     return answer(said, "I ran both through the network just now.", evidence, shown)
+
+
+def caution(subject: Subject, place: int, evidence: dict[str, Any]) -> str:
+    """That an image is unlike the training images, if it is, so that its label counts little."""
+    found = subject.prediction(place)
+    if found.label is not None:
+        return ""
+    evidence.setdefault("ood_scores", {})[subject.name(place)] = found.ood_score
+    return (
+        f"But {subject.name(place)} is {_times(found.ood_score)} the limit for images unlike my "
+        "training images, so I would rather say that it is none of my classes."
+    )
 
 
 def _similarity(subject: Subject, first: int, second: int) -> float | None:

@@ -26,7 +26,7 @@ def terms() -> dict[str, tuple[str, ...]]:
 def meaning(slug: str) -> str:
     """What a term means, in two sentences."""
     own = next(row["meaning"] for row in _rows() if row["slug"] == slug)
-    return own or GLOSSARY[slug].meaning
+    return GLOSSARY[slug].meaning if slug in GLOSSARY else own
 
 
 def term(subject: Subject, asked: Asked) -> Answer:
@@ -43,7 +43,9 @@ def term(subject: Subject, asked: Asked) -> Answer:
             said.append(sentence)
             evidence["here"] = numbers
             how = "The explanation is from my glossary; the numbers are this run's own."
-    return answer([f"{name[0].upper()}{name[1:]}: {said[0]}", *said[1:]], how, evidence)
+    if asked.term in GLOSSARY:  # which has phrases, where terms.csv has sentences
+        said[0] = f"{name[0].upper()}{name[1:]}: {said[0]}"
+    return answer(said, how, evidence)
 
 
 def _convolution(subject: Subject) -> Own:

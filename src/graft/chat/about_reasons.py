@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from graft.chat.about_image import caution
 from graft.chat.answer import Answer, CannotAnswerError, answer, counted, joined, percent
 from graft.chat.subject import Asked, Subject
 from graft.explanation.heat_map import Explanation
@@ -29,14 +30,16 @@ def why(subject: Subject, asked: Asked) -> Answer:
     label = asked.classes[0] if asked.classes else None
     explained = subject.explanation(place, label if label != found.best_guess else None)
     said, evidence = _told(subject, place, explained)
-    if found.nearest:
-        same = sum(each.label == explained.label for each in found.nearest)
-        evidence["nearest"] = [each.path for each in found.nearest]
-        evidence["nearest_count"], evidence["nearest_of_the_class"] = len(found.nearest), same
+    near = subject.nearest(place, 5)
+    if near:
+        same = sum(each.label == explained.label for each in near)
+        evidence["nearest"] = [each.path for each in near]
+        evidence["nearest_count"], evidence["nearest_of_the_class"] = len(near), same
         said.append(
-            f"Of the {len(found.nearest)} training images most like it, {same} "
+            f"Of the {len(near)} training images most like it, {same} "
             f"{'is' if same == 1 else 'are'} labeled {quoted(explained.label)}."
         )
+    said.append(caution(subject, place, evidence))
     return answer(said, COVERED, evidence, _maps(subject, place, explained))
 
 
@@ -57,6 +60,7 @@ def why_not(subject: Subject, asked: Asked) -> Answer:
         f"{quoted(against)} has {percent(found.probabilities[against])}.",
     )
     evidence["against"] = {against: found.probabilities[against]}
+    said.append(caution(subject, place, evidence))
     return answer(said, COVERED, evidence, _maps(subject, place, explained))
 
 

@@ -140,7 +140,7 @@ def overfitting_check(subject: Subject, asked: Asked) -> Answer:
         said.append("So I know my training images a little better than new ones, which is usual.")
     else:
         said.append("So I do as well on new images as on those I learned from: no overfitting.")
-    if last["epoch"] != best["epoch"]:
+    if decimal(last["val_loss"]) != decimal(best["val_loss"]):
         said.append(
             f"The validation loss was {decimal(best['val_loss'])} then and "
             f"{decimal(last['val_loss'])} in epoch {last['epoch']}, the last; so the earlier "

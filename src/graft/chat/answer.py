@@ -42,7 +42,7 @@ def answer(
 
     Whoever calls the intent's function fills in its name.
     """
-    text = " ".join(filter(None, [*sentences, how]))
+    text = " ".join(filter(None, [*sentences, how])).replace(" \n", "\n")
     return Answer("", text.replace(numbers.NBSP, " "), {**evidence, "how": how}, tuple(shown))
 
 

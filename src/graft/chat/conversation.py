@@ -110,7 +110,8 @@ class Chat:
             return None
         intent, before = self._last
         if WHY.fullmatch(said) and intent.name in RESULTS:
-            return INTENTS["confusions"], before
+            reason = "mistakes" if intent.name in ("confusions", "mistakes") else "confusions"
+            return INTENTS[reason], before
         if not self._only_names(said, asked):
             return None
         if asked.changes and self.subject.images:

@@ -44,8 +44,8 @@ def helped(subject: Subject, asked: Asked) -> Answer:
     """What can be asked."""
     known = subject.classes[0]
     about = {
-        "An image": [each for each in INTENTS.values() if each.needs_image],
-        "My results and my data": [
+        "about an image": [each for each in INTENTS.values() if each.needs_image],
+        "about my results and your data": [
             INTENTS[n]
             for n in (
                 "accuracy",
@@ -56,7 +56,7 @@ def helped(subject: Subject, asked: Asked) -> Answer:
                 "photograph_next",
             )
         ],
-        "How I was trained and built": [
+        "about how I was trained and built": [
             INTENTS[n]
             for n in (
                 "how_trained",
@@ -67,20 +67,20 @@ def helped(subject: Subject, asked: Asked) -> Answer:
                 "show_filter",
             )
         ],
-        "Words": [INTENTS["term"]],
+        "about words": [INTENTS["term"]],
     }
     said = [
         f"I am the classifier of run {subject.run.name}, and I know {joined(_named(subject))}. "
-        "Ask me about:"
+        "Ask me, for example:"
     ]
     asked_for: dict[str, list[str]] = {}
     for topic, intents in about.items():
         questions = [each.sample.format_map({"class": known}) for each in intents[:7]]
         asked_for[topic] = questions
-        said.append(f"{topic}: {' '.join(questions)}")
+        said.append(f"\n· {topic}: {' '.join(questions)}")
+    said.append("\nI cannot count objects, name colors or describe scenes.")
     evidence = {"classes": subject.classes, "questions": asked_for}
-    said.append("I cannot count objects, name colors or describe scenes.")
-    return answer(said, "These are the questions that I know.", evidence)
+    return answer(said, "", evidence)
 
 
 def _named(subject: Subject) -> list[str]:
@@ -93,7 +93,7 @@ INTENTS = {
     each.name: each
     for each in (
         Intent("what_is_it", about_image.what_is_it, "What is it?", (*IMAGE, *CLASS)),
-        Intent("how_sure", about_image.how_sure, "How sure are you?", IMAGE),
+        Intent("how_sure", about_image.how_sure, "How sure are you?", (*IMAGE, *CLASS)),
         Intent(
             "alternatives",
             about_image.alternatives,

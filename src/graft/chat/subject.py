@@ -11,8 +11,12 @@ from graft.chat.answer import CannotAnswerError
 from graft.errors import UsageError
 from graft.runs.run import Run
 
+# Training images that are kept for an image.
+NEAREST = 21
+
 if TYPE_CHECKING:
     from graft.explanation.heat_map import Explanation
+    from graft.inference.neighbors import Neighbor
     from graft.inference.predictor import Prediction, Predictor
 
 
@@ -83,7 +87,7 @@ class Subject:
 
         if place not in self._predictions:
             known = (self.run.path / "neighbors.safetensors").is_file()
-            policy = Policy(nearest=5 if known and self.predictor.ood_detector else 0)
+            policy = Policy(nearest=NEAREST if known and self.predictor.ood_detector else 0)
             try:
                 found = self.predictor.predict(self.images[place], policy)
             except UsageError as error:
@@ -104,11 +108,20 @@ class Subject:
             )
         return self._explanations[key]
 
+    def nearest(self, place: int, count: int) -> "list[Neighbor]":
+        """The training images nearest to an image, at most NEAREST - 1, without that very file."""
+        found = self.prediction(place).nearest or ()
+        own = self._rows_of(place)
+        return [each for each in found if each.path not in own][:count]
+
     def split_of(self, place: int) -> str | None:
         """The split that this very file was in, by its bytes; None if it was in none."""
+        return next(iter(self._rows_of(place).values()), None)
+
+    def _rows_of(self, place: int) -> dict[str, str]:
+        """The path and split of each image of the run with the same bytes."""
         digest = hashlib.sha256(self.images[place].read_bytes()).hexdigest()
-        found = (row["split"] for row in self.run.images if row["sha256"] == digest)
-        return next(found, None)
+        return {r["path"]: r["split"] for r in self.run.images if r["sha256"] == digest}
 
 
 def _images(count: int) -> str:
