@@ -186,7 +186,7 @@ def compare_images(subject: Subject, asked: Asked) -> Answer:
     if len(subject.images) < 2:
         raise CannotAnswerError(
             f"I can compare two images, and was given {counted(len(subject.images), 'image')}. "
-            "Give me more after the run: graft chat RUN IMAGE IMAGE"
+            "Give me more after the run: graft chat RUN IMAGE IMAGE."
         )
     places = asked.images if len(asked.images) > 1 else (0, 1)
     subject.image(Asked(images=(max(places),)))
@@ -262,8 +262,9 @@ def _learned(subject: Subject, place: int, evidence: dict[str, Any]) -> str:
     evidence["in_split"] = split
     if split not in ("train", "val"):
         return ""
-    use = "I learned from this very image" if split == "train" else "I was adjusted on this image"
-    return f"{use}, so my being right on it proves nothing."
+    if split == "val":
+        return "It is one of my validation images, so my being right on it proves little."
+    return "I learned from this very image, so my being right on it proves nothing."
 
 
 def _times(score: float | None) -> str:

@@ -71,7 +71,7 @@ class Subject:
         if not self.images:
             raise CannotAnswerError(
                 "That is a question about an image, and I was given none. Give me one after the "
-                "run: graft chat RUN IMAGE"
+                "run: graft chat RUN IMAGE."
             )
         place = asked.images[0] if asked.images else self.focus
         if place >= len(self.images):
