@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -143,3 +144,67 @@ def flowers(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     subprocess.run([shared / "data" / "unpack", folder, "flowers"], check=True, capture_output=True)
     return folder / "flowers"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium. Of a module, not of the session: while it runs, so does an event loop."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip(f"needs a browser: none of {', '.join(names)} is installed")
+    api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    flags = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync")
+    flags += ("disable-background-networking", "disable-component-update")
+    with api.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=found, args=[f"--{f}" for f in flags])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """untrained("deep_cnn", size=32): a predictor of random weights, the same each time."""
+    return random_network
+
+
+def random_network(name, size=32, classes=("a", "b", "c")):
+    import torch
+
+    from graft.data.decode import Preprocess
+    from graft.features.backends import LazyBackend
+    from graft.inference.predictor import Predictor
+    from graft.models.backbone import Backbone, scratch
+    from graft.models.classifier import Classifier
+    from graft.models.head import Head
+
+    fed = Preprocess(size, size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    if name.endswith("_cnn"):
+        backbone = scratch(name, size)
+    else:
+        backbone = Backbone(name, name, {}, fed, False, 0, 0, "", "random weights")
+    torch.manual_seed(0)
+    encoder = backbone.build()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.data += 0.03 * torch.randn(module.weight.shape)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.3)
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    with torch.no_grad():
+        features = encoder(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
+    head = Head(features, len(classes), 0, 0.0, 0.0).eval()
+    head.standardize(torch.randn(features) * 0.1, torch.rand(features) + 0.5)
+    backend = LazyBackend(lambda: encoder, "torch")
+    predictor = Predictor(backbone, head, tuple(classes), backend, 1.5)
+    # Random weights are others each time: this is the network that was prepared.
+    predictor.classifier = Classifier(encoder, head, 1.5).eval()
+    return predictor
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """An image of 40 × 48 random pixels, (H, W, 3) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (40, 48, 3)).astype(np.uint8)

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
     from graft.explanation.heat_map import Explanation, explain
+    from graft.explanation.layer_table import NetworkSummary, summary
+    from graft.explanation.network_layer import Layer
     from graft.inference.policy import Policy
     from graft.inference.predictor import Prediction, Predictor
     from graft.inference.saved_model import load, pretrained
     from graft.models.classifier import Classifier
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
+    from graft.report.explore_page import explore
     from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
@@ -38,7 +41,9 @@ _WHERE = {
     "Explanation": "graft.explanation.heat_map",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
+    "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
+    "NetworkSummary": "graft.explanation.layer_table",
     "Prediction": "graft.inference.predictor",
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
@@ -50,10 +55,12 @@ _WHERE = {
     "compare": "graft.api",
     "evaluate": "graft.api",
     "explain": "graft.explanation.heat_map",
+    "explore": "graft.report.explore_page",
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
     "pretrained": "graft.inference.saved_model",
+    "summary": "graft.explanation.layer_table",
     "train": "graft.api",
     "validate": "graft.api",
 }
@@ -70,7 +77,9 @@ __all__ = [
     "Explanation",
     "Finding",
     "GraftError",
+    "Layer",
     "ModelError",
+    "NetworkSummary",
     "Policy",
     "Prediction",
     "Predictor",
@@ -82,10 +91,12 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "explore",
     "load",
     "policy",
     "pretrained",
     "rank",
+    "summary",
     "train",
     "validate",
 ]

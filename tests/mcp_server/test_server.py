@@ -76,10 +76,11 @@ def test_runs_are_listed_and_described_as_their_files_say(root):
     assert runs["runs/scratch"]["accuracy"] == stored["accuracy"]
     told = value(call(root, "describe_run", run="runs/scratch"))
     assert told["metrics"]["confusion"] == stored["confusion"]
-    assert (
-        value(call(root, "summary", run="runs/scratch"))["parameters"]["total"]
-        == (told["model"]["parameters"]["total"])
-    )
+    network = value(call(root, "summary", run="runs/scratch"))
+    first = next(layer for layer in network["layers"] if layer["kernel"])
+    assert first["output_shape"] == [32, 16, 16]
+    assert first["parameters"] == 864
+    assert network["parameters"] == told["model"]["parameters"]["total"]
 
 
 def test_predictions_neighbors_and_explanations_are_graft_s_own(root):

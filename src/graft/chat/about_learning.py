@@ -182,6 +182,23 @@ def _setting(name: str, words: str) -> Callable[[Subject], Own]:
     return own
 
 
+def _receptive_field(subject: Subject) -> Own:
+    """How far the first of the layers and the one that sees most see."""
+    from graft.explanation.layer_table import summary
+
+    layers = [each for each in summary(subject.predictor).layers if each.kernel and each.ran]
+    fields = [each.receptive_field for each in layers if each.receptive_field]
+    if not fields:
+        return "", {}
+    most, width = max(fields), subject.run.model["preprocess"]["width"]
+    whole_image = f", more than the {width} that an image has" if most > width else ""
+    return (
+        f"A value of my first convolution sees {fields[0]} pixels from side to side, one of my last "
+        f"{most}{whole_image}.",
+        {"first": fields[0], "most": most, "width": width},
+    )
+
+
 def _split(subject: Subject) -> Own:
     from graft.report.run_tables import split_counts
 
@@ -263,6 +280,7 @@ OWN: dict[str, Callable[[Subject], Own]] = {
     "pooling": _pooling,
     "precision": _macro("precision"),
     "recall": _macro("recall"),
+    "receptive-field": _receptive_field,
     "seed": _setting("seed", "Mine was"),
     "stride": _stride,
     "temperature": _temperature,

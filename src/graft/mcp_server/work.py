@@ -84,15 +84,12 @@ def predict(place: Rooted, run: str, images: list[str]) -> list[Record]:
 
 
 def summary(place: Rooted, run: str) -> Record:
-    """The network of a run, kind of layer by kind of layer."""
-    from graft.chat.intents import INTENTS
-    from graft.chat.subject import Asked, Subject
-
-    subject = Subject(_run(place, run).path)
-    return {
-        name: INTENTS[name].function(subject, Asked()).to_json()["evidence"]
-        for name in ("architecture", "parameters", "input_size")
-    }
+    """The network of a run, layer by layer, without the arithmetic of each."""
+    found = graft.summary(_run(place, run).path).to_json()
+    for layer in found["layers"]:
+        for name in ("arithmetic", "input_shape", "channels", "jump", "ran", "dilation"):
+            layer.pop(name, None)
+    return found
 
 
 def nearest(place: Rooted, run: str, image: str, count: int) -> list[Record]:

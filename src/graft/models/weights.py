@@ -160,7 +160,7 @@ def _open(name: str, files: list[Path]) -> tuple[Any, dict[str, Any]]:
     return body, {
         "architecture": stored.get("architecture") or name.split(".")[0],
         "arguments": arguments,
-        "preprocess": _preprocess(body, name),
+        "preprocess": preprocess_of(body, name),
         "source": _source(name, stored),
     }
 
@@ -171,7 +171,8 @@ def _source(name: str, stored: Any) -> str:
     return str(stored.get("hf_hub_id") or name)
 
 
-def _preprocess(body: nn.Module, name: str) -> Preprocess:
+def preprocess_of(body: nn.Module, name: str) -> Preprocess:
+    """How a network of timm wants its images; ModelError for a way that graft does not know."""
     from timm.data.config import resolve_model_data_config
 
     config = resolve_model_data_config(body)  # type: ignore[no-untyped-call]
