@@ -193,8 +193,8 @@ def _receptive_field(subject: Subject) -> Own:
     most, width = max(fields), subject.run.model["preprocess"]["width"]
     whole_image = f", more than the {width} that an image has" if most > width else ""
     return (
-        f"A value of my first convolution sees {fields[0]} pixels from side to side, one of my last "
-        f"{most}{whole_image}.",
+        f"A value of my first convolution sees {fields[0]} pixels from side to side, one of my "
+        f"last {most}{whole_image}.",
         {"first": fields[0], "most": most, "width": width},
     )
 
