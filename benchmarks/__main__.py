@@ -23,6 +23,7 @@ NEEDS = {
     "train_speed": PHOTOS,
     "loop_speed": "",
     "tune_speed": PHOTOS,
+    "chat": "",
 }
 # Those that `make bench` leaves out and that need nothing, either.
 ALSO = {"explain": ""}

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import check, compare, evaluate, policy, rank, train, validate
+    from graft.chat.answer import Answer
+    from graft.chat.conversation import Chat
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
 _WHERE = {
+    "Answer": "graft.chat.answer",
+    "Chat": "graft.chat.conversation",
     "CheckResult": "graft.quality.check",
     "Classifier": "graft.models.classifier",
     "DataError": "graft.errors",
@@ -62,6 +66,8 @@ _WHERE = {
 }
 
 __all__ = [
+    "Answer",
+    "Chat",
     "CheckResult",
     "Classifier",
     "DataError",

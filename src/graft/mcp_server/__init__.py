@@ -1,0 +1,1 @@
+"""graft for assistants: its verbs as tools of the Model Context Protocol."""
