@@ -9,7 +9,8 @@ from typing import Any
 import graft
 from graft.errors import DataError, GraftError, UsageError
 from graft.mcp_server.rooted import Rooted
-from graft.runs.run import NEEDED, Run
+from graft.runs.folder import NEEDED
+from graft.runs.run import Run
 from graft.utils.progress import Progress
 
 Record = dict[str, Any]
