@@ -43,13 +43,13 @@ def frame(ink: str, muted: str, rule: str) -> dict[Any, Any]:
         "xtick.major.size": 0,
         "ytick.major.size": 0,
         "legend.frameon": False,
+        # What the plots rely on, whatever a notebook has set for its own.
+        "axes.titlelocation": "center",
+        "figure.constrained_layout.use": False,
     }
 
 
 STYLE = frame(INK, MUTED, RULE) | {
-    # What the plots rely on, whatever a notebook has set for its own.
-    "axes.titlelocation": "center",
-    "figure.constrained_layout.use": False,
     "font.size": 9,
     "svg.fonttype": "none",
     "grid.linewidth": 0.6,

@@ -13,7 +13,7 @@ from graft.config import ResolvedConfig, SplitConfig, TrainConfig
 from graft.data.reader import cores
 from graft.data.split import Split
 from graft.features.table import FeatureTable
-from graft.models.backbone import Backbone
+from graft.models.backbone import Backbone, new_body
 from graft.models.runtime import Runtime
 from graft.training.plan import Plan
 from graft.training.stages import Trained
@@ -65,4 +65,8 @@ def trained_parameters(plan: Plan, trained: Trained) -> int:
     head = sum(p.numel() for p in trained.head.parameters())
     if trained.encoder_state is None:
         return head
-    return head + (plan.cut.parameters[0] if plan.cut else plan.backbone.parameters)
+    if plan.cut:
+        return head + plan.cut.parameters[0]
+    # deep_cnn's whitening filters are computed, not learned.
+    body = new_body(plan.backbone.architecture, plan.backbone.arguments)
+    return head + sum(p.numel() for p in body.parameters() if p.requires_grad)
