@@ -71,13 +71,10 @@ def where_looked(subject: Subject, asked: Asked) -> Answer:
     label = asked.classes[0] if asked.classes else None
     explained = subject.explanation(place, label if label != found.best_guess else None)
     shares = ninths(explained.map)
-    if not shares:
-        raise CannotAnswerError(
-            f"No part of {subject.name(place)} matters on its own: whatever I cover, "
-            f"{quoted(explained.label)} does not fall."
-        )
-    (first, most), (second, more) = sorted(shares.items(), key=lambda each: -each[1])[:2]
     said, evidence = _told(subject, place, explained)
+    if not shares:  # no part matters on its own, as `said` tells
+        return answer(said, COVERED, evidence)
+    (first, most), (second, more) = sorted(shares.items(), key=lambda each: -each[1])[:2]
     said[:2] = [
         f"For {quoted(explained.label)} I looked most at {first} of {subject.name(place)}: "
         f"{percent(most)} of the evidence lies there, and {percent(more)} in {second}."
