@@ -136,6 +136,13 @@ def used(graft: Path, work: Path, took: dict[str, float]) -> None:
     took["train"] = timed(*cut, graft, "train", photos, stdout=None, **options)
     (run_folder,) = (there / "runs").iterdir()
     took["predict"] = timed(*cut, graft, "predict", run_folder, image, stdout=None, **options)
+    for more in (
+        ("explain", run_folder, image, "--html", "why.html"),
+        ("explore", run_folder, image),
+        ("summary", run_folder),
+        ("chat", run_folder, image, "--ask", "What is it?", "--ask", "What is a convolution?"),
+    ):
+        timed(*cut, graft, *more, stdout=None, **options)
 
 
 def told(took: dict[str, float]) -> None:
