@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from graft.data.decode import center_view
-from graft.errors import ModelError, UsageError
+from graft.errors import DataError, ModelError, UsageError
 from graft.explanation.walkthrough import check, pixels_of, walk
 from graft.explanation.walkthrough_recorder import Recorder
 
@@ -138,5 +138,8 @@ def test_an_image_comes_from_a_file_from_pillow_or_from_pixels(untrained, noise,
         np.testing.assert_array_equal(pixels_of(image, fed), expected)
     with pytest.raises(UsageError, match=r"nowhere\.png cannot be read"):
         pixels_of(tmp_path / "nowhere.png", fed)
+    file.write_text("no image")
+    with pytest.raises(DataError, match=r"noise\.png cannot be decoded"):
+        pixels_of(file, fed)
     with pytest.raises(UsageError, match="expected a path, a Pillow image"):
         pixels_of(noise.astype(float), fed)

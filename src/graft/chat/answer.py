@@ -48,7 +48,8 @@ def answer(
 
 def percent(value: float | None) -> str:
     """`0.9426` as `94.3 %`."""
-    return numbers.percent(value).replace(numbers.NBSP, " ")
+    said = numbers.percent(value).replace(numbers.NBSP, " ")
+    return said.replace("> ", "over ").replace("< ", "under ")
 
 
 def span(low: float | None, high: float | None) -> str:

@@ -11,7 +11,7 @@ from graft.errors import ModelError
 
 
 @click.command()
-@click.argument("number", required=False, type=click.IntRange(1))
+@click.argument("number", required=False)
 @click.option(
     "--out",
     default="lessons",
@@ -26,7 +26,7 @@ from graft.errors import ModelError
     help="Open it in Jupyter; by default where JupyterLab or Notebook is installed.",
 )
 @JSON
-def lesson(number: int | None, out: str, wanted: bool | None, as_json: bool) -> None:
+def lesson(number: str | None, out: str, wanted: bool | None, as_json: bool) -> None:
     """List the lessons, or copy the one with this NUMBER and open it.
 
     Each lesson is a notebook, and needs nothing but graft. A copy that you have changed is kept.
@@ -53,7 +53,7 @@ def lesson(number: int | None, out: str, wanted: bool | None, as_json: bool) -> 
         )
     file, state = copy_lesson(chosen, Path(out))
     if as_json:
-        shown = {"number": number, "path": str(file), "state": state, "colab": chosen.colab}
+        shown = {"number": chosen.number, "path": str(file), "state": state, "colab": chosen.colab}
         click.echo(json.dumps(shown, ensure_ascii=False))
     else:
         more = "; --out FOLDER makes a fresh one" if state == KEPT else ""

@@ -23,7 +23,7 @@ from graft.data.decode import (
     resized_shorter_side,
     upright_rgb,
 )
-from graft.errors import ModelError, UsageError
+from graft.errors import DataError, ModelError, UsageError
 from graft.explanation.walkthrough_recorder import Recorder, named
 from graft.explanation.walkthrough_steps import Floats, Step
 from graft.inference.predictor import Predictor
@@ -60,7 +60,8 @@ class Walkthrough:
 
 def pixels_of(image: Any, preprocess: Preprocess) -> Pixels:
     """An image as the network will see it, (H, W, 3) uint8, from a path, a Pillow image or
-    (H, W, 3) uint8 pixels. Raises UsageError for what is no usable image.
+    (H, W, 3) uint8 pixels. Raises UsageError for what is no image, DataError for a file that
+    cannot be used as one.
     """
     try:
         if isinstance(image, str | Path):
@@ -75,8 +76,10 @@ def pixels_of(image: Any, preprocess: Preprocess) -> Pixels:
                 f"{type(image).__name__}; Image.open(FILE) reads an image"
             )
     except UnusableImageError as problem:
-        name = image if isinstance(image, str | Path) else "an image in memory"
-        raise UsageError(f"{name} {problem}") from problem
+        if not isinstance(image, str | Path):
+            raise UsageError(f"an image in memory {problem}") from problem
+        error = DataError if Path(image).is_file() else UsageError
+        raise error(f"{image} {problem}") from problem
     return center_view(found, preprocess)
 
 
@@ -86,7 +89,7 @@ def walk(predictor: Predictor, image: Any) -> Walkthrough:
     The steps end where the network does something else: attention, concatenation, a gate.
 
     Raises ModelError for a network that does not begin with a convolution, and where the steps,
-    computed again in float64, give other numbers; UsageError for what is no image.
+    computed again in float64, give other numbers; for what is no usable image as `pixels_of`.
     """
     classifier = predictor.classifier
     encoder: Any = classifier.encoder

@@ -53,13 +53,14 @@ def lessons() -> list[Lesson]:
     return [_read(file) for file in sorted(notebooks_folder().glob("[0-9][0-9]-*.ipynb"))]
 
 
-def find_lesson(number: int) -> Lesson:
-    """The lesson of this number; UsageError if there is none."""
+def find_lesson(number: int | str) -> Lesson:
+    """The lesson of this number, or of the digits that name it; UsageError if there is none."""
     known = {lesson.number: lesson for lesson in lessons()}
+    number = int(number) if str(number).isdecimal() else number
     if number not in known:
         listed = f"{min(known)} to {max(known)}" if known else "none"
         raise UsageError(f"there is no lesson {number}; the lessons are {listed} (graft lesson)")
-    return known[number]
+    return known[int(number)]
 
 
 def copy_lesson(lesson: Lesson, folder: Path) -> tuple[Path, str]:

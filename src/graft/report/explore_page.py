@@ -41,7 +41,8 @@ def explore(
     whole of a network that was trained from scratch, or of any other as many as fit. The page is
     one file of at most 2 MB that needs no network. Returns its path.
 
-    Raises UsageError for no usable image, ModelError for no convolutional network.
+    Raises UsageError for no image, DataError for a file that is none, ModelError for no
+    convolutional network.
     """
     if layers is not None and layers < 1:
         raise UsageError(f"layers must be a whole number of at least 1, not {layers}")
