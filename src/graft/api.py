@@ -74,9 +74,7 @@ def train(
     else:
         run = train_run(source, config, split_config, folder, progress, resume, tensorboard)
     early.join()
-    from graft.report.run_page import write_report
-
-    write_report(run)
+    _write_report(run)
     return run
 
 
@@ -151,11 +149,9 @@ def compare(
         seconds = seconds_of(time_budget)
         runs = train_models(sources[0], models, folder, progress, seconds, own, split_config)
     read_comparison([run.path for run in runs])  # is refused before anything is measured
-    from graft.report.run_page import write_report
-
     for run in runs:
         if run.lacks_report:
-            write_report(run)
+            _write_report(run)
         if run.speed is None and any(file.is_file() for file in run.files.values()):
             measure_speed(run, list(run.files.values()), progress)
     result = read_comparison([run.path for run in runs])
@@ -204,3 +200,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """The metrics of a run on another labeled source, in the form of metrics.json."""
     return evaluate_run(run, source, progress, backend)
+
+
+def _write_report(run: Run) -> None:
+    """The report of a run that was just trained, with heat maps of its mistakes."""
+    from graft.explanation.mistake_maps import map_mistakes
+    from graft.report.run_page import write_report
+    from graft.report.run_tables import mistakes
+
+    map_mistakes(run, [(each.path, each.predicted, each.label) for each in mistakes(run)])
+    write_report(run)

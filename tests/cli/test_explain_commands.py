@@ -119,7 +119,20 @@ def test_mistakes_get_heat_maps_in_the_report(finished, graft_here, tmp_path):
     for path, one in maps.items():
         assert one["path"] == path
         assert one["against"] != one["label"]
+        assert "with this covered" in one["sentence"]
     text = (folder / "report.html").read_text()
     assert text.count('class="overlay"') == len(maps)
+    assert text.count("with this covered") >= len(maps)
     assert "--mistakes" not in text
-    assert "--mistakes" in (finished / "report.html").read_text()
+
+
+def test_training_gives_the_first_mistakes_of_its_report_heat_maps(finished):
+    run = Run(finished)
+    _, labels, probabilities = run.predictions("test")
+    wrong = int((probabilities.argmax(1) != labels).sum())
+    text = (finished / "report.html").read_text()
+    assert text.count('class="overlay"') == len(run.heat_maps) == min(wrong, 12)
+    for one in run.heat_maps.values():
+        assert one["method"] == "gradients"
+        assert np.max(one["map"]) == pytest.approx(1)
+    assert "--mistakes</code> says of each what covering that region does" in text

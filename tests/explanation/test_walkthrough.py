@@ -7,7 +7,8 @@ from PIL import Image
 
 from graft.data.decode import center_view
 from graft.errors import DataError, ModelError, UsageError
-from graft.explanation.walkthrough import check, pixels_of, walk
+from graft.explanation.network_input import network_input
+from graft.explanation.walkthrough import check, walk
 from graft.explanation.walkthrough_recorder import Recorder
 
 
@@ -130,16 +131,17 @@ def test_a_network_without_a_convolution_is_refused(untrained, noise, monkeypatc
 
 
 def test_an_image_comes_from_a_file_from_pillow_or_from_pixels(untrained, noise, tmp_path):
-    fed = untrained("base_cnn").backbone.preprocess
+    predictor = untrained("base_cnn")
+    fed = predictor.backbone.preprocess
     file = tmp_path / "noise.png"
     Image.fromarray(noise).save(file)
     expected = center_view(Image.fromarray(noise), fed)
     for image in (file, str(file), Image.open(file), noise):
-        np.testing.assert_array_equal(pixels_of(image, fed), expected)
+        np.testing.assert_array_equal(network_input(image, predictor), expected)
     with pytest.raises(UsageError, match=r"nowhere\.png cannot be read"):
-        pixels_of(tmp_path / "nowhere.png", fed)
+        network_input(tmp_path / "nowhere.png", predictor)
     file.write_text("no image")
     with pytest.raises(DataError, match=r"noise\.png cannot be decoded"):
-        pixels_of(file, fed)
+        network_input(file, predictor)
     with pytest.raises(UsageError, match="expected a path, a Pillow image"):
-        pixels_of(noise.astype(float), fed)
+        network_input(noise.astype(float), predictor)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.errors import UsageError
+from graft.errors import DataError, UsageError
 from graft.explanation.what_if import CHANGES, what_if
 from graft.inference.saved_model import load
 
@@ -51,6 +51,6 @@ def test_an_unknown_change_names_those_there_are(corner, bright_corner):
 
 def test_a_file_that_is_no_image_is_named(corner, tmp_path):
     (tmp_path / "song.png").write_text("la la la")
-    with pytest.raises(UsageError, match=r"song\.png cannot be decoded"):
+    with pytest.raises(DataError, match=r"song\.png cannot be decoded"):
         what_if(corner, tmp_path / "song.png")
     assert what_if(corner, Image.new("RGB", (50, 40)))[0].image.size == (32, 32)

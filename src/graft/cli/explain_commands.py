@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from graft.explanation.heat_map import Explanation
     from graft.inference.predictor import Predictor
 
-MISTAKES = 12  # of a report that get heat maps: the first ones it shows
-
 
 @click.command()
 @click.argument("run_folder", metavar="RUN", shell_complete=files)
@@ -160,7 +158,7 @@ def _explain_mistakes(run_folder: str, predictor: "Predictor", method: str) -> N
     from graft.runs.run import Run
 
     run = Run.finished(run_folder)
-    shown = [(m.path, m.predicted, m.label) for m in mistakes(run)[:MISTAKES]]
+    shown = [(m.path, m.predicted, m.label) for m in mistakes(run)]
     count = explain_mistakes(predictor, run, shown, method, on_stderr_progress())
     page = write_report(run)
     click.echo(f"written: {page}, with heat maps of {count} mistakes", err=True)

@@ -27,7 +27,7 @@ def attention_maps(predictor: Predictor, image: OneImage) -> Attention | None:
     """The attention that an image's patches get; None for a network that is no vision transformer
     with plain attention (Swin attends within windows, BEiT and EVA-02 add position terms).
 
-    Raises UsageError for a file that cannot be read as an image.
+    Raises DataError for a file that cannot be read as an image.
     """
     body: Any = predictor.classifier.encoder.body
     layers: list[Any] = [getattr(block, "attn", None) for block in getattr(body, "blocks", ())]

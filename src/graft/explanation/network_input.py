@@ -17,7 +17,7 @@ from graft.data.decode import (
     resized_shorter_side,
     upright_rgb,
 )
-from graft.errors import UsageError
+from graft.errors import DataError, UsageError
 from graft.features.extraction import infer_float16
 from graft.inference.predictor import FEW, OneImage, Predictor
 
@@ -27,22 +27,29 @@ Maps = NDArray[np.float32]
 
 def network_input(image: OneImage, predictor: Predictor) -> Pixels:
     """The (H, W, 3) uint8 pixels that the network is fed for an image: resized, and cropped where
-    the run crops.
+    the run crops. `image`: a path, a Pillow image or (H, W, 3) uint8 pixels.
 
-    Raises UsageError for a file that cannot be read as an image.
+    Raises UsageError for what is no image, DataError for a file that cannot be used as one.
     """
     preprocess = predictor.backbone.preprocess
+    array = image.numpy(force=True) if isinstance(image, Tensor) else image
     try:
-        if isinstance(image, str | Path):
-            opened = decode(read_bytes(Path(image)), resized_shorter_side(preprocess))
-        elif isinstance(image, Image.Image):
-            opened = upright_rgb(image)
+        if isinstance(array, str | Path):
+            opened = decode(read_bytes(Path(array)), resized_shorter_side(preprocess))
+        elif isinstance(array, Image.Image):
+            opened = upright_rgb(array)
+        elif isinstance(array, np.ndarray) and array.ndim == 3 and array.dtype == np.uint8:
+            opened = upright_rgb(Image.fromarray(np.ascontiguousarray(array)))
         else:
-            array = image.numpy(force=True) if isinstance(image, Tensor) else image
-            opened = Image.fromarray(np.ascontiguousarray(array))
+            raise UsageError(
+                "expected a path, a Pillow image or (H, W, 3) uint8 pixels, got "
+                f"{type(image).__name__}; Image.open(FILE) reads an image"
+            )
     except UnusableImageError as problem:
-        name = image if isinstance(image, str | Path) else "an image in memory"
-        raise UsageError(f"{name} {problem}") from problem
+        if not isinstance(array, str | Path):
+            raise UsageError(f"an image in memory {problem}") from problem
+        error = DataError if Path(array).is_file() else UsageError
+        raise error(f"{array} {problem}") from problem
     return np.array(center_view(opened, preprocess))  # a copy that may be written to
 
 

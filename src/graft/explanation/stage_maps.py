@@ -57,7 +57,7 @@ def stage_maps(
 ) -> list[Stage]:
     """What every stage gives for an image, with its `strongest` channels.
 
-    Raises UsageError for a file that cannot be read as an image, ModelError for a network whose
+    Raises DataError for a file that cannot be read as an image, ModelError for a network whose
     stages are not known.
     """
     grids = _grids(predictor, network_input(image, predictor)[np.newaxis])

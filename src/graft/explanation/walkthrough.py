@@ -4,26 +4,16 @@ image: convolutions, normalizations, activations, poolings and sums, with the nu
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from graft.data.decode import (
-    Pixels,
-    Preprocess,
-    UnusableImageError,
-    center_view,
-    decode,
-    read_bytes,
-    resized_shorter_side,
-    upright_rgb,
-)
-from graft.errors import DataError, ModelError, UsageError
+from graft.data.decode import Pixels
+from graft.errors import ModelError
+from graft.explanation.network_input import network_input
 from graft.explanation.walkthrough_recorder import Recorder, named
 from graft.explanation.walkthrough_steps import Floats, Step
 from graft.inference.predictor import Predictor
@@ -58,42 +48,18 @@ class Walkthrough:
     adds: Floats | None
 
 
-def pixels_of(image: Any, preprocess: Preprocess) -> Pixels:
-    """An image as the network will see it, (H, W, 3) uint8, from a path, a Pillow image or
-    (H, W, 3) uint8 pixels. Raises UsageError for what is no image, DataError for a file that
-    cannot be used as one.
-    """
-    try:
-        if isinstance(image, str | Path):
-            found = decode(read_bytes(Path(image)), resized_shorter_side(preprocess))
-        elif isinstance(image, Image.Image):
-            found = upright_rgb(image)
-        elif isinstance(image, np.ndarray) and image.ndim == 3 and image.dtype == np.uint8:
-            found = upright_rgb(Image.fromarray(image))
-        else:
-            raise UsageError(
-                f"expected a path, a Pillow image or (H, W, 3) uint8 pixels, got "
-                f"{type(image).__name__}; Image.open(FILE) reads an image"
-            )
-    except UnusableImageError as problem:
-        if not isinstance(image, str | Path):
-            raise UsageError(f"an image in memory {problem}") from problem
-        error = DataError if Path(image).is_file() else UsageError
-        raise error(f"{image} {problem}") from problem
-    return center_view(found, preprocess)
-
-
 def walk(predictor: Predictor, image: Any) -> Walkthrough:
-    """Run the network in float32 on one image and keep every step; `image` as for `pixels_of`.
+    """Run the network in float32 on one image and keep every step; `image` as for
+    `network_input`.
 
     The steps end where the network does something else: attention, concatenation, a gate.
 
     Raises ModelError for a network that does not begin with a convolution, and where the steps,
-    computed again in float64, give other numbers; for what is no usable image as `pixels_of`.
+    computed again in float64, give other numbers; for what is no usable image as `network_input`.
     """
     classifier = predictor.classifier
     encoder: Any = classifier.encoder
-    pixels = pixels_of(image, predictor.backbone.preprocess)
+    pixels = network_input(image, predictor)
     batch = torch.from_numpy(pixels.copy())[None]
     with torch.no_grad():
         x = encoder.normalized(batch)

@@ -1,4 +1,4 @@
-"""The mistakes of a report with their heat maps, where `graft explain --mistakes` has made them."""
+"""The mistakes of a report with their heat maps."""
 
 import base64
 import io

@@ -13,7 +13,7 @@ metrics.json       derived from predictions.csv; its presence means that the run
 report.html        made from the files above
 validation.json    cross-validation and the like, where `graft validate` was run
 speed.json         images a second at prediction, where `graft compare` measured it
-heat_maps.json     where the evidence of mistakes lies, where `graft explain --mistakes` was run
+heat_maps.json     where the evidence of the first mistakes lies
 tensorboard/       event files, if asked for
 """
 
