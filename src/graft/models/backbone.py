@@ -1,7 +1,8 @@
 """Backbone: which network an encoder is, how it is fed, and where its weights are."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class Backbone:
 
     `digest` names the weights, architecture and preprocessing together: equal digests compute
     equal features. `weights` is a safetensors file of the body's state (None: to be trained from
-    scratch). `features` is D, `parameters` the body's count. `mirrored` as in Encoder.
+    scratch); `held` is that state where it was read already. `features` is D, `parameters` the
+    body's count. `mirrored` as in Encoder.
     """
 
     name: str
@@ -41,11 +43,12 @@ class Backbone:
     source: str
     weights: Path | None = None
     mirrored: bool = False
+    held: Mapping[str, torch.Tensor] | None = field(default=None, repr=False, compare=False)
 
     def build(self) -> Encoder:
         """The network itself, with its weights, in inference mode."""
         encoder = self.around(new_body(self.architecture, self.arguments))
-        if self.weights is not None:
+        if self.weights is not None or self.held is not None:
             encoder.body.load_state_dict(self.state())
         return encoder.eval()
 
@@ -55,6 +58,8 @@ class Backbone:
 
     def state(self) -> dict[str, torch.Tensor]:
         """The body's weights: all of a card, or what begins with `encoder.` beside a head."""
+        if self.held is not None:
+            return dict(self.held)
         if self.weights is None:
             raise ModelError(f"{self.name} has no weights yet: it is trained from scratch")
         stored = load_file(self.weights)
@@ -68,14 +73,19 @@ class Backbone:
 
     def to_json(self) -> dict[str, Any]:
         """As stored in cards and in model.json."""
-        stored = {k: v for k, v in vars(self).items() if k not in ("weights", "preprocess")}
+        stored = {k: v for k, v in vars(self).items() if k not in ("weights", "held", "preprocess")}
         return stored | {"preprocess": self.preprocess.to_json()}
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any], weights: Path | None) -> "Backbone":
+    def from_json(
+        cls,
+        stored: dict[str, Any],
+        weights: Path | None,
+        held: Mapping[str, torch.Tensor] | None = None,
+    ) -> "Backbone":
         """The inverse of to_json."""
         preprocess = Preprocess.from_json(stored["preprocess"])
-        return cls(**stored | {"preprocess": preprocess, "weights": weights})
+        return cls(**stored | {"preprocess": preprocess, "weights": weights, "held": held})
 
 
 def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
