@@ -15,6 +15,7 @@ from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
 from graft.models.scratch_cnns import SCRATCH
+from graft.runs.reading import shown
 
 # Pixels a side of the networks that are trained from scratch, unless told otherwise.
 SCRATCH_SIZE = 64
@@ -46,11 +47,35 @@ class Backbone:
     held: Mapping[str, torch.Tensor] | None = field(default=None, repr=False, compare=False)
 
     def build(self) -> Encoder:
-        """The network itself, with its weights, in inference mode."""
+        """The network itself, with its weights, in inference mode.
+
+        That of a run (`held`) is tried on a black image first: ModelError where it takes no images
+        of its size or gives other features than its head takes.
+        """
         encoder = self.around(new_body(self.architecture, self.arguments))
         if self.weights is not None or self.held is not None:
             encoder.body.load_state_dict(self.state())
-        return encoder.eval()
+        encoder.eval()
+        if self.held is not None:
+            self._try(encoder)
+        return encoder
+
+    def _try(self, encoder: Encoder) -> None:
+        file = f"{self.weights.parent if self.weights else self.name}: model.json"
+        try:
+            with torch.no_grad():
+                black = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
+                given = encoder(black).shape[1]
+        except Exception as error:  # networks fail in as many ways as there are networks
+            raise ModelError(
+                f"{file}: backbone.preprocess: {self.architecture} takes no images of "
+                f"{self.preprocess.height} × {self.preprocess.width} pixels: {first_line(error)}"
+            ) from error
+        if given != self.features:
+            raise ModelError(
+                f"{file}: backbone.features is {self.features:,}, but {self.architecture} "
+                f"gives {given:,} features"
+            )
 
     def around(self, body: nn.Module) -> Encoder:
         """The encoder that has this body, whatever its weights."""
@@ -101,6 +126,12 @@ def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
         )
     body: nn.Module = timm.create_model(architecture, num_classes=0, **arguments)
     return body
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, for a message of one line."""
+    said = str(error).strip()
+    return shown(said.splitlines()[0] if said else type(error).__name__, 160)
 
 
 def did_you_mean(name: str) -> str:

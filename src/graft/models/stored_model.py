@@ -15,15 +15,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from graft.errors import DataError, ModelError
-from graft.models.backbone import Backbone, new_body
-from graft.models.encoder import Encoder
+from graft.models.backbone import Backbone, first_line, new_body
 from graft.models.head import Head
 from graft.models.ood import OODDetector
-from graft.models.scratch_cnns import SCRATCH
 from graft.runs.csv_files import read_classes
 from graft.runs.digest_file import NAME as DIGESTS
-from graft.runs.digest_file import changed
-from graft.runs.reading import check_tensors, open_tensors, read_json, read_tensors, shown
+from graft.runs.digest_file import changed, read_digests
+from graft.runs.reading import check_tensors, open_tensors, read_json, read_tensors
 
 Shapes = dict[str, tuple[bool, tuple[int, ...]]]
 
@@ -75,15 +73,15 @@ def read_model(run: Path) -> StoredModel:
                 f"{FORMAT}); upgrade graft"
             )
         check_model(stored)
-        body, head = _shapes(stored)
-        expected = _expected(stored, body, head)
+        expected = _expected(stored, *_shapes(stored))
         weights = run / "model.safetensors"
         with open_tensors(weights) as (found, opened):
             check_tensors(found, expected, weights.name)
             state = read_tensors(opened, found, weights.name)
         model = _parts(stored, state, weights)
-        _check_features(model.backbone, body)
         _check_agreement(run, stored["classes"])
+        if read_digests(run) is None:  # not as graft wrote it, for all that is known: try it
+            model.backbone.build()
     except FileNotFoundError as error:
         raise ModelError(
             f"{run}: expected a run folder with model.json and model.safetensors (made by graft "
@@ -109,7 +107,7 @@ def _shapes(stored: Mapping[str, Any]) -> tuple[nn.Module, Head]:
         except Exception as error:
             raise ValueError(
                 f"model.json: backbone.arguments: timm makes no {backbone['architecture']} of "
-                f"them: {_first_line(error)}"
+                f"them: {first_line(error)}"
             ) from error
     return body, head
 
@@ -123,49 +121,6 @@ def _expected(stored: Mapping[str, Any], body: nn.Module, head: nn.Module) -> Sh
         expected |= {f"ood.{name}": (True, (features,)) for name in ("mean", "std")}
         expected["ood.directions"] = (True, (features, -1))  # as many as there were images for
     return expected
-
-
-def _check_features(backbone: Backbone, body: nn.Module) -> None:
-    """Raise ValueError unless the network takes images of its size and gives as many features as
-    model.json says. `body` is the one without memory.
-    """
-    try:
-        given = _features_by_shape(backbone, body)
-    # What fails without values (stages may be found by comparing them) may work with them.
-    except Exception:
-        given = _features(backbone)
-    if given != backbone.features:
-        raise ValueError(
-            f"model.json: head.features is {backbone.features:,}, but the backbone gives {given:,} "
-            "features"
-        )
-
-
-def _features_by_shape(backbone: Backbone, body: nn.Module) -> int:
-    if backbone.architecture in SCRATCH:  # small; and PyTorch would import its compiler for this
-        return _features(backbone)
-    with torch.device("meta"), torch.inference_mode():
-        encoder = backbone.around(body).eval()
-        return _width(encoder)
-
-
-def _features(backbone: Backbone) -> int:
-    try:
-        with torch.inference_mode():
-            return _width(backbone.build())
-    except ModelError as error:
-        raise ValueError(f"model.json: backbone: {error}") from error
-    except Exception as error:  # as in _shapes
-        raise ValueError(
-            f"model.json: backbone.preprocess: {backbone.architecture} takes no images of "
-            f"{backbone.preprocess.height} × {backbone.preprocess.width} pixels: "
-            f"{_first_line(error)}"
-        ) from error
-
-
-def _width(encoder: Encoder) -> int:
-    features: Tensor = encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
-    return features.shape[1]
 
 
 def _parts(stored: dict[str, Any], state: dict[str, Tensor], weights: Path) -> StoredModel:
@@ -212,8 +167,3 @@ def _check_agreement(run: Path, classes: list[str]) -> None:
 
 def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _first_line(error: Exception) -> str:
-    said = str(error).strip()
-    return shown(said.splitlines()[0] if said else type(error).__name__, 160)
