@@ -19,6 +19,9 @@ RESIZES: tuple[Resize, ...] = get_args(Resize)
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 EXPLANATIONS: tuple[Explaining, ...] = get_args(Explaining)  # the default first
 
+# Pixels a side of a network's input, at most: above it 32 images take more memory than most have.
+LARGEST_SIDE = 2048
+
 DEFAULT_MODEL = "tf_efficientnet_lite0"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")
 BACKEND_HELP = "What runs the encoder; auto takes the fastest one here and names it."

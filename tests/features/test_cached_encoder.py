@@ -124,6 +124,7 @@ def test_changed_bytes_miss(tmp_path, files, backbone):
 def changed_run(run, folder, weights=None, preprocess=None):
     """A copy of a run with one weight or the preprocessing changed."""
     shutil.copytree(run, folder)
+    (folder / "digests.json").unlink()  # as docs/run-folder.md says to those who edit a run
     if weights:
         state = load_file(folder / "model.safetensors")
         key = next(key for key in state if key.startswith("encoder.") and state[key].ndim == 4)
@@ -133,6 +134,7 @@ def changed_run(run, folder, weights=None, preprocess=None):
     if preprocess:
         stored = json.loads((folder / "model.json").read_text())
         stored["backbone"]["preprocess"] |= preprocess
+        stored["preprocess"] |= preprocess
         (folder / "model.json").write_text(json.dumps(stored))
     return folder
 

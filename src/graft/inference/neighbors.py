@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graft.errors import ModelError
 from graft.models.ood import OODDetector
 from graft.runs.run import Run
 
@@ -51,8 +52,14 @@ class Neighbors:
 
     @classmethod
     def read(cls, run: Run, detector: OODDetector) -> "Neighbors":
-        """Those of a run. Raises ModelError if it has none."""
+        """Those of a run. Raises ModelError if it has none, or those of another model."""
         known, places = run.neighbors()
+        if places.shape[1] != detector.directions.shape[1]:
+            raise ModelError(
+                f"{run.path}: neighbors.safetensors is of another model: places has "
+                f"{places.shape[1]:,} columns, expected {detector.directions.shape[1]:,}; copy the "
+                "run again, or train it again"
+            )
         paths, labels = [row["path"] for row in known], [row["label"] for row in known]
         return cls(detector, paths, labels, places)
 

@@ -179,6 +179,11 @@ class Predictor:
         """(N, D) features to (N, K) logits, in float32 on the CPU whatever the machine."""
         with torch.inference_mode():
             logits: Floats = self.head(torch.from_numpy(features)).double().numpy()
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"{self.run or self.backbone.name}: the network gives NaN or infinity, its weights "
+                "are damaged; copy the run again, or train it again"
+            )
         return logits
 
     def close_calls(self, probabilities: Floats) -> list[int]:

@@ -2,21 +2,13 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from torch import Tensor
-
 from graft.choices import DEFAULT_MODEL
-from graft.errors import ModelError
 from graft.features.backends import LazyBackend
 from graft.inference.predictor import Predictor
-from graft.models.backbone import Backbone
-from graft.models.head import Head
-from graft.models.ood import OODDetector
+from graft.models.stored_model import read_model
 from graft.models.weights import find_classifier
 from graft.runs.run import Run
 from graft.utils.cache_folder import cache_folder
-
-FORMAT = 1
 
 
 def save(predictor: Predictor, run: Run, trained: int) -> None:
@@ -24,6 +16,8 @@ def save(predictor: Predictor, run: Run, trained: int) -> None:
 
     `trained` is the number of parameters that were trained.
     """
+    from graft.runs.schema_model import FORMAT  # pydantic takes a while to import
+
     head, detector = predictor.head, predictor.ood_detector
     state = {f"encoder.{key}": value for key, value in predictor.backbone.state().items()}
     state |= {f"head.{key}": value for key, value in head.state_dict().items()}
@@ -47,40 +41,27 @@ def save(predictor: Predictor, run: Run, trained: int) -> None:
 
 
 def load(run: str | Path, backend: str = "auto") -> Predictor:
-    """Read the predictor of a run folder.
+    """Read the predictor of a run folder, which may then be moved or deleted: the predictor holds
+    the weights. (The nearest training images alone are read when they are first asked for.)
 
-    Raises ModelError when the folder holds no model, or one that this graft cannot read.
+    The files are checked before they are believed (graft.models.stored_model): nothing is fetched,
+    no file outside the run is opened, and sizes are known before memory is taken.
+
+    Raises ModelError, one line that names the file and the field, when the folder holds no model,
+    one that this graft cannot read, or one that was damaged or changed.
     """
-    found = Run(run)
-    try:
-        stored = found.model
-        if stored["format"] > FORMAT:
-            raise ModelError(
-                f"{run}: made by a newer graft (model format {stored['format']}, this one reads "
-                f"up to {FORMAT}); upgrade graft"
-            )
-        weights, state = found.weights, found.state()
-        head = Head(**stored["head"])
-        head.load_state_dict(_below("head.", state))
-        return Predictor(
-            Backbone.from_json(stored["backbone"], weights),
-            head.eval(),
-            tuple(stored["classes"]),
-            LazyBackend(Backbone.from_json(stored["backbone"], weights).build, backend),
-            float(stored["temperature"]),
-            bool(stored["frozen"]),
-            _detector(state, stored.get("ood_limit")),
-            found.path,
-        )
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{run}: expected a run folder with model.json and model.safetensors (made by graft "
-            f"train), {Path(error.filename).name} is not there"
-        ) from error
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"{run}: the model files are damaged: {error}; copy them again, or train the run again"
-        ) from error
+    stored = read_model(Path(run))
+    described = stored.described
+    return Predictor(
+        stored.backbone,
+        stored.head,
+        tuple(described["classes"]),
+        LazyBackend(stored.backbone.build, backend),
+        float(described["temperature"]),
+        bool(described["frozen"]),
+        stored.detector,
+        Path(run),
+    )
 
 
 def pretrained(name: str = DEFAULT_MODEL, backend: str = "auto") -> Predictor:
@@ -91,15 +72,3 @@ def pretrained(name: str = DEFAULT_MODEL, backend: str = "auto") -> Predictor:
     """
     backbone, head, classes = find_classifier(name, cache_folder())
     return Predictor(backbone, head, tuple(classes), LazyBackend(backbone.build, backend))
-
-
-def _detector(state: dict[str, Tensor], limit: float | None) -> OODDetector | None:
-    if limit is None:
-        return None
-    kept = _below("ood.", state)
-    mean, std, directions = (kept[name].float() for name in ("mean", "std", "directions"))
-    return OODDetector(mean, std, directions, float(limit))
-
-
-def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -1,7 +1,8 @@
 """Backbone: which network an encoder is, how it is fed, and where its weights are."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
 from graft.models.scratch_cnns import SCRATCH
+from graft.runs.reading import shown
 
 # Pixels a side of the networks that are trained from scratch, unless told otherwise.
 SCRATCH_SIZE = 64
@@ -27,7 +29,8 @@ class Backbone:
 
     `digest` names the weights, architecture and preprocessing together: equal digests compute
     equal features. `weights` is a safetensors file of the body's state (None: to be trained from
-    scratch). `features` is D, `parameters` the body's count. `mirrored` as in Encoder.
+    scratch); `held` is that state where it was read already. `features` is D, `parameters` the
+    body's count. `mirrored` as in Encoder.
     """
 
     name: str
@@ -41,13 +44,38 @@ class Backbone:
     source: str
     weights: Path | None = None
     mirrored: bool = False
+    held: Mapping[str, torch.Tensor] | None = field(default=None, repr=False, compare=False)
 
     def build(self) -> Encoder:
-        """The network itself, with its weights, in inference mode."""
+        """The network itself, with its weights, in inference mode.
+
+        That of a run (`held`) is tried on a black image first: ModelError where it takes no images
+        of its size or gives other features than its head takes.
+        """
         encoder = self.around(new_body(self.architecture, self.arguments))
-        if self.weights is not None:
+        if self.weights is not None or self.held is not None:
             encoder.body.load_state_dict(self.state())
-        return encoder.eval()
+        encoder.eval()
+        if self.held is not None:
+            self._try(encoder)
+        return encoder
+
+    def _try(self, encoder: Encoder) -> None:
+        file = f"{self.weights.parent if self.weights else self.name}: model.json"
+        try:
+            with torch.no_grad():
+                black = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
+                given = encoder(black).shape[1]
+        except Exception as error:  # networks fail in as many ways as there are networks
+            raise ModelError(
+                f"{file}: backbone.preprocess: {self.architecture} takes no images of "
+                f"{self.preprocess.height} × {self.preprocess.width} pixels: {first_line(error)}"
+            ) from error
+        if given != self.features:
+            raise ModelError(
+                f"{file}: backbone.features is {self.features:,}, but {self.architecture} "
+                f"gives {given:,} features"
+            )
 
     def around(self, body: nn.Module) -> Encoder:
         """The encoder that has this body, whatever its weights."""
@@ -55,6 +83,8 @@ class Backbone:
 
     def state(self) -> dict[str, torch.Tensor]:
         """The body's weights: all of a card, or what begins with `encoder.` beside a head."""
+        if self.held is not None:
+            return dict(self.held)
         if self.weights is None:
             raise ModelError(f"{self.name} has no weights yet: it is trained from scratch")
         stored = load_file(self.weights)
@@ -68,14 +98,19 @@ class Backbone:
 
     def to_json(self) -> dict[str, Any]:
         """As stored in cards and in model.json."""
-        stored = {k: v for k, v in vars(self).items() if k not in ("weights", "preprocess")}
+        stored = {k: v for k, v in vars(self).items() if k not in ("weights", "held", "preprocess")}
         return stored | {"preprocess": self.preprocess.to_json()}
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any], weights: Path | None) -> "Backbone":
+    def from_json(
+        cls,
+        stored: dict[str, Any],
+        weights: Path | None,
+        held: Mapping[str, torch.Tensor] | None = None,
+    ) -> "Backbone":
         """The inverse of to_json."""
         preprocess = Preprocess.from_json(stored["preprocess"])
-        return cls(**stored | {"preprocess": preprocess, "weights": weights})
+        return cls(**stored | {"preprocess": preprocess, "weights": weights, "held": held})
 
 
 def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
@@ -91,6 +126,12 @@ def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
         )
     body: nn.Module = timm.create_model(architecture, num_classes=0, **arguments)
     return body
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, for a message of one line."""
+    said = str(error).strip()
+    return shown(said.splitlines()[0] if said else type(error).__name__, 160)
 
 
 def did_you_mean(name: str) -> str:

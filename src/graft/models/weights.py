@@ -24,8 +24,9 @@ from graft.models.backbone import Backbone, did_you_mean, new_body
 from graft.models.head import Head
 from graft.models.hub_weights import hub_file, hub_networks_here
 from graft.models.packaged_weights import PACKAGES, load_packaged, packaged_file
+from graft.models.stored_model import read_model
 from graft.runs.folder import model_files
-from graft.runs.run import Run
+from graft.runs.reading import read_json
 from graft.utils.files import replacing
 
 # timm's own prefix for a folder with config.json and model.safetensors.
@@ -137,10 +138,7 @@ def _open(name: str, files: list[Path]) -> tuple[Any, dict[str, Any]]:
 
     arguments: dict[str, Any] = {}
     if name.startswith(LOCAL):
-        try:
-            arguments = json.loads(files[0].read_text()).get("model_args") or {}
-        except (ValueError, AttributeError) as error:
-            raise ModelError(f"{files[0]}: not the JSON of a timm model: {error}") from error
+        arguments = _arguments(files[0])
     try:
         if name in PACKAGES:
             body: Any = load_packaged(name, timm.create_model(name)).eval()
@@ -163,6 +161,20 @@ def _open(name: str, files: list[Path]) -> tuple[Any, dict[str, Any]]:
         "preprocess": preprocess_of(body, name),
         "source": _source(name, stored),
     }
+
+
+def _arguments(config: Path) -> dict[str, Any]:
+    """What the config.json of a network in timm's form says of its shape; the file may be a
+    stranger's, so it may say no more than that.
+    """
+    from graft.runs.schema_model import check_arguments
+
+    try:
+        found: dict[str, Any] = read_json(config).get("model_args") or {}
+        check_arguments(found, f"{config.name}: model_args")
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{config}: not the JSON of a timm model: {error}") from error
+    return found
 
 
 def _source(name: str, stored: Any) -> str:
@@ -232,14 +244,13 @@ def _class_names(body: Any, name: str) -> list[str]:
 
 
 def _open_run(run: Path) -> tuple[Any, dict[str, Any]]:
-    found = Run(run)
-    stored = found.model["backbone"]
-    body = new_body(stored["architecture"], stored["arguments"])
-    body.load_state_dict(Backbone.from_json(stored, found.weights).state())
+    backbone = read_model(run).backbone
+    body = new_body(backbone.architecture, backbone.arguments)
+    body.load_state_dict(backbone.state())
     return body.eval(), {
-        "architecture": stored["architecture"],
-        "arguments": stored["arguments"],
-        "preprocess": Preprocess.from_json(stored["preprocess"]),
+        "architecture": backbone.architecture,
+        "arguments": backbone.arguments,
+        "preprocess": backbone.preprocess,
         "source": f"run {run}",
     }
 

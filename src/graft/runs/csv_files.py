@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import Example
+from graft.data.dataset import SPLITS, Example
 from graft.errors import DataError, ModelError
+from graft.runs.reading import checked_size, lines_of, shown
 from graft.utils.csv_table import write_table
 
 COLUMNS = ("path", "label", "split", "group_id", "sha256")
+# What rounding may add to a sum of probabilities or take from it.
+ROUNDING = 1e-3
 
 
 def write_dataset(
@@ -41,19 +44,33 @@ def write_dataset(
 def read_dataset(file: Path) -> list[dict[str, str]]:
     """A record a usable image; ModelError where the file is missing or damaged."""
     try:
+        checked_size(file)
         with file.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        for row in rows:
-            bytes.fromhex(row["sha256"])
-            _ = [row[name] for name in COLUMNS]
+            reader = csv.DictReader(lines_of(stream, file.name))
+            rows = [_checked(row, reader.line_num) for row in reader]
+        if not rows:
+            raise ValueError("there is no image in it")
     except FileNotFoundError as error:
         raise ModelError(
             f"{file} is missing, which says what the run was trained on; put it back, or train "
             "the run again"
         ) from error
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ModelError(f"{file} is damaged: {error}; train the run again") from error
     return rows
+
+
+def _checked(row: dict[str, str], number: int) -> dict[str, str]:
+    """A row of dataset.csv; ValueError for one that graft would not have written."""
+    if None in row or any(row.get(name) is None for name in COLUMNS) or None in row.values():
+        raise ValueError(f"line {number} has not the columns {','.join(COLUMNS)} of the first")
+    if row["split"] not in ("", *SPLITS):
+        raise ValueError(f"line {number}: split is train, val or test, not {shown(row['split'])!r}")
+    if len(row["sha256"]) % 2 or not set(row["sha256"][:65]) <= set("0123456789abcdef"):
+        raise ValueError(f"line {number}: sha256: expected 64 hexadecimal digits")
+    if not (row["path"] and row["label"]):
+        raise ValueError(f"line {number}: path and label are never empty")
+    return row
 
 
 @dataclass(frozen=True)
@@ -82,15 +99,60 @@ def write_predictions(
 
 def read_predictions(file: Path) -> Predictions:
     """The table of predictions; DataError where it is none."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        reader = csv.reader(stream)
-        classes = next(reader, [])[3:]
-        rows = list(reader)
-    number = {name: i for i, name in enumerate(classes)}
     try:
-        labels = np.array([number[row[2]] for row in rows], np.int64)
-        values = np.array([row[3:] for row in rows], np.float64).reshape(-1, len(classes))
-    except (IndexError, KeyError, ValueError) as error:
+        checked_size(file)
+        with file.open(newline="", encoding="utf-8") as stream:
+            reader = csv.reader(lines_of(stream, file.name))
+            classes = _classes(next(reader, []))
+            number = {name: i for i, name in enumerate(classes)}
+            names, labels, values = [], [], []
+            for path, split, label, *texts in reader:
+                names.append((path, split))
+                labels.append(number[label])
+                values.append(_probabilities(texts, len(classes), reader.line_num))
+    except FileNotFoundError:
+        raise
+    except KeyError as error:
+        raise DataError(
+            f"{file}: not a table of predictions: the label {shown(error.args[0])!r} is none of "
+            "its classes"
+        ) from error
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{file}: not a table of predictions: {error}") from error
-    splits = np.array([row[1] for row in rows], np.str_)
-    return Predictions(classes, [row[0] for row in rows], splits, labels, values)
+    return Predictions(
+        classes,
+        [path for path, _ in names],
+        np.array([split for _, split in names], np.str_),
+        np.array(labels, np.int64),
+        np.stack(values) if values else np.empty((0, len(classes))),
+    )
+
+
+def read_classes(file: Path) -> list[str]:
+    """The classes that the first line of a predictions.csv names, in order; errors as there."""
+    try:
+        checked_size(file)
+        with file.open(newline="", encoding="utf-8") as stream:
+            return _classes(next(csv.reader(lines_of(stream, file.name)), []))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{file}: not a table of predictions: {error}") from error
+
+
+def _classes(header: list[str]) -> list[str]:
+    classes = header[3:]
+    if header[:3] != ["path", "split", "label"] or not classes:
+        raise ValueError("its first line is not path,split,label and the classes")
+    if "" in classes or len(set(classes)) != len(classes):
+        raise ValueError("its first line has a class twice, or one without a name")
+    return classes
+
+
+def _probabilities(texts: list[str], count: int, line: int) -> NDArray[np.float64]:
+    found = np.array(texts, np.float64)
+    if found.shape != (count,):
+        raise ValueError(f"line {line} has {len(texts)} probabilities for {count} classes")
+    if not (found.min() >= 0 and abs(found.sum() - 1) < ROUNDING):  # NaN is neither
+        raise ValueError(f"line {line}: the probabilities are not 0 or more with the sum 1")
+    return found

@@ -17,6 +17,7 @@ FILES = (
     "neighbors.safetensors",
     "metrics.json",
     "report.html",
+    "digests.json",
 )
 # What a report and a comparison need.
 NEEDED = (

@@ -10,11 +10,14 @@ predictions.csv    val and test: path, split, label, one probability a class
 nearest.json       the training images nearest to each test image that was misclassified
 neighbors.safetensors               where the training images' features lie
 metrics.json       derived from predictions.csv; its presence means that the run is done
+digests.json       the SHA-256 of each of these files, written just before metrics.json
 report.html        made from the files above
 validation.json    cross-validation and the like, where `graft validate` was run
 speed.json         images a second at prediction, where `graft compare` measured it
 heat_maps.json     where the evidence of the first mistakes lies
 tensorboard/       event files, if asked for
+
+What is off in a file is one ModelError that names it and the field; see schema_model.py.
 """
 
 import json
@@ -27,23 +30,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.dataset import Example
-from graft.data.sources import load_dataset
-from graft.errors import DataError, GraftError, ModelError
-from graft.runs.csv_files import (
-    Predictions,
-    read_dataset,
-    read_predictions,
-    write_dataset,
-    write_predictions,
-)
+from graft.errors import DataError, ModelError
+from graft.runs import csv_files, records
+from graft.runs.digest_file import renew, seal
 from graft.runs.folder import NEEDED, lacks_report, make_run_folder, remove_unfinished
-from graft.utils.cache_folder import sources_folder
+from graft.runs.records import Record
 from graft.utils.files import replacing, write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Record = dict[str, Any]
+__all__ = ["Record", "Run"]
 
 
 class Run:
@@ -69,9 +66,13 @@ class Run:
                 )
         try:
             _ = run.config, run.images, run.findings, run.history, run.model, run.metrics
-            _ = run._predictions
-        except (ValueError, KeyError) as error:
-            raise DataError(f"{run.path} is damaged ({error}); train it again") from error
+            _ = run.nearest, run.validation, run.speed, run.heat_maps
+        except ModelError as error:
+            raise DataError(str(error)) from error
+        if run.metrics["classes"] != run.classes:
+            raise DataError(
+                f"{run.path} is damaged: metrics.json and predictions.csv differ in their classes"
+            )
         return run
 
     @property
@@ -84,12 +85,6 @@ class Run:
         """model.safetensors."""
         return self.path / "model.safetensors"
 
-    def state(self) -> "dict[str, Tensor]":
-        """The tensors of model.safetensors, by name."""
-        from safetensors.torch import load_file
-
-        return load_file(self.weights)
-
     @property
     def lacks_report(self) -> bool:
         """Whether it was cut off between its last number and its report."""
@@ -98,54 +93,60 @@ class Run:
     @cached_property
     def config(self) -> Record:
         """config.json."""
-        return dict(self._json("config.json"))
+        return dict(records.read_record(self.path / "config.json"))
+
+    @property
+    def resolved(self) -> Record:
+        """The settings that were used; ModelError for a run that lacks them."""
+        return records.resolved_settings(self.config, self.path)
 
     @cached_property
     def metrics(self) -> Record:
         """metrics.json."""
-        return dict(self._json("metrics.json"))
+        return dict(records.read_record(self.path / "metrics.json"))
 
     @cached_property
     def model(self) -> Record:
         """model.json."""
-        return dict(self._json("model.json"))
+        return dict(records.read_record(self.path / "model.json"))
 
     @cached_property
     def findings(self) -> list[Record]:
         """findings.json."""
-        return list(self._json("findings.json"))
+        return list(records.read_record(self.path / "findings.json"))
 
     @cached_property
     def nearest(self) -> dict[str, list[str]]:
         """The training images nearest to each misclassified test image, by path."""
-        return dict(self._json("nearest.json", {}))
+        return dict(records.read_record(self.path / "nearest.json", {}))
 
     @cached_property
     def validation(self) -> Record:
         """validation.json; empty where `graft validate` was not run."""
-        return dict(self._json("validation.json", {}))
+        return dict(records.read_record(self.path / "validation.json", {}))
 
     @cached_property
     def speed(self) -> float | None:
         """Images a second at prediction; None where nobody measured it."""
-        found: float | None = self._json("speed.json", {}).get("images_per_second")
+        found: float | None = records.read_record(self.path / "speed.json", {}).get(
+            "images_per_second"
+        )
         return found
 
     @cached_property
     def heat_maps(self) -> dict[str, Record]:
         """Explanations of misclassified test images, by path; empty where none were asked for."""
-        return dict(self._json("heat_maps.json", {}))
+        return dict(records.read_record(self.path / "heat_maps.json", {}))
 
     @cached_property
     def history(self) -> list[Record]:
         """history.jsonl, a record an epoch."""
-        with (self.path / "history.jsonl").open(encoding="utf-8") as stream:
-            return [json.loads(line) for line in stream if line.strip()]
+        return records.read_history(self.path / "history.jsonl")
 
     @cached_property
     def images(self) -> list[dict[str, str]]:
         """dataset.csv, a record a usable image; ModelError where it is missing or damaged."""
-        return read_dataset(self.path / "dataset.csv")
+        return csv_files.read_dataset(self.path / "dataset.csv")
 
     @property
     def classes(self) -> list[str]:
@@ -167,27 +168,17 @@ class Run:
     def files(self) -> dict[str, Path]:
         """Where the images of the run's source are, by path; empty if the source is gone."""
         try:
-            dataset = load_dataset(self.config["source"], sources_folder())
-        except (GraftError, OSError, KeyError):
+            return records.source_files(self.config)
+        except ModelError:
             return {}
-        return {example.path: example.file for example in dataset.examples}
 
     def neighbors(self) -> "tuple[list[dict[str, str]], Tensor]":
         """Training images, as in `images`, and where their features lie, unit vectors (n, Q).
 
         Raises ModelError for a run without them.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        file = self.path / "neighbors.safetensors"
-        if not file.is_file():
-            raise ModelError(f"{self.path}: {file.name} is missing; train the run again")
-        try:
-            stored = load_file(file)
-            return [self.images[i] for i in stored["rows"].tolist()], stored["places"].float()
-        except (SafetensorError, KeyError, IndexError) as error:
-            raise ModelError(f"{file} is damaged: {error}; train the run again") from error
+        rows, places = records.read_neighbors(self.path / "neighbors.safetensors", len(self.images))
+        return [self.images[i] for i in rows], places
 
     def write_dataset(
         self,
@@ -197,8 +188,8 @@ class Run:
         digests: Sequence[bytes],
     ) -> None:
         """Write dataset.csv: a line a usable image."""
-        write_dataset(self.path / "dataset.csv", examples, splits, group_ids, digests)
-        self.__dict__.pop("images", None)
+        csv_files.write_dataset(self.path / "dataset.csv", examples, splits, group_ids, digests)
+        self._written("dataset.csv", "images")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.json."""
@@ -212,6 +203,7 @@ class Run:
         """Add an epoch's line to history.jsonl."""
         with (self.path / "history.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
+        self._written("history.jsonl", "history")
 
     def write_model(self, tensors: "Mapping[str, Tensor]", model: Mapping[str, Any]) -> None:
         """Write model.safetensors, then model.json, each all or nothing."""
@@ -219,6 +211,7 @@ class Run:
 
         with replacing(self.weights) as beside:
             save_file({name: value.contiguous() for name, value in tensors.items()}, beside)
+        self._written("model.safetensors")
         self._write("model.json", "model", model)
 
     def write_predictions(
@@ -227,8 +220,8 @@ class Run:
         rows: Iterable[tuple[str, str, str, NDArray[np.float64]]],
     ) -> None:
         """Write predictions.csv: path, split, label, one probability a class, to 9 digits."""
-        write_predictions(self.path / "predictions.csv", classes, rows)
-        self.__dict__.pop("_predictions", None)
+        csv_files.write_predictions(self.path / "predictions.csv", classes, rows)
+        self._written("predictions.csv", "_predictions")
 
     def write_neighbors(
         self, rows: NDArray[np.int64], places: "Tensor", nearest: Mapping[str, Sequence[str]]
@@ -241,11 +234,15 @@ class Run:
 
         with replacing(self.path / "neighbors.safetensors") as beside:
             save_file({"rows": torch.from_numpy(rows), "places": places.half()}, beside)
+        self._written("neighbors.safetensors")
         self._write("nearest.json", "nearest", nearest)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Write metrics.json, which says that the run is done."""
-        self._write("metrics.json", "metrics", metrics)
+        """Write metrics.json, which says that the run is done, and before it digests.json."""
+        with replacing(self.path / "metrics.json") as beside:
+            write_json(beside, metrics)
+            seal(self.path, {"metrics.json": beside})
+        self.__dict__.pop("metrics", None)
 
     def write_validation(self, found: Mapping[str, Any]) -> None:
         """Write validation.json."""
@@ -262,9 +259,8 @@ class Run:
     def write_report(self, page: str) -> Path:
         """Write report.html and return its path."""
         write_text(self.path / "report.html", page)
+        self._written("report.html")
         return self.path / "report.html"
-
-    # What only an unfinished run has.
 
     def checkpoint(self, stage: str) -> Path:
         """The checkpoint of a stage of training."""
@@ -272,27 +268,29 @@ class Run:
 
     def remembered(self, name: str) -> Record | None:
         """A choice that was made on the way, for whoever resumes; None if there is none."""
-        found: Record | None = self._json(".choice.json", {}).get(name)
+        found: Record | None = self._choices().get(name)
         return found
 
     def remember(self, name: str, choice: Mapping[str, Any]) -> None:
         """Keep a choice for whoever resumes."""
-        write_json(self.path / ".choice.json", self._json(".choice.json", {}) | {name: choice})
+        write_json(self.path / ".choice.json", self._choices() | {name: choice})
+
+    def _choices(self) -> Record:
+        file = self.path / ".choice.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
     def remove_unfinished(self) -> None:
         """Remove checkpoints and choices: the run is done."""
         remove_unfinished(self.path)
 
-    def _json(self, name: str, missing: Any = None) -> Any:
-        file = self.path / name
-        if missing is not None and not file.is_file():
-            return missing
-        return json.loads(file.read_text(encoding="utf-8"))
-
     def _write(self, name: str, attribute: str, value: Any) -> None:
         write_json(self.path / name, value)
+        self._written(name, attribute)
+
+    def _written(self, name: str, attribute: str = "") -> None:
         self.__dict__.pop(attribute, None)
+        renew(self.path, name)
 
     @cached_property
-    def _predictions(self) -> Predictions:
-        return read_predictions(self.path / "predictions.csv")
+    def _predictions(self) -> csv_files.Predictions:
+        return csv_files.read_predictions(self.path / "predictions.csv")

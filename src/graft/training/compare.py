@@ -113,7 +113,7 @@ def _another(
     run: Run, config: TrainConfig, split_config: SplitConfig, now: set[tuple[str, str, str]]
 ) -> str:
     """What makes a finished run another than the one asked for, if anything does."""
-    stored = run.config["resolved"]
+    stored = run.resolved
     for name, value in (*config.to_json().items(), *split_config.to_json().items()):
         if stored.get(name, value) != value:
             return f"with {name} {stored[name]}, not {value}"

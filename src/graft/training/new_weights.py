@@ -23,4 +23,4 @@ def with_weights(backbone: Backbone, state: dict[str, torch.Tensor], run: Run) -
     with replacing(weights) as beside:
         beside.write_bytes(data)
     digest = hashlib.sha256(data + json.dumps(backbone.to_json()).encode()).hexdigest()
-    return replace(backbone, digest=digest, weights=weights)
+    return replace(backbone, digest=digest, weights=weights, held=None)

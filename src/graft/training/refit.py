@@ -84,7 +84,7 @@ def load_refit(run: Run, progress: Progress) -> Refit:
     Raises UsageError for a run that trained more than a head: what is fitted again here is a head
     on frozen features. DataError where images are missing.
     """
-    resolved = run.config["resolved"]
+    resolved = run.resolved
     config, split_config = configs_of(resolved, ResolvedConfig)
     backbone = network(config, cache_folder())
     if config.unfreeze != "none" or backbone.weights is None:

@@ -1,0 +1,104 @@
+"""The records of a run folder, read with bounds and held against their schemas."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.data.named_datasets import SAMPLES
+from graft.data.sources import load_dataset
+from graft.errors import GraftError, ModelError
+from graft.runs.reading import (
+    check_tensors,
+    open_tensors,
+    read_json,
+    read_json_lines,
+    read_tensors,
+)
+from graft.utils.cache_folder import sources_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Record = dict[str, Any]
+
+
+def read_record(file: Path, missing: Any = None) -> Any:
+    """The value of one of a run's JSON files; `missing`, if it is not None, where there is none.
+
+    Raises ModelError, one line that names the file and the field, for a missing or damaged one.
+    """
+    from graft.runs.schema_results import check_file  # pydantic takes a while to import
+
+    if missing is not None and not file.exists():
+        return missing
+    with damage(file):
+        value = read_json(file)
+        check_file(file.name, value)
+    return value
+
+
+def read_history(file: Path) -> list[Record]:
+    """The records of a history.jsonl; raises as `read_record`."""
+    from graft.runs.schema_results import check_epochs
+
+    with damage(file):
+        lines: list[Record] = read_json_lines(file)
+        check_epochs(lines)
+    return lines
+
+
+def read_neighbors(file: Path, images: int) -> "tuple[list[int], Tensor]":
+    """Which lines of dataset.csv training images are, (n) from 0 on and below `images`, and where
+    their features lie, (n, Q) float32. Raises ModelError for anything else.
+    """
+    with damage(file):
+        with open_tensors(file) as (found, opened):
+            count, width = (*found.get("places", ("", ()))[1], 0, 0)[:2]
+            expected = {"rows": (False, (count,)), "places": (True, (count, width))}
+            check_tensors(found, expected, file.name)
+            stored = read_tensors(opened, found, file.name)
+        rows = stored["rows"].tolist()
+        if not all(0 <= row < images for row in rows):
+            raise ValueError("rows: a line that dataset.csv does not have")
+    return rows, stored["places"].float()
+
+
+def resolved_settings(config: Mapping[str, Any], run: Path) -> Record:
+    """The settings that a run was trained with, of its config.json; ModelError where that lacks
+    them, or the source.
+    """
+    if not (config.get("resolved") and config.get("source")):
+        raise ModelError(
+            f"{run / 'config.json'} lacks the source or the resolved settings of the run; copy it "
+            "again, or train it again"
+        )
+    return dict(config["resolved"])
+
+
+def source_files(config: Mapping[str, Any]) -> dict[str, Path]:
+    """Where the images of a run's source are, by path; empty if the source is gone. Nothing is
+    fetched for it: a named data set has to be here already.
+    """
+    source = config.get("source") or ""
+    sample = SAMPLES.get(source)
+    fetched = sources_folder() / "datasets" / source
+    if not source or (sample and sample.url and not fetched.is_dir()):
+        return {}
+    try:
+        dataset = load_dataset(source, sources_folder())
+    except (GraftError, OSError, ValueError):  # a name with a zero byte is a ValueError
+        return {}
+    return {example.path: example.file for example in dataset.examples}
+
+
+@contextmanager
+def damage(file: Path) -> Iterator[None]:
+    """Turn what is wrong with a run's file into a ModelError that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ModelError(f"{file} is missing; train the run again, or copy it whole") from error
+    except ValueError as error:
+        said = str(error).removeprefix(f"{file.name}: ")
+        raise ModelError(f"{file} is damaged: {said}; copy it again, or train it again") from error
