@@ -36,7 +36,7 @@ from graft.runs.csv_files import (
     write_dataset,
     write_predictions,
 )
-from graft.runs.folder import NEEDED, lacks_report, make_run_folder, remove_unfinished
+from graft.runs.folder import NEEDED, lacks_report, remove_unfinished
 from graft.utils.cache_folder import sources_folder
 from graft.utils.files import replacing, write_json, write_text
 
@@ -51,11 +51,6 @@ class Run:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-
-    @classmethod
-    def create(cls, out: Path, resume: bool = False) -> "Run":
-        """A new run in `out`, or one that was begun there; see `make_run_folder`."""
-        return cls(make_run_folder(out, resume))
 
     @classmethod
     def finished(cls, path: str | Path) -> "Run":
