@@ -13,10 +13,11 @@ from graft.inference.evaluate_run import evaluate_run
 from graft.inference.policy import Policy, policy_for
 from graft.quality.check import CheckResult
 from graft.quality.check import check as check_source
-from graft.runs.folder import free_folder, short_name
+from graft.runs.folder import begun_folder, lacks_report, short_name
 from graft.runs.run import Run
 from graft.training.recipe import finish
 from graft.training.recipe import train as train_run
+from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
 from graft.utils.progress import Progress
 from graft.utils.time_budget import seconds_of
 
@@ -63,13 +64,14 @@ def train(
     weights, UsageError for impossible settings or an `out` that is in use.
     """
     config, split_config = configs_of({"model": model, **settings}, TrainConfig)
-    folder = Path(out) if out else free_folder(str(source), config.model, resume)
+    folder = Path(out) if out else None
+    if resume and not folder:
+        folder = begun_folder(str(source), config.model)
     # Plotting takes half a second to import, which passes while the images are read.
     early = Thread(target=import_module, args=("graft.report.run_page",))
     early.start()
-    run = Run(folder)
-    if resume and run.lacks_report:
-        run = finish(run, source, config, split_config)
+    if resume and folder and lacks_report(folder):
+        run = finish(Run(folder), source, config, split_config)
         progress.say(f"{folder} is trained; its report was missing")
     else:
         run = train_run(source, config, split_config, folder, progress, resume, tensorboard)
@@ -108,6 +110,7 @@ def validate(
     return found
 
 
+@cache_in_use()
 def compare(
     *sources: str | Path,
     models: Sequence[str] | None = None,
@@ -128,7 +131,7 @@ def compare(
     """
     from graft.evaluation.comparison import read_comparison
     from graft.inference.speed import measure_speed
-    from graft.report.comparison_page import write_comparison
+    from graft.report.comparison_page import check_comparison_target, write_comparison
     from graft.training.compare import train_models
 
     if models is None:
@@ -137,6 +140,7 @@ def compare(
                 "finished runs are compared as they are; leave out the settings and time budget"
             )
         folder = Path(out or "runs/comparison")
+        check_comparison_target(folder)
         runs = [Run(source) for source in sources]
     else:
         if len(sources) != 1:
@@ -144,6 +148,7 @@ def compare(
                 f"models are trained on one source, not on {len(sources)}; leave them out for runs"
             )
         folder = Path(out) if out else Path("runs") / f"compare-{short_name(str(sources[0]))}"
+        check_comparison_target(folder)
         _, split_config = configs_of(settings, TrainConfig)
         own = {name: value for name, value in settings.items() if name in TrainConfig.model_fields}
         seconds = seconds_of(time_budget)
@@ -159,6 +164,7 @@ def compare(
     return result
 
 
+@cache_in_use()
 def rank(
     source: str | Path,
     backbones: Sequence[str],
@@ -172,7 +178,6 @@ def rank(
     """
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
-    from graft.utils.cache_folder import cache_folder, sources_folder
 
     dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
     return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)

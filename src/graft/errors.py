@@ -6,7 +6,7 @@ GraftError            1   (base; never raised itself)
 ├── ModelError        4   a model or its weights are missing or do not fit
 └── DownloadError     5   a file could not be fetched whole
 
-Ctrl-C ends with 130, the shells' own number for it.
+Ctrl-C ends with 130, SIGTERM with 143 and a terminal that closes with 129, the shells' own numbers.
 
 Every message is one line: what was expected, what came, what to do.
 """
@@ -42,4 +42,4 @@ class DownloadError(GraftError):
     exit_code = 5
 
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # 128 and SIGINT's number, as of the other signals

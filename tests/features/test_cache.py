@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from graft.errors import UsageError
 from graft.features import cache
 from graft.features.activations import Store, open_store
 from graft.features.cache import clear, trim, usage
-from graft.utils.cache_folder import cache_folder, cache_limit
+from graft.utils.cache_folder import LOCK, cache_folder, cache_in_use, cache_limit
 
 SHAPE = (3,)
 
@@ -103,8 +104,34 @@ def test_clear_removes_all_of_the_caches_own_and_nothing_else(tmp_path):
     assert held["encoders"] == held["sources"] == (1, 100)
     assert held["activations"] == (1, shards(tmp_path)[0].stat().st_size)
     assert clear(tmp_path) == sum(size for _, size in held.values())
-    assert [file.name for file in tmp_path.rglob("*")] == ["mine.txt"]
-    assert clear(tmp_path) == 0
+    assert sorted(file.name for file in tmp_path.rglob("*")) == [LOCK, "mine.txt"]
+    assert clear(tmp_path) == clear(tmp_path / "nowhere") == 0
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_cache_in_use_is_not_cleared(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "new"))
+    store = open_store(cache_folder(), "key", "view0", SHAPE, np.float16)
+    filled(store.folder, range(10))
+    with cache_in_use(), cache_in_use():
+        with pytest.raises(UsageError, match="in use by another graft command"):
+            clear(cache_folder())
+        assert shards(tmp_path)
+    assert clear(cache_folder()) > 0
+    assert not shards(tmp_path)
+
+
+def test_a_cache_that_cannot_be_locked_because_nothing_can_be_written_is_read(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path))
+
+    def refused(*_, **__):
+        raise PermissionError(errno.EROFS, "Read-only file system", str(tmp_path))
+
+    monkeypatch.setattr("graft.utils.cache_folder.lock", refused)
+    with cache_in_use():
+        assert not list(tmp_path.iterdir())
 
 
 def test_what_the_cache_holds_is_told_while_another_run_unpacks(tmp_path):

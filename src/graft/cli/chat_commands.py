@@ -1,7 +1,6 @@
 """Commands to talk with a classifier: chat, and mcp for assistants."""
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from graft.cli.answers import print_json, print_line
 from graft.cli.options import JSON, files
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def chat(
     for question in questions or _typed(talk, as_json):
         answer = ask(question)
         if as_json:
-            click.echo(json.dumps(answer.to_json(), ensure_ascii=False))
+            print_json(answer.to_json())
         else:
             _say(answer)
 
@@ -86,7 +86,7 @@ def _typed(talk: "Chat", as_json: bool) -> Iterator[str]:
         import readline  # noqa: F401  (arrow keys and history)
     subject = talk.subject
     for place in range(len(subject.images)):
-        click.echo(f"image {place + 1}: {subject.images[place]}", err=True)
+        print_line(f"image {place + 1}: {subject.images[place]}", err=True)
     click.echo(
         f"You talk with run {subject.run.name}. Ask “What can you do?”; an empty line ends.",
         err=True,
@@ -106,9 +106,12 @@ def _say(answer: "Answer") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
+    from graft.utils.terminal import one_line
+
     style = "yellow" if answer.intent is None else ""
+    said = "\n".join(map(one_line, answer.text.split("\n")))
     console = Console(highlight=False)
-    console.print(Padding(Text(answer.text, style=style), (0, 0, 1, 0)))
+    console.print(Padding(Text(said, style=style), (0, 0, 1, 0)))
 
 
 def _serve(talk: "Chat", ask: "Callable[[str], Answer]", port: int) -> None:

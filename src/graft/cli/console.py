@@ -8,6 +8,7 @@ from rich.table import Table
 
 from graft.evaluation.per_class import NAMES
 from graft.quality.check import CheckResult
+from graft.utils.terminal import one_line
 
 if TYPE_CHECKING:
     from graft.evaluation.comparison import Comparison
@@ -18,7 +19,10 @@ SHOWN_PATHS = 3
 def _print(*things: Any) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for thing in things:
-        console.print(thing, markup=False) if isinstance(thing, str) else console.print(thing)
+        if isinstance(thing, str):
+            console.print(one_line(thing), markup=False)
+        else:
+            console.print(thing)
 
 
 def check_table(result: CheckResult) -> None:
@@ -118,7 +122,7 @@ def demo_table(result: dict[str, Any]) -> None:
 def _plain(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(one_line(text))
 
 
 def comparison_table(comparison: "Comparison") -> None:
@@ -169,7 +173,7 @@ def rank_table(rows: list[dict[str, Any]]) -> None:
         column.justify = "right"
     for row in rows:
         if "problem" in row:
-            table.add_row(_plain(row["backbone"]), "", row["problem"])
+            table.add_row(_plain(row["backbone"]), "", _plain(row["problem"]))
             continue
         accuracy = row["accuracy"]
         table.add_row(

@@ -1,13 +1,13 @@
 """Commands about images and what there is to train: check, augment, rank, models, cache."""
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
+from graft.cli.answers import print_json, print_line
 from graft.cli.options import BACKEND, JSON, files, model_names, on_stderr_progress
-from graft.errors import DataError, UsageError
+from graft.errors import DataError
 
 RANKED = "tf_efficientnet_lite0,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch16_224"
 
@@ -44,11 +44,11 @@ def check(
     from graft.quality.check import check as check_source
     from graft.quality.cleaning import check_target, write_fixed
     from graft.utils.cache_folder import cache_folder
+    from graft.utils.user_files import check_page
 
     if fix:
         check_target(Path(fix))
-    if html and Path(html).suffix not in (".html", ".htm"):
-        raise UsageError(f"--html takes a page to write, such as audit.html, not {html!r}")
+    check_page(html)
     result = check_source(source, model, backend, on_stderr_progress())
     if not model:
         click.echo("label errors and outliers: checked with --model only (graft models)", err=True)
@@ -58,9 +58,9 @@ def check(
         write_audit(result, Path(html))
         click.echo(f"written: {html}", err=True)
     if fix:
-        click.echo(f"written: {fix}, {write_fixed(result, Path(fix), cache_folder())}", err=True)
+        print_line(f"written: {fix}, {write_fixed(result, Path(fix), cache_folder())}", err=True)
     if as_json:
-        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
+        print_json(result.to_json())
     else:
         from graft.cli.console import check_table
 
@@ -84,10 +84,12 @@ def augment(source: str, out: str, flip: bool, image_size: int) -> None:
     """Draw what each --augment preset does to images of SOURCE, as a PNG."""
     from graft.data.sources import load_dataset
     from graft.report.augmentation_sheet import write_augmentation
-    from graft.utils.cache_folder import cache_folder
+    from graft.utils.cache_folder import cache_in_use, sources_folder
 
-    dataset = load_dataset(source, cache_folder() / "sources")
-    click.echo(f"written: {write_augmentation(dataset, Path(out), flip, image_size)}")
+    with cache_in_use():
+        dataset = load_dataset(source, sources_folder())
+        page = write_augmentation(dataset, Path(out), flip, image_size)
+    click.echo(f"written: {page}")
 
 
 @click.command()
@@ -108,7 +110,7 @@ def rank(source: str, backbones: str, time_budget: str | None, backend: str, as_
         progress=on_stderr_progress(),
     )
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
     else:
         from graft.cli.console import rank_table
 
@@ -124,7 +126,7 @@ def models(pattern: str | None, as_json: bool) -> None:
 
     rows = list_models(pattern)
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
     else:
         from graft.cli.console import models_table
 
@@ -145,7 +147,7 @@ def cache(clear: bool, as_json: bool) -> None:
     held = {entry.kind: {"files": entry.files, "bytes": entry.bytes} for entry in usage(folder)}
     if as_json:
         shown = {"folder": str(folder), "limit": cache_limit(), "removed": removed, **held}
-        click.echo(json.dumps(shown))
+        print_json(shown)
         return
     from graft.cli.console import cache_table
 

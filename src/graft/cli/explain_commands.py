@@ -1,6 +1,5 @@
 """Commands that say why a network answers as it does: explain."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graft.choices import EXPLANATIONS
+from graft.cli.answers import print_json, print_line
 from graft.cli.options import BACKEND, JSON, files, on_stderr_progress
 from graft.errors import DataError, ModelError, UsageError
 
@@ -57,7 +57,9 @@ def explain(
     """
     from graft.explanation.outside_evidence import outside_evidence
     from graft.inference.saved_model import load
+    from graft.utils.user_files import check_page
 
+    check_page(html)
     if not paths and not mistakes:
         raise UsageError("expected images to explain, or --mistakes; see graft explain --help")
     if not paths and (html or as_json):
@@ -67,9 +69,9 @@ def explain(
     of_images, of_classes = outside_evidence(predictor, found)
     for one, said in zip(found, of_images, strict=True):
         if said:
-            click.echo(f"graft: {one.prediction.path}: {said}", err=True)
+            print_line(f"graft: {one.prediction.path}: {said}", err=True)
     for said in of_classes:
-        click.echo(f"graft: {said}", err=True)
+        print_line(f"graft: {said}", err=True)
     if html:
         _write_page(html, predictor, found, failed, (of_images, of_classes))
     if mistakes:
@@ -101,22 +103,26 @@ def _explained(
         result = next(predictor.predict_files([file]))
         if result.prediction is None:
             failed.append((result.path, result.problem))
-            click.echo(f"graft: {result.path} {result.problem}", err=True)
+            print_line(f"graft: {result.path} {result.problem}", err=True)
             continue
         other = against
         if against is not None and against == (label or result.prediction.best_guess):
-            click.echo(
+            print_line(
                 f"graft: {file} is taken for {against} itself, which is explained against nothing",
                 err=True,
             )
             other = None
         one = explain_image(predictor, file, against=other, method=method, label=label)
         found.append(one)
-        click.echo(json.dumps(one.to_json(), ensure_ascii=False) if as_json else _said(one))
+        if as_json:
+            print_json(one.to_json())
+            continue
+        for line in _said(one):
+            print_line(line)
     return failed, found
 
 
-def _said(one: "Explanation") -> str:
+def _said(one: "Explanation") -> list[str]:
     """The prediction, the sentence and what to think of it, a line each."""
     prediction = one.prediction
     lines = [f"{prediction.path}  {one.label} {one.probability:.1%}"]
@@ -126,7 +132,7 @@ def _said(one: "Explanation") -> str:
         lines.append(f"    the model abstains ({prediction.reason}); this is about its best guess")
     lines.append(f"    {one.sentence}")
     lines.append(f"    {one.comparison}")
-    return "\n".join(lines)
+    return lines
 
 
 def _write_page(

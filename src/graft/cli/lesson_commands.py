@@ -1,11 +1,11 @@
 """Commands that teach: lesson."""
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
+from graft.cli.answers import print_json
 from graft.cli.options import JSON, files
 from graft.errors import ModelError
 
@@ -37,7 +37,7 @@ def lesson(number: str | None, out: str, wanted: bool | None, as_json: bool) -> 
     if number is None:
         found = lessons()
         if as_json:
-            click.echo(json.dumps([one.to_json() for one in found], ensure_ascii=False))
+            print_json([one.to_json() for one in found])
         else:
             for one in found:
                 click.echo(f"{one.number:>2}  {one.title} ({one.minutes} min)")
@@ -54,7 +54,7 @@ def lesson(number: str | None, out: str, wanted: bool | None, as_json: bool) -> 
     file, state = copy_lesson(chosen, Path(out))
     if as_json:
         shown = {"number": chosen.number, "path": str(file), "state": state, "colab": chosen.colab}
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        print_json(shown)
     else:
         more = "; --out FOLDER makes a fresh one" if state == KEPT else ""
         named = {COPIED: "written", KEPT: "kept your changed copy"}.get(state, state)

@@ -2,10 +2,9 @@
 
 Exit codes: 0 done; 1 the system refused (disk full, no permission); 2 wrong usage; 3 the images
 cannot be used; 4 a model, its weights or a package is missing or does not fit; 5 a download failed;
-130 interrupted.
+130 interrupted, 143 terminated.
 """
 
-import contextlib
 import os
 import sys
 
@@ -22,7 +21,10 @@ from graft.cli import (
     predict_commands,
     setup_commands,
 )
+from graft.cli.answers import print_json, print_line
+from graft.cli.process import Streams, ended_by_signals, exit_code_of_signal
 from graft.errors import INTERRUPTED, GraftError, ModelError
+from graft.utils.terminal import one_line
 
 _EXIT_CODES = (__doc__ or "").partition("\n\n")[2]
 
@@ -65,6 +67,8 @@ def process() -> None:
 
     All is written and closed by then; taking PyTorch's modules apart would take 0.3 s more.
     """
+    streams = Streams()
+    ended_by_signals()
     # PyTorch's threads wait for one another by spinning, 300,000 times unless told otherwise: on a
     # core that other work shares, fitting a head then takes 12 times as long (docs/recipes.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -73,10 +77,7 @@ def process() -> None:
         run()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # a reader that has gone
-            stream.flush()
-    os._exit(code)
+    os._exit(streams.flushed(code))
 
 
 def run() -> None:
@@ -84,7 +85,7 @@ def run() -> None:
     try:
         main.main(prog_name="graft", standalone_mode=False)
     except GraftError as error:
-        _fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code, kind=type(error).__name__)
     except click.exceptions.Abort:
         _interrupted()
     except KeyboardInterrupt:
@@ -93,7 +94,7 @@ def run() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.UsageError as error:
-        _fail(_explained(error), error.exit_code, error.ctx)
+        _fail(_explained(error), error.exit_code, error.ctx, "UsageError")
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except Exception as error:
@@ -106,10 +107,12 @@ def _unforeseen(error: Exception) -> None:
     from graft.diagnosis.packages import explained
 
     if told := explained(error):
-        _fail(told, ModelError.exit_code)
+        _fail(told, ModelError.exit_code, kind="ModelError")
     if isinstance(error, OSError):  # a reader of stdout that has gone is click's business
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}", GraftError.exit_code)
+        _fail(f"{where}{error.strerror or error}", GraftError.exit_code, kind="OSError")
+    if isinstance(error, MemoryError):
+        _fail(f"there is not enough memory ({error})", GraftError.exit_code, kind="MemoryError")
 
 
 def _explained(error: click.UsageError) -> str:
@@ -132,14 +135,23 @@ def _explained(error: click.UsageError) -> str:
     return f"{what}; did you mean {near[0]}?" if near else f"{what}; see {path} --help"
 
 
-def _fail(message: str, code: int, ctx: click.Context | None = None) -> None:
-    click.echo(f"{ctx.command_path if ctx else 'graft'}: {message}", err=True)
+def _fail(
+    message: str, code: int, ctx: click.Context | None = None, kind: str = "GraftError"
+) -> None:
+    """One line on stderr and, for a program that asked for JSON, an object on stdout."""
+    if "--json" in sys.argv[1:]:
+        error = {"kind": kind, "message": one_line(message), "exit_code": code}
+        print_json({"error": error})
+    print_line(f"{ctx.command_path if ctx else 'graft'}: {message}", err=True)
     sys.exit(code)
 
 
 def _interrupted() -> None:
+    code = exit_code_of_signal()
+    ended = "interrupted" if code == INTERRUPTED else "terminated"
     _fail(
-        "interrupted; what was encoded is in the cache. graft train resumes from its last "
+        f"{ended}; what was encoded is in the cache. graft train resumes from its last "
         "checkpoint with --resume and the same --out, graft compare with the same command",
-        INTERRUPTED,
+        code,
+        kind="Interrupted",
     )

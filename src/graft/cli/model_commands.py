@@ -1,6 +1,5 @@
 """Commands that make and measure classifiers: train, evaluate, validate, compare, demo."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from graft.choices import DEFAULT_MODEL
+from graft.cli.answers import print_json
 from graft.cli.options import (
     BACKEND,
     JSON,
@@ -53,7 +53,7 @@ def train(source: str, as_json: bool, **settings: Any) -> None:
 
     run = train_source(source, progress=on_stderr_progress(), **given(settings))
     if as_json:
-        click.echo(json.dumps(run.metrics, ensure_ascii=False))
+        print_json(run.metrics)
     else:
         from graft.cli.console import metrics_table
 
@@ -72,7 +72,7 @@ def evaluate(run_folder: str, source: str, backend: str, as_json: bool) -> None:
 
     metrics = evaluate_run(run_folder, source, progress=on_stderr_progress(), backend=backend)
     if as_json:
-        click.echo(json.dumps(metrics, ensure_ascii=False))
+        print_json(metrics)
     else:
         from graft.cli.console import metrics_table
 
@@ -104,7 +104,7 @@ def validate(
         progress=on_stderr_progress(),
     )
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
     else:
         from graft.cli.console import validation_table
 
@@ -149,7 +149,7 @@ def compare(
         options["models"] = models.split(",")
     result = compare_models(*sources, out=folder, progress=on_stderr_progress(), **options)
     if as_json:
-        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
+        print_json(result.to_json())
     else:
         from graft.cli.console import comparison_table
 
@@ -175,7 +175,7 @@ def demo(out: str, as_json: bool) -> None:
 
     result = run_demo(Path(out), on_stderr_progress())
     if as_json:
-        click.echo(json.dumps(result))
+        print_json(result)
     else:
         from graft.cli.console import demo_table
 

@@ -1,6 +1,5 @@
 """Commands that look inside a network: summary and explore."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import click
 from click import Command
 
+from graft.cli.answers import print_json
 from graft.cli.options import JSON, files, model_names
 
 
@@ -49,7 +49,9 @@ def summary(
     """
     from graft.explanation.layer_table import summary as summarize
     from graft.explanation.layer_text import layer_text, listing
+    from graft.utils.user_files import check_page
 
+    check_page(html)
     found = summarize(model, image_size)
     under = found.under(layer) if layer else []
     if layer and not under:
@@ -61,7 +63,7 @@ def summary(
         click.echo(f"written: {html}", err=True)
     if as_json:
         one = [each.to_json() for each in under]
-        click.echo(json.dumps(one if layer else found.to_json(batch), ensure_ascii=False))
+        print_json(one if layer else found.to_json(batch))
     elif not layer:
         click.echo(found.text(batch, _width()))
     elif under[0].name == layer.rstrip("."):
@@ -105,7 +107,7 @@ def explore(run: str, image: str, out: str, layers: int | None, as_json: bool) -
 
     page = write_page(run, image, out, layers=layers)
     if as_json:
-        click.echo(json.dumps({"page": str(page), "bytes": page.stat().st_size}))
+        print_json({"page": str(page), "bytes": page.stat().st_size})
     else:
         click.echo(f"written: {page}  (open it in a browser)")
 

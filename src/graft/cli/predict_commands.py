@@ -1,6 +1,5 @@
 """Commands that say what images show: classify (with a pretrained network) and predict (a run)."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graft.choices import DEFAULT_MODEL
+from graft.cli.answers import print_json, print_line
 from graft.cli.options import BACKEND, JSON, files, model_names
 from graft.errors import DataError
 
@@ -47,7 +47,9 @@ def classify(
     """
     from graft.inference.predict import predict_paths
     from graft.inference.saved_model import pretrained
+    from graft.utils.user_files import check_page
 
+    check_page(html)
     network = pretrained(model, backend)
     failed: list[tuple[str, str]] = []
     answers = []
@@ -62,9 +64,9 @@ def classify(
                 "probability": prediction.probability,
                 "top": dict(ranked),
             }
-            click.echo(json.dumps(found, ensure_ascii=False))
+            print_json(found)
         else:
-            click.echo(f"{prediction.path}  {_shares(ranked)}")
+            print_line(f"{prediction.path}  {_shares(ranked)}")
     if html:
         from graft.report.predictions_page import write_names
 
@@ -116,7 +118,9 @@ def predict(
     from graft.inference.predict import predict_paths
     from graft.inference.saved_model import load
     from graft.runs.run import Run
+    from graft.utils.user_files import check_page
 
+    check_page(html)
     policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
     if promise:
         click.echo(promise, err=True)
@@ -127,11 +131,11 @@ def predict(
         if html:
             answers.append(prediction)
         if as_json:
-            click.echo(json.dumps(asdict(prediction), ensure_ascii=False))
+            print_json(asdict(prediction))
         else:
-            click.echo(f"{prediction.path}  {_sentence(prediction, top)}")
+            print_line(f"{prediction.path}  {_sentence(prediction, top)}")
             for like in prediction.nearest or ():
-                click.echo(f"    {like.similarity:.2f}  {like.label}  {like.path}")
+                print_line(f"    {like.similarity:.2f}  {like.label}  {like.path}")
     if html:
         from graft.report.predictions_page import write_answers
 
@@ -149,7 +153,7 @@ def _readable(
     for result in results:
         if result.prediction is None:
             failed.append((result.path, result.problem))
-            click.echo(f"graft: {result.path} {result.problem}", err=True)
+            print_line(f"graft: {result.path} {result.problem}", err=True)
         else:
             yield result.prediction
 

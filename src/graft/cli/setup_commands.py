@@ -1,7 +1,6 @@
 """Commands about the installation: doctor, completion."""
 
 import faulthandler
-import json
 import os
 import sys
 import textwrap
@@ -9,6 +8,7 @@ from typing import Any
 
 import click
 
+from graft.cli.answers import print_json
 from graft.cli.options import JSON
 
 WIDTH, LABEL = 92, 12
@@ -28,7 +28,7 @@ def doctor(as_json: bool) -> None:
         faulthandler.enable(sys.__stderr__)
     found = Doctor().diagnose()
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
     else:
         # Without console.py, which needs packages that may be what is broken.
         for label, text in _rows(found):

@@ -4,8 +4,12 @@ An audit of a messy folder; a network from scratch, a frozen one and a fine-tune
 class; a class that was never seen. Every claim is checked against the truth.
 """
 
+import contextlib
+import os
+import re
 import shutil
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,9 @@ from graft.report.demo_page import Shown, write_story
 from graft.report.run_page import write_report
 from graft.runs.run import Run
 from graft.training.recipe import train
+from graft.utils.cache_folder import cache_in_use
 from graft.utils.files import write_json
+from graft.utils.locks import lock
 from graft.utils.progress import Progress
 
 EACH = 20  # images of each class in the comparison
@@ -51,6 +57,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "tuned": {"model": DEFAULT_MODEL, "unfreeze": "20%"},
 }
 OURS = {"messy", "tables", "runs", "demo.json", "report.html"}
+RUNS = re.compile(rf"({'|'.join(WAYS)})-\d+-and-\d+")
+MARK = ".graft-demo"  # in folders that graft made for a demo: no others are emptied
 
 
 def run_demo(out: Path, progress: Progress) -> dict[str, Any]:
@@ -58,8 +66,12 @@ def run_demo(out: Path, progress: Progress) -> dict[str, Any]:
 
     An earlier demo in `out` is replaced. Raises UsageError if `out` holds anything else.
     """
+    with cache_in_use(), _room(out):
+        return _tell(out, progress)
+
+
+def _tell(out: Path, progress: Progress) -> dict[str, Any]:
     began = time.perf_counter()
-    _make_room(out)
     images = rendered_images()
     progress.say("1 of 4: the audit of a messy folder")
     planted = make_messy_folder(images, out / "messy")
@@ -89,13 +101,38 @@ def run_demo(out: Path, progress: Progress) -> dict[str, Any]:
     return result
 
 
-def _make_room(out: Path) -> None:
-    if out.exists():
-        strange = [] if not out.is_dir() else [p.name for p in out.iterdir() if p.name not in OURS]
-        if not out.is_dir() or strange:
-            raise UsageError(f"{out} holds something else than a demo; choose another --out")
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
+@contextlib.contextmanager
+def _room(out: Path) -> Iterator[None]:
+    """The folder `out`, emptied of an earlier demo, and locked as long as this lasts."""
+    _refuse_strange(out)
+    out.mkdir(parents=True, exist_ok=True)
+    descriptor = lock(out / MARK)
+    if descriptor is None:
+        raise UsageError(f"another demo is being made in {out}; choose another --out")
+    try:
+        _refuse_strange(out)
+        for name in OURS:
+            place = out / name
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_strange(out: Path) -> None:
+    if not out.exists():
+        return
+    strange = [out.name]
+    if out.is_dir():
+        known = {*OURS, MARK} if (out / MARK).is_file() else {MARK}
+        strange = [file.name for file in out.iterdir() if file.name not in known]
+        if (runs := out / "runs").is_dir():
+            strange += [f.name for f in runs.iterdir() if not RUNS.fullmatch(f.name)]
+    if strange:
+        raise UsageError(
+            f"{out} holds something else than a demo that graft made ({strange[0]}); choose "
+            "another --out"
+        )
 
 
 def _few(images: RenderedImages, out: Path, way: str, each: int) -> Run:

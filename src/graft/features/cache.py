@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from graft.utils.cache_folder import cache_alone
+
 # Files that a killed run left half-written are removed once they are this old, in seconds.
 STALE = 24 * 3600
 # The folders of the cache. sources: data sets and archives, fetched and unpacked.
@@ -50,10 +52,13 @@ def trim(cache: Path, limit: int) -> int:
 
 
 def clear(cache: Path) -> int:
-    """Remove everything; return the bytes removed."""
-    removed = sum(entry.bytes for entry in usage(cache))
-    for kind in KINDS:
-        shutil.rmtree(cache / kind, ignore_errors=True)
+    """Remove everything; return the bytes removed. UsageError while the cache is in use."""
+    if not cache.is_dir():
+        return 0
+    with cache_alone(cache):
+        removed = sum(entry.bytes for entry in usage(cache))
+        for kind in KINDS:
+            shutil.rmtree(cache / kind, ignore_errors=True)
     return removed
 
 

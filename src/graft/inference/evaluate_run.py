@@ -22,10 +22,11 @@ from graft.quality.listing import listing_findings
 from graft.quality.unreadable import unreadable_findings
 from graft.runs.folder import is_finished
 from graft.runs.run import Run
-from graft.utils.cache_folder import sources_folder
+from graft.utils.cache_folder import cache_in_use, sources_folder
 from graft.utils.progress import Progress
 
 
+@cache_in_use()
 def evaluate_run(
     run: str | Path, source: str | Path, progress: Progress, backend: str = "auto"
 ) -> dict[str, Any]:

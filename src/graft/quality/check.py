@@ -10,7 +10,7 @@ from graft.features.table import FeatureTable, extract, read_table
 from graft.quality.audit import audit
 from graft.quality.finding import Finding
 from graft.quality.listing import check_listing
-from graft.utils.cache_folder import cache_folder, sources_folder
+from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
 from graft.utils.progress import Progress
 
 SILENT = Progress()
@@ -39,6 +39,7 @@ class CheckResult:
         }
 
 
+@cache_in_use()
 def check(
     source: str | Path,
     model: str | None = None,

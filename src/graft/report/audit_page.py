@@ -8,7 +8,7 @@ from graft.quality.finding import Finding
 from graft.report.run_tables import finding_name
 from graft.report.templates import render
 from graft.report.thumbnails import thumbnails
-from graft.utils.files import write_text
+from graft.utils.user_files import write_page
 
 # Shown of a finding: images, or sets of images that belong together and images of each set.
 SINGLE, SETS, OF_SET = 24, 30, 6
@@ -28,8 +28,7 @@ def write_audit(result: CheckResult, page: Path) -> None:
         labels={example.path: example.label for example in result.dataset.examples},
         finding_name=finding_name,
     )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_text(page, text)
+    write_page(page, text)
 
 
 def _sets(finding: Finding) -> Iterator[tuple[str, ...]]:

@@ -14,7 +14,7 @@ from graft.data.decode import Pixels, Preprocess, UnusableImageError
 from graft.data.distortion import augmentation
 from graft.data.reader import stream
 from graft.errors import DataError
-from graft.utils.files import replacing
+from graft.utils.user_files import check_target, replacing_own
 
 IMAGES, VIEWS = 4, 7
 INK, MUTED = "#1d2723", "#5c6963"
@@ -38,8 +38,9 @@ def write_augmentation(
     VIEWS augmented ones.
 
     Each row shows another class. Views are those that training sees, `size` pixels wide and high.
-    Raises DataError if no image can be read.
+    Raises DataError if no image can be read, UsageError for an `out` that graft did not write.
     """
+    check_target(out, (".png",), "--out")
     chosen = [_chosen(dataset, i) for i in range(min(IMAGES, len(dataset.classes)))]
     preprocess = Preprocess(size, size, HALF, HALF)
     blocks = []
@@ -100,5 +101,5 @@ def _draw(blocks: Sequence[tuple[str, list[list[Pixels]]]], out: Path, flip: boo
             )
             axes.imshow(strip)
             axes.axis("off")
-    with replacing(out) as beside:
-        figure.savefig(beside, format="png")
+    with replacing_own(out) as beside:
+        figure.savefig(beside, format="png", metadata={"Software": "graft"})

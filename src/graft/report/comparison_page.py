@@ -8,7 +8,7 @@ from graft.report import comparison_sentences as sentences
 from graft.report.slides import write_slides
 from graft.report.templates import render
 from graft.report.thumbnails import thumbnails
-from graft.utils.files import write_json, write_text
+from graft.utils.user_files import check_target, write_page, write_result
 
 CORRECT_ALONE = 8  # images shown that one model alone classifies correctly
 MATRIX_MOST = 20  # classes whose confusion matrices fit
@@ -18,14 +18,20 @@ SIDE = 132  # pixels
 def write_comparison(comparison: Comparison, out: Path) -> Path:
     """Write comparison.json, comparison.html and comparison.pdf into `out`; return the page.
 
-    Images whose files are gone are shown by name.
+    Images whose files are gone are shown by name. Raises UsageError as check_comparison_target.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    check_comparison_target(out)
     page = _page(comparison)
-    write_json(out / "comparison.json", comparison.to_json())
+    write_result(out / "comparison.json", comparison.to_json())
     write_slides(comparison, out / "comparison.pdf")
-    write_text(out / "comparison.html", page)
+    write_page(out / "comparison.html", page)
     return out / "comparison.html"
+
+
+def check_comparison_target(out: Path) -> None:
+    """Raise UsageError for a folder that holds files of these names that graft did not write."""
+    for ending in (".json", ".pdf", ".html"):
+        check_target(out / f"comparison{ending}", (ending,))
 
 
 def _page(comparison: Comparison) -> str:

@@ -18,7 +18,7 @@ from graft.explanation.stage_maps import Excitement, Stage
 from graft.explanation.what_if import Changed
 from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnails
-from graft.utils.files import write_text
+from graft.utils.user_files import write_page
 
 LARGE, SMALL, TINY = 256, 104, 60  # sides of images, changed images and training images, pixels
 MAP, FILTER = 104, 36  # of an activation map and of a first-layer filter
@@ -83,8 +83,7 @@ def write_explanations(
         filter_size=filters.shape[1:3],
         legend=", ".join(f"rgb{color}" for color in COLORS),
     )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_text(page, text)
+    write_page(page, text)
 
 
 def _shown(look: CloserLook, warning: str, excitement: Excitement | None, folder: Path) -> Shown:

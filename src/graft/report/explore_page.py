@@ -19,7 +19,7 @@ from graft.explanation.walkthrough_steps import Step
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load, pretrained
 from graft.report.templates import render
-from graft.utils.files import write_text
+from graft.utils.user_files import PAGES, check_target, write_page
 
 # Bytes of a page at most.
 LIMIT = 2_000_000
@@ -41,11 +41,12 @@ def explore(
     whole of a network that was trained from scratch, or of any other as many as fit. The page is
     one file of at most 2 MB that needs no network. Returns its path.
 
-    Raises UsageError for no image, DataError for a file that is none, ModelError for no
-    convolutional network.
+    Raises UsageError for no image or an `out` that graft did not write, DataError for a file that
+    is no image, ModelError for no convolutional network.
     """
     if layers is not None and layers < 1:
         raise UsageError(f"layers must be a whole number of at least 1, not {layers}")
+    check_target(Path(out), PAGES)
     predictor = _predictor(run)
     walkthrough = walk(predictor, image)
     named = {
@@ -61,8 +62,7 @@ def explore(
         text = render("explore_page.html", data=as_script(data), **_told(data), **named)
         if len(text.encode()) <= LIMIT:
             page = Path(out)
-            page.parent.mkdir(parents=True, exist_ok=True)
-            write_text(page, text)
+            write_page(page, text)
             return page
     raise ModelError(
         f"{predictor.backbone.name}: expected a first convolution that fits a page of 2 MB at "

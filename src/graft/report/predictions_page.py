@@ -9,7 +9,7 @@ from typing import Any
 from graft.inference.predictor import Prediction
 from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnails
-from graft.utils.files import write_text
+from graft.utils.user_files import write_page
 
 MOST, LABELS = 400, 3  # images on a page, and labels listed for each
 LARGE, SMALL = 160, 72  # the side of an image and of a nearest training image, in pixels
@@ -61,5 +61,4 @@ def _write(
         links={path: link(file, page.parent) for path, file in asked.items()},
         **named,
     )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_text(page, text)
+    write_page(page, text)

@@ -19,7 +19,7 @@ from graft.report.numbers import counted, percent
 from graft.report.plot_style import frame
 from graft.report.thumbnails import square
 from graft.runs.run import Run
-from graft.utils.files import replacing
+from graft.utils.user_files import replacing_own
 
 SIZE = (13.333, 7.5)  # inches: 16 to 9
 INK, MUTED, RULE = "#1d2723", "#5c6963", "#d9e0dc"
@@ -47,7 +47,8 @@ class Slide:
 def write_slides(comparison: Comparison, out: Path) -> None:
     """Write the slides as a PDF, all or nothing. Images whose files are gone are left blank."""
     slides = [*_results(comparison), *_details(comparison), *_conclusions(comparison)]
-    with replacing(out) as beside, PdfPages(beside, metadata={"Title": "graft comparison"}) as pdf:
+    described = {"Title": "graft comparison", "Creator": "graft"}
+    with replacing_own(out) as beside, PdfPages(beside, metadata=described) as pdf:
         for number, slide in enumerate(slides, 1):
             figure = Figure(figsize=SIZE)
             size = min(27.0, 27.0 * TITLE / len(slide.title))

@@ -10,7 +10,7 @@ from graft.explanation.layer_table import NetworkSummary
 from graft.explanation.layer_text import OPTIMIZERS, Row, same, sees, short, size
 from graft.explanation.network_layer import Layer
 from graft.report.templates import render
-from graft.utils.files import write_text
+from graft.utils.user_files import write_page
 
 TALL, WIDE = 120, 15  # pixels of a box as high as the image, and for each doubling of channels
 SIDE = 300  # the image on which receptive fields are drawn
@@ -64,8 +64,7 @@ def write_summary(page: Path, summary: NetworkSummary, batch: int = 1) -> None:
         short=short,
         bytes=size,
     )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_text(page, text)
+    write_page(page, text)
 
 
 def _boxes(summary: NetworkSummary, rows: list[Row]) -> list[Box]:

@@ -1,8 +1,9 @@
-"""Which folder a run goes to, and making it: nothing of the user's is ever overwritten."""
+"""Which files a run folder holds, and which folder a run goes to. For taking one see claim.py."""
 
+import re
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-
-from graft.errors import UsageError
 
 # What a finished run holds; docs/run-folder.md says what is in each.
 FILES = (
@@ -31,44 +32,20 @@ NEEDED = (
 )
 # What a run may hold besides.
 OPTIONAL = ("validation.json", "speed.json", "heat_maps.json", "tensorboard")
-
-
-def make_run_folder(out: Path, resume: bool = False) -> Path:
-    """Make the run folder, or take one that was begun and not finished; without `resume` that
-    one's checkpoints are removed.
-
-    Raises UsageError for a finished run, a file, or a folder with something else in it.
-    """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; --out takes a new folder")
-    if (out / "metrics.json").exists():
-        raise UsageError(f"{out} holds a finished run; choose another --out, or remove it first")
-    if out.is_dir():
-        strange = sorted(
-            file.name
-            for file in out.iterdir()
-            if file.name not in (*FILES, *OPTIONAL) and not file.name.startswith(".")
-        )
-        if strange:
-            raise UsageError(
-                f"{out} holds something other than a run ({strange[0]}); choose another --out"
-            )
-        for name in (*FILES, *OPTIONAL[:-1]):
-            (out / name).unlink(missing_ok=True)
-        if not resume:
-            remove_unfinished(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be made: {error.strerror}") from error
-    return out
+# Says that graft made the folder, for a run that is not finished.
+MARK = ".graft-run"
+# What only an unfinished run holds: besides its mark checkpoints, choices made on the way, and what
+# was cut off while it was written (.tmp is how safetensors begins its files).
+UNFINISHED = re.compile(
+    rf"{re.escape(MARK)}|\.(fit|probe|fine-tune|encoder)\.safetensors|\.choice\.json"
+    r"|\..+\.\d+-[0-9a-f]{8}\.partial|\.tmp\w{6}"
+)
 
 
 def remove_unfinished(run: Path) -> None:
-    """Remove what only an unfinished run needs: checkpoints, and choices made on the way."""
-    # Those cut off while they were written, too; .tmp* is how safetensors begins its files.
-    for pattern in (".*.safetensors", ".*.partial", ".tmp*", ".choice.json"):
-        for file in run.glob(pattern):
+    """Remove what only an unfinished run needs, but for its mark."""
+    for file in run.iterdir():
+        if UNFINISHED.fullmatch(file.name) and file.name != MARK:
             file.unlink(missing_ok=True)
 
 
@@ -99,13 +76,14 @@ def short_name(name: str) -> str:
     return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
 
 
-def free_folder(source: str, model: str, resume: bool = False) -> Path:
-    """Where a run goes that was given no folder: one that holds no finished run; to `resume`, the
-    first that lacks something.
-    """
+def folders_for(source: str, model: str) -> Iterator[Path]:
+    """Where a run may go that was given no folder, best first."""
     base = Path("runs") / f"{short_name(source)}-{short_name(model)}"
-    folder, number = base, 1
-    while (folder / "metrics.json").exists() and not (resume and lacks_report(folder)):
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
+    yield base
+    for number in count(2):
+        yield base.with_name(f"{base.name}-{number}")
+
+
+def begun_folder(source: str, model: str) -> Path:
+    """The first of those that holds no run, or one that lacks something: what to resume."""
+    return next(f for f in folders_for(source, model) if not is_finished(f) or lacks_report(f))

@@ -33,7 +33,7 @@ from graft.data.dataset import Example
 from graft.errors import DataError, ModelError
 from graft.runs import csv_files, records
 from graft.runs.digest_file import renew, seal
-from graft.runs.folder import NEEDED, lacks_report, make_run_folder, remove_unfinished
+from graft.runs.folder import NEEDED, lacks_report, remove_unfinished
 from graft.runs.records import Record
 from graft.utils.files import replacing, write_json, write_text
 
@@ -48,11 +48,6 @@ class Run:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-
-    @classmethod
-    def create(cls, out: Path, resume: bool = False) -> "Run":
-        """A new run in `out`, or one that was begun there; see `make_run_folder`."""
-        return cls(make_run_folder(out, resume))
 
     @classmethod
     def finished(cls, path: str | Path) -> "Run":

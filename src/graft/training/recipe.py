@@ -4,7 +4,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from graft.choices import FROM_SCRATCH
 from graft.config import SplitConfig, TrainConfig
+from graft.data.dataset import Dataset
 from graft.data.groups import group_ids, grouped
 from graft.data.sources import load_dataset
 from graft.data.split import Split, split_dataset
@@ -12,10 +14,14 @@ from graft.errors import UsageError
 from graft.features.cache import trim
 from graft.features.table import FeatureTable, extract
 from graft.inference.saved_model import save
+from graft.models.packaged_weights import PACKAGES
 from graft.models.runtime import detect_runtime
+from graft.models.weights import LOCAL
 from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
+from graft.runs.claim import claimed
+from graft.runs.folder import folders_for, model_files
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import backend_notes, make_plan
@@ -28,15 +34,16 @@ from graft.training.results import (
 )
 from graft.training.settings_record import identity_of, settings_record, trained_parameters
 from graft.training.stages import fit_stages
-from graft.utils.cache_folder import cache_folder, cache_limit, sources_folder
+from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
 from graft.utils.progress import Progress
 
 
+@cache_in_use()
 def train(
     source: str | Path,
     config: TrainConfig,
     split_config: SplitConfig,
-    out: Path,
+    out: Path | None,
     progress: Progress,
     resume: bool = False,
     tensorboard: bool = False,
@@ -44,7 +51,8 @@ def train(
     """Train a classifier on `source`, evaluate it on its test split once, fill the run folder.
 
     With `resume` an interrupted run in `out` resumes, to the same weights. `tensorboard` writes
-    event files, too.
+    event files, too. Without `out` the run goes to runs/SOURCE-MODEL, or if that is taken to
+    runs/SOURCE-MODEL-2 and so on.
 
     Raises DataError for blocking findings (all of them in the message), ModelError for a missing
     backbone, UsageError for impossible settings or a run folder in use.
@@ -55,39 +63,51 @@ def train(
     raise_if_blocked(check_listing(dataset), dataset.source)
     backbone = network(config, cache_folder())
     limit = cache_limit()  # before anything is made, as all that can be refused
-    run = Run.create(out, resume)
-    plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
+    folders = [out] if out else folders_for(str(source), config.model)
+    with claimed(folders, resume, _read_by(source, config.model, dataset)) as folder:
+        run = Run(folder)
+        plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
 
-    table = extract(dataset, plan.encoder, split_config, progress)
-    audited = audit(dataset, table, cache_folder())
-    progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
-    raise_if_blocked(audited.findings, dataset.source)
-    table, split = _split(table, audited, split_config)
-    progress.say_all([*split.notes, *backend_notes(plan)])
-    _write_data(run, table, split, audited)
-    encoded = time.perf_counter()
+        table = extract(dataset, plan.encoder, split_config, progress)
+        audited = audit(dataset, table, cache_folder())
+        progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
+        raise_if_blocked(audited.findings, dataset.source)
+        table, split = _split(table, audited, split_config)
+        progress.say_all([*split.notes, *backend_notes(plan)])
+        _write_data(run, table, split, audited)
+        encoded = time.perf_counter()
 
-    identity = identity_of(plan.config, backbone, split, table)
-    with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
-        trained = fit_stages(plan, table, split, recorder)
-    fitted = time.perf_counter()
-    notes = recorder.notes
-    run.write_config(
-        settings_record(source, config, split_config, runtime, plan, split, notes, started)
-    )
+        identity = identity_of(plan.config, backbone, split, table)
+        with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
+            trained = fit_stages(plan, table, split, recorder)
+        fitted = time.perf_counter()
+        notes = recorder.notes
+        run.write_config(
+            settings_record(source, config, split_config, runtime, plan, split, notes, started)
+        )
 
-    result = predict_splits(plan, trained, table, split, run, progress)
-    save(result.model, run, trained_parameters(plan, trained))
-    write_predictions(run, result, table, split)
-    write_neighbors(run, result, table)
-    metrics = evaluate_test(run, result, table, split)
-    seconds = _seconds(began, encoded, fitted, recorder)
-    found = {"temperature": result.model.temperature, "from_cache": plan.encoder.from_cache}
-    run.write_metrics(metrics | recorder.best(trained.stage) | found | {"seconds": seconds})
-    trim(cache_folder(), limit)
-    run.remove_unfinished()
-    run.files = {example.path: example.file for example in table.dataset.examples}
-    return run
+        result = predict_splits(plan, trained, table, split, run, progress)
+        save(result.model, run, trained_parameters(plan, trained))
+        write_predictions(run, result, table, split)
+        write_neighbors(run, result, table)
+        metrics = evaluate_test(run, result, table, split)
+        seconds = _seconds(began, encoded, fitted, recorder)
+        found = {"temperature": result.model.temperature, "from_cache": plan.encoder.from_cache}
+        run.write_metrics(metrics | recorder.best(trained.stage) | found | {"seconds": seconds})
+        trim(cache_folder(), limit)
+        run.remove_unfinished()
+        run.files = {example.path: example.file for example in table.dataset.examples}
+        return run
+
+
+def _read_by(source: str | Path, model: str, dataset: Dataset) -> list[Path]:
+    """The files and folders of the user's that a run reads."""
+    places = {Path(source), *(example.file.parent for example in dataset.examples)}
+    if model.startswith(LOCAL):
+        places.add(Path(model.removeprefix(LOCAL)))
+    elif model not in (*FROM_SCRATCH, *PACKAGES):
+        places.update(model_files(Path(model)))
+    return [place for place in places if place.exists()]
 
 
 def _split(table: FeatureTable, audited: Audit, config: SplitConfig) -> tuple[FeatureTable, Split]:

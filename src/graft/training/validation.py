@@ -15,6 +15,7 @@ from graft.evaluation.intervals import percentile
 from graft.evaluation.learning_curve import fit_curve, next_classes, points_of, resampled
 from graft.runs.run import Run
 from graft.training.refit import Assignment, Ints, Refit, load_refit
+from graft.utils.cache_folder import cache_in_use
 from graft.utils.progress import Progress
 
 # Below this share of test images with a copy in train a leak cannot show.
@@ -25,6 +26,7 @@ SHARES, TRIES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), (4, 4, 3, 2, 1)
 FEWEST = 3
 
 
+@cache_in_use()
 def validate(
     run: Run,
     progress: Progress,

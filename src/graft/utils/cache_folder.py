@@ -1,13 +1,18 @@
 """Where graft keeps what it computed, fetched or unpacked, and how much of it."""
 
+import contextlib
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
 from graft.errors import UsageError
+from graft.utils.locks import lock
 
 DEFAULT_LIMIT = 10 * 2**30
+LOCK = ".lock"
 
 
 def cache_folder() -> Path:
@@ -18,6 +23,38 @@ def cache_folder() -> Path:
 def sources_folder() -> Path:
     """Where named data sets and archives are unpacked."""
     return cache_folder() / "sources"
+
+
+@contextlib.contextmanager
+def cache_in_use() -> Iterator[None]:
+    """While this lasts nobody clears the cache; it waits while somebody does."""
+    descriptor = None
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        descriptor = lock(cache_folder() / LOCK, shared=True, wait=True)
+    except OSError as error:
+        # A cache that nothing can be written to is read as it is.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def cache_alone(cache: Path) -> Iterator[None]:
+    """The cache to oneself; UsageError while it is in use."""
+    descriptor = lock(cache / LOCK)
+    if descriptor is None:
+        raise UsageError(
+            f"{cache} is in use by another graft command, such as a training; let that end first"
+        )
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def cache_limit() -> int:

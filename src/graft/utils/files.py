@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,31 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
     try:
-        yield beside
+        with _told_as_oserror(path):
+            yield beside
         # safetensors makes files that their owner alone may read; a run is often shared.
         beside.chmod(0o666 & ~MASK)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told_as_oserror(path: Path) -> Iterator[None]:
+    """What the system refused, such as on a full disk, as an OSError that names the file: not all
+    libraries say either.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+    except Exception as error:
+        if found := re.search(r"\(os error (\d+)\)", str(error)):  # from Rust, as of safetensors
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

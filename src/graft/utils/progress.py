@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from graft.utils.terminal import one_line
+
 PLAIN_SECONDS = 5.0
 
 
@@ -31,7 +33,7 @@ class Progress:
 
 class _Plain(Progress):
     def say(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)  # noqa: T201
+        print(one_line(message), file=sys.stderr, flush=True)  # noqa: T201
 
     def start(self, name: str, total: int | None) -> None:
         self.name, self.total, self.done = name, total, 0
@@ -58,7 +60,7 @@ class _Bars(Progress):
         self.task: Any = None
 
     def say(self, message: str) -> None:
-        self.console.print(message, markup=False)
+        self.console.print(one_line(message), markup=False)
 
     def start(self, name: str, total: int | None) -> None:
         from rich.progress import (
