@@ -99,7 +99,8 @@ def _explained(
             raise UsageError(f"{path}: no such file or folder")
     failed: list[tuple[str, str]] = []
     found: list[Explanation] = []
-    for file in (file for path in paths for file in find_images(Path(path))):
+    outside: list[Path] = []
+    for file in (file for path in paths for file in find_images(Path(path), outside)):
         result = next(predictor.predict_files([file]))
         if result.prediction is None:
             failed.append((result.path, result.problem))
@@ -115,6 +116,9 @@ def _explained(
         one = explain_image(predictor, file, against=other, method=method, label=label)
         found.append(one)
         click.echo(json.dumps(one.to_json(), ensure_ascii=False) if as_json else _said(one))
+    for link in outside:
+        failed.append((str(link), "is a link that leads out of the folder"))
+        click.echo(f"graft: {link} is a link that leads out of the folder", err=True)
     return failed, found
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.dataset import Example
-from graft.data.sources import load_dataset
+from graft.data.sources import listing_of, load_dataset
 from graft.errors import DataError, GraftError, ModelError
 from graft.runs.csv_files import (
     Predictions,
@@ -167,7 +167,8 @@ class Run:
     def files(self) -> dict[str, Path]:
         """Where the images of the run's source are, by path; empty if the source is gone."""
         try:
-            dataset = load_dataset(self.config["source"], sources_folder())
+            asked = listing_of(self.config["settings"])
+            dataset = load_dataset(self.config["source"], sources_folder(), **asked)
         except (GraftError, OSError, KeyError):
             return {}
         return {example.path: example.file for example in dataset.examples}
