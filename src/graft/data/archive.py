@@ -95,7 +95,8 @@ def file_key(path: Path) -> str:
                 raise zipfile.BadZipFile("File is not a zip file")
             if not _is_zip(path):
                 with _opened_tar(path) as tar:
-                    tar.next()
+                    if tar.next() is None:
+                        raise DataError(f"{path} holds no files; expected images in class folders")
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
 

@@ -79,8 +79,9 @@ def shards(files: Iterable[tuple[Names, Path]], source: str, cache: Path) -> Dat
 def _rows(path: Path, cache: Path) -> tuple[Iterator[Row], list[str]]:
     if path.suffix.lower() != PARQUET:
         return rows_of_text(path)
-    from graft.data.parquet import rows_of_parquet
+    from graft.data.parquet import opened, rows_of_parquet
 
+    opened(path)  # before its bytes are counted up, which takes long if there are many
     return rows_of_parquet(path, cache / "unpacked" / file_key(path))
 
 

@@ -34,7 +34,7 @@ def rows_of_parquet(path: Path, unpacked: Path) -> tuple[Iterator[Row], list[str
     Raises DataError for a file that is not Parquet, lacks a column, or unpacks to more than
     `unpacked_limit`.
     """
-    table = _opened(path)
+    table = opened(path)
     columns = columns_of(table.schema_arrow.names)
     if not columns:
         raise expected_columns(path, table.schema_arrow.names)
@@ -46,7 +46,11 @@ def rows_of_parquet(path: Path, unpacked: Path) -> tuple[Iterator[Row], list[str
     return _rows(path, table, columns, unpacked), columns.said()
 
 
-def _opened(path: Path) -> Any:
+def opened(path: Path) -> Any:
+    """The pyarrow.parquet.ParquetFile of a path, of which the footer is read.
+
+    Raises DataError for anything else.
+    """
     import pyarrow
     import pyarrow.parquet
 
