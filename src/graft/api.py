@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from graft.choices import DEFAULT_MODEL
+from graft.choices import DEFAULT_MODEL, LabelBy
 from graft.config import TrainConfig, configs_of
 from graft.errors import UsageError
 from graft.inference.evaluate_run import evaluate_run
@@ -34,13 +34,17 @@ def check(
     *,
     model: str | None = None,
     backend: str = "auto",
+    label_by: LabelBy | None = None,
+    follow_links: bool = False,
     progress: Progress = SILENT,
 ) -> CheckResult:
     """What is wrong with a folder, table, archive or named dataset; see CheckResult.
 
-    With `model`, a pretrained network, also likely label errors and outliers.
+    With `model`, a pretrained network, also likely label errors and outliers. `label_by`
+    ("outermost" or "innermost") says which of the folders inside of class folders is the label;
+    `follow_links` reads links that lead out of the source, too.
     """
-    return check_source(source, model, backend, progress)
+    return check_source(source, model, backend, progress, label_by, follow_links)
 
 
 def train(
@@ -167,19 +171,21 @@ def compare(
 @cache_in_use()
 def rank(
     source: str | Path,
-    backbones: Sequence[str],
+    backbones: str | Sequence[str],
     *,
     time_budget: str | None = None,
     backend: str = "auto",
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
-    """Backbones, best first, by how well a head on their frozen features classifies these images;
-    see graft.training.rank.
+    """Backbones (one name or several), best first, by how well a head on their frozen features
+    classifies these images; see graft.training.rank.
     """
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
 
     dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
+    # A text is a sequence, too: of letters.
+    backbones = [backbones] if isinstance(backbones, str) else backbones
     return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
 
 

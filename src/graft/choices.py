@@ -12,11 +12,13 @@ Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "plateau"]
 BatchNorm = Literal["frozen", "train"]
 Balance = Literal["none", "sampling"]
+LabelBy = Literal["outermost", "innermost"]
 Explaining = Literal["occlusion", "gradients"]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 PRESETS: tuple[Preset, ...] = get_args(Preset)
+LABELS_BY: tuple[LabelBy, ...] = get_args(LabelBy)
 EXPLANATIONS: tuple[Explaining, ...] = get_args(Explaining)  # the default first
 
 # Pixels a side of a network's input, at most: above it 32 images take more memory than most have.

@@ -18,6 +18,7 @@ from graft.choices import (
     Backend,
     Balance,
     BatchNorm,
+    LabelBy,
     Optimizer,
     Preset,
     Resize,
@@ -74,6 +75,8 @@ class SplitConfig(Settings):
         default=None,
         description="Test on the newest images; the date is exif or a column of the table.",
     )
+    label_by: LabelBy | None = Field(default=None, description="Which folder gives the label.")
+    follow_links: bool = Field(default=False, description="Read links out of the source, too.")
     val_fraction: Annotated[float, Field(gt=0, le=0.5)] = Field(
         default=0.15,
         description="Fraction of the images for validation, which picks the best epoch and "

@@ -189,7 +189,7 @@ def test_a_zip_that_declares_more_than_any_disk_holds_is_refused(tmp_path: Path)
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("1.jpg", b"miau")
         opened.infolist()[0].file_size = 1 << 60
-    with pytest.raises(DataError, match="unpacks to 1,152,921,504,606,846,976 bytes"):
+    with pytest.raises(DataError, match="unpacks to more than 1,073,741,824 bytes"):
         unpack(archive, tmp_path / "pets")
 
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from graft.data import decode as module
+from graft.data import image_file as module
 from graft.data.decode import (
     OVERSAMPLING,
     Preprocess,

@@ -5,10 +5,19 @@ from pathlib import Path
 
 import click
 
+from graft.choices import LABELS_BY, LabelBy
 from graft.cli.answers import print_json, print_line
 from graft.cli.options import BACKEND, JSON, files, model_names, on_stderr_progress
 from graft.errors import DataError
 
+LABEL_BY = click.option(
+    "--label-by",
+    type=click.Choice(LABELS_BY),
+    help="Of folders inside of class folders, which one is the label.  [default: outermost]",
+)
+FOLLOW_LINKS = click.option(
+    "--follow-links", is_flag=True, help="Read links that lead out of SOURCE, too."
+)
 RANKED = "tf_efficientnet_lite0,resnet50,efficientnet_b0,convnext_tiny,vit_small_patch16_224"
 
 
@@ -25,6 +34,8 @@ RANKED = "tf_efficientnet_lite0,resnet50,efficientnet_b0,convnext_tiny,vit_small
     shell_complete=files,
     help="Write a table (.csv) of the usable images; your files stay as they are.",
 )
+@LABEL_BY
+@FOLLOW_LINKS
 @BACKEND
 @JSON
 def check(
@@ -32,6 +43,8 @@ def check(
     model: str | None,
     html: str | None,
     fix: str | None,
+    label_by: LabelBy | None,
+    follow_links: bool,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -49,7 +62,7 @@ def check(
     if fix:
         check_target(Path(fix))
     check_page(html)
-    result = check_source(source, model, backend, on_stderr_progress())
+    result = check_source(source, model, backend, on_stderr_progress(), label_by, follow_links)
     if not model:
         click.echo("label errors and outliers: checked with --model only (graft models)", err=True)
     if html:

@@ -99,7 +99,8 @@ def _explained(
             raise UsageError(f"{path}: no such file or folder")
     failed: list[tuple[str, str]] = []
     found: list[Explanation] = []
-    for file in (file for path in paths for file in find_images(Path(path))):
+    outside: list[Path] = []
+    for file in (file for path in paths for file in find_images(Path(path), outside)):
         result = next(predictor.predict_files([file]))
         if result.prediction is None:
             failed.append((result.path, result.problem))
@@ -119,6 +120,9 @@ def _explained(
             continue
         for line in _said(one):
             print_line(line)
+    for link in outside:
+        failed.append((str(link), "is a link that leads out of the folder"))
+        click.echo(f"graft: {link} is a link that leads out of the folder", err=True)
     return failed, found
 
 

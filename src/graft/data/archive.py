@@ -1,6 +1,9 @@
 """Unpack untrusted archives: completely or not at all, and only into the given folder."""
 
+import bz2
 import errno
+import gzip
+import hashlib
 import lzma
 import shutil
 import stat
@@ -12,10 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import BinaryIO, cast
 
+from graft.data.image_file import irregular
+from graft.data.unpacked_size import (
+    LONGEST_HEADER,
+    BoundedStream,
+    check_unpacked,
+    unpacked_limit,
+)
 from graft.errors import DataError
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
+
+_PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 
 # What the standard library raises for damaged archives. gzip and bz2 add OSError without a number.
 _BROKEN = (
@@ -45,39 +58,71 @@ def unpack(archive: Path, destination: Path) -> Path:
 
     Raises:
         DataError: the archive is missing, of another kind, broken, empty, locked by a password,
-            larger than the free disk space, or holds a link, a device or a name that leads out of
-            it; `destination` cannot be written.
+            larger than the free disk space or than `unpacked_limit`, or holds a link, a device or a
+            name that leads out of it; `destination` cannot be written.
 
     """
     if destination.is_dir():
         return destination
-    if not archive.is_file():
+    if not archive.exists():
         raise DataError(f"expected an archive at {archive}, but there is no such file")
+    if kind := irregular(archive.stat().st_mode):
+        raise DataError(f"expected an archive at {archive}, but it is {kind}")
     if not is_archive(archive):
         raise DataError(
             f"expected an archive whose name ends in one of {', '.join(SUFFIXES)}, got {archive}; "
             "unpack it by hand and give the folder"
         )
-    with written_beside(destination) as folder:
-        try:
-            if archive.name.lower().endswith(".zip"):
-                _unpack_zip(archive, folder)
-            else:
-                _unpack_tar(archive, folder)
-        except NotImplementedError as error:
-            raise DataError(
-                f"{archive} uses a compression that graft cannot read ({error}); "
-                "unpack it by hand and give the folder"
-            ) from error
-        except (*_BROKEN, OSError) as error:
-            # Any other number is an error of the disk; this one is a position before byte 0.
-            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-                raise
-            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
-            raise DataError(
-                f"{archive} is damaged or incomplete ({why}); delete it and fetch it again"
-            ) from error
+    with written_beside(destination) as folder, _told(archive):
+        if _is_zip(archive):
+            _unpack_zip(archive, folder)
+        else:
+            _unpack_tar(archive, folder)
     return destination
+
+
+def file_key(path: Path) -> str:
+    """A name for what is unpacked from a regular file: 32 hex digits of its bytes' SHA-256.
+
+    Raises DataError for anything else, and for an archive that does not begin, or a zip that does
+    not end, as one: whatever its size, that is seen at once.
+    """
+    if kind := irregular(path.stat().st_mode):
+        raise DataError(f"{path}: is {kind}, not a file")
+    if is_archive(path):
+        with _told(path):
+            if _is_zip(path) and not zipfile.is_zipfile(path):
+                raise zipfile.BadZipFile("File is not a zip file")
+            if not _is_zip(path):
+                with _opened_tar(path) as tar:
+                    if tar.next() is None:
+                        raise DataError(f"{path} holds no files; expected images in class folders")
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+@contextmanager
+def _told(archive: Path) -> Iterator[None]:
+    """What is wrong with an archive as one DataError."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise DataError(
+            f"{archive} uses a compression that graft cannot read ({error}); "
+            "unpack it by hand and give the folder"
+        ) from error
+    except (*_BROKEN, OSError) as error:
+        # Any other number is an error of the disk; this one is a position before byte 0.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise DataError(
+            f"{archive} is damaged or incomplete ({why}); delete it and fetch it again"
+        ) from error
+
+
+def _is_zip(archive: Path) -> bool:
+    return archive.name.lower().endswith(".zip")
 
 
 @contextmanager
@@ -108,8 +153,20 @@ def written_beside(destination: Path) -> Iterator[Path]:
         ) from error
 
 
+@contextmanager
+def _opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    with archive.open("rb") as file:
+        start = file.read(6)
+        file.seek(0)
+        opener = next((opener for mark, opener in _PACKED if start.startswith(mark)), None)
+        # A tar that is not packed cannot be longer than its file.
+        stream = BoundedStream(archive, cast(BinaryIO, opener(file))) if opener else file
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            yield tar
+
+
 def _unpack_tar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive, "r:*") as tar:
+    with _opened_tar(archive) as tar:
         members = tar.getmembers()
         _check_end(tar)
         kept = [member for member in members if _wanted(archive, member.name, member.isdir())]
@@ -132,7 +189,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
     if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError(f"no end of archive at byte {tar.offset:,}")
     # The checksum of a compressed stream is compared only by reading to its end.
-    while stream.read(1 << 20):
+    while isinstance(stream, BoundedStream) and stream.read(LONGEST_HEADER):
         pass
 
 
@@ -196,6 +253,7 @@ def _check_room(archive: Path, folder: Path, sizes: list[int]) -> None:
     if not sizes:
         raise DataError(f"{archive} holds no files; expected images in class folders")
     needed, free = sum(sizes), shutil.disk_usage(folder).free
+    check_unpacked(archive, needed, unpacked_limit(archive))
     if needed > free:
         raise DataError(
             f"{archive} unpacks to {needed:,} bytes, but only {free:,} are free in "

@@ -40,12 +40,16 @@ class Dataset:
     """The images of a source, in path order.
 
     `left_out` has the files that are no example, by the kind of finding that they are
-    (graft/quality/finding.py says what each kind means).
+    (graft/quality/finding.py says what each kind means); `lost` says of how many of them the class
+    is known, by class. `remarks` are kinds of findings with what there is to say about how the
+    source was read.
     """
 
     source: str
     examples: tuple[Example, ...]
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    lost: Mapping[str, int] = field(default_factory=dict, hash=False)
+    remarks: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -1,11 +1,8 @@
 """File bytes to RGB pixels, the same way for check, train, evaluate and predict."""
 
-import io
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,25 +10,38 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from graft.choices import RESIZES
+from graft.data.image_file import (
+    FORMATS,
+    PIXELS,
+    UnusableImageError,
+    check_size,
+    open_image,
+    read_bytes,
+)
+
+__all__ = [
+    "FORMATS",
+    "OVERSAMPLING",
+    "Pixels",
+    "Preprocess",
+    "UnusableImageError",
+    "center_view",
+    "decode",
+    "decoded",
+    "read_bytes",
+    "resampled",
+    "resized_shorter_side",
+    "upright_rgb",
+]
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
-
-# Above this an image is taken for a decompression bomb: 2**28 bytes once decoded.
-MAX_PIXELS = 2**28 // 3
-# Pillow warns at the same size; graft reports the file as a finding instead.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# Cameras write broken EXIF: the image itself is whole, and is taken to be upright.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
-
-# Images only: Pillow would hand an EPS file, whatever its name, to Ghostscript to run.
-FORMATS = (
-    *("JPEG", "PNG", "GIF", "BMP", "DIB"),  # JPEG reads MPO too
-    *("WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA"),
-)
 
 # Scaled JPEG decoding stops at this many times the size needed, so that the resampling that
 # follows still averages over several decoded pixels (measured in tests/data/test_augmentation.py).
 OVERSAMPLING = 2
+
+# Pixels that are converted to RGB at one time.
+STRIP = 2**22
 
 # An image this many times longer than wide is resampled only where the center crop lies.
 ELONGATED = 32
@@ -42,14 +52,6 @@ _RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-
-class UnusableImageError(Exception):
-    """An image that cannot be used; `kind` is the kind of finding that says why."""
-
-    def __init__(self, kind: str, reason: str):
-        super().__init__(reason)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +97,6 @@ class Preprocess:
         return cls(**stored | {"mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
 
 
-def read_bytes(file: Path) -> bytes:
-    """Return the file's bytes; raise UnusableImageError for a missing or an empty one."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UnusableImageError("unreadable", f"cannot be read: {reason}") from error
-    if not data:
-        raise UnusableImageError("empty", "has no bytes in it")
-    return data
-
-
 def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
     """Decode an encoded image to upright 8-bit RGB.
 
@@ -116,23 +106,33 @@ def decode(data: bytes, shorter_side: int | None = None) -> Image.Image:
 
     Raises UnusableImageError with kind "oversized", "truncated" or "unreadable".
     """
-    with _named_problems():
-        scaled = None
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check_size(image)
-        if shorter_side is not None and image.format == "JPEG":
-            needed = shorter_side * OVERSAMPLING
-            drafted = image.draft(None, (needed, needed))
-            scaled = drafted[1] if drafted else None  # (0, 0, width, height), not whole numbers
-        image.load()
-        rgb = _to_rgb(image)
-        if scaled is not None and scaled[2:] != rgb.size:
-            # 2,269 rows at a quarter are 567.25, and the decoder gives 568: without this the
-            # image would be shrunk by a fraction of a pixel more than one decoded whole.
-            size = (max(1, round(scaled[2])), max(1, round(scaled[3])))
-            rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=scaled)
-        # The tag is read off the file's own image: conversions drop it.
-        return _upright(rgb, image)
+    with decoded(data, shorter_side) as image:
+        return image
+
+
+@contextmanager
+def decoded(data: bytes, shorter_side: int | None = None) -> Iterator[Image.Image]:
+    """As `decode`; while the block runs, other threads wait with what would not fit beside it."""
+    with ExitStack() as held:
+        with _named_problems():
+            scaled = None
+            image = open_image(data)
+            if shorter_side is not None and image.format == "JPEG":
+                needed = shorter_side * OVERSAMPLING
+                drafted = image.draft(None, (needed, needed))
+                # (0, 0, width, height), not whole numbers
+                scaled = drafted[1] if drafted else None
+            held.enter_context(PIXELS.taken(image.width * image.height))
+            image.load()
+            rgb = _to_rgb(image)
+            if scaled is not None and scaled[2:] != rgb.size:
+                # 2,269 rows at a quarter are 567.25, and the decoder gives 568: without this the
+                # image would be shrunk by a fraction of a pixel more than one decoded whole.
+                size = (max(1, round(scaled[2])), max(1, round(scaled[3])))
+                rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=scaled)
+            # The tag is read off the file's own image: conversions drop it.
+            upright = _upright(rgb, image)
+        yield upright
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -142,7 +142,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     Raises UnusableImageError as `decode`.
     """
     with _named_problems():
-        _check_size(image)
+        check_size(image)
         image.load()
         return _upright(_to_rgb(image), image)
 
@@ -171,13 +171,6 @@ def _named_problems() -> Iterator[None]:
         ) from error
 
 
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise UnusableImageError(
-            "oversized", f"is {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}"
-        )
-
-
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
     if original.getexif().get(0x0112, 1) == 1:
         return rgb
@@ -190,9 +183,20 @@ def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    mode = image.mode
-    if mode == "RGB" and "transparency" not in image.info:
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    if image.width * image.height <= STRIP:
+        return _converted(image)
+    # In strips, because a conversion takes up to 32 bytes a pixel in between.
+    rgb, rows = Image.new("RGB", image.size), max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb.paste(_converted(strip), (0, top))
+    return rgb
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    mode = image.mode
     if mode.startswith("I;16") or mode == "I":
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

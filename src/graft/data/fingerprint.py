@@ -1,14 +1,13 @@
 """Fingerprint: an image in four kilobytes, all that the audit needs to know about it."""
 
 import hashlib
-import io
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from graft.data.decode import FORMATS
+from graft.data.image_file import FORMATS, HEIC, open_image
 
 # Raise when fingerprints hold something else.
 FINGERPRINT_FORMAT = 2
@@ -20,8 +19,11 @@ BLOCKS = 24
 MAKE, MODEL, TAKEN, EXIF = 0x010F, 0x0110, 0x9003, 0x8769
 CHANGED = 0x0132
 
+# Their places are the numbers of `format`: a further one comes last.
+NUMBERED = (*FORMATS, HEIC)
+
 # One image. gray: luminance, stretched to a square. width, height: pixels of the file, upright
-# or not. bytes: of the file. format: a number for each of FORMATS. mean, border: RGB of all and of
+# or not. bytes: of the file. format: a number for each of NUMBERED. mean, border: RGB of all and of
 # the outermost tenth, 0..255; spread, border_spread: standard deviations of luminance. sharpness:
 # mean square of the Laplacian over the variance of luminance, at LOOK pixels. camera: a hash of
 # make and model, 0 for none. taken: seconds since 1970 by the camera's own clock, 0 unknown.
@@ -47,7 +49,7 @@ Fingerprints = NDArray[np.void]  # (N,) of FINGERPRINT
 def fingerprint(data: bytes, image: Image.Image) -> NDArray[np.uint8]:
     """The fingerprint of a file's bytes and its decoded image (at any scale), as raw bytes."""
     row = np.zeros((), FINGERPRINT)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+    with open_image(data) as header:
         row["width"], row["height"] = header.size
         row["format"] = _format_number(header.format)
         row["camera"], row["taken"] = _camera(header)
@@ -96,12 +98,12 @@ def fingerprints(rows: NDArray[np.uint8]) -> Fingerprints:
 
 def format_name(number: int) -> str:
     """The name of a fingerprint's `format`."""
-    return FORMATS[number - 1] if 0 < number <= len(FORMATS) else "another format"
+    return NUMBERED[number - 1] if 0 < number <= len(NUMBERED) else "another format"
 
 
 def _format_number(name: str | None) -> int:
     name = {"MPO": "JPEG"}.get(name or "", name or "")
-    return FORMATS.index(name) + 1 if name in FORMATS else 0
+    return NUMBERED.index(name) + 1 if name in NUMBERED else 0
 
 
 def camera_name(header: Image.Image) -> str:

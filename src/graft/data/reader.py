@@ -14,15 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.augmentation import Augmentation, view
-from graft.data.decode import (
-    Pixels,
-    Preprocess,
-    UnusableImageError,
-    decode,
-    read_bytes,
-    resized_shorter_side,
-)
+from graft.data.decode import Pixels, Preprocess, decoded, resized_shorter_side
 from graft.data.fingerprint import fingerprint
+from graft.data.image_file import BYTES, MAX_BYTES, UnusableImageError, read_bytes
 
 PLAIN = Augmentation()
 # Images in flight beyond the one awaited: enough to hide a slow disk and uneven files.
@@ -67,33 +61,36 @@ def stream(
     """
     shorter_side = resized_shorter_side(preprocess)
 
-    def load(index: int, file: Path) -> Loaded:
+    def load(index: int, file: Path, size: int) -> Loaded:
         loaded = Loaded(index, file)
         try:
-            data = read_bytes(file)
-            loaded.digest = hashlib.sha256(data).digest()
-            numbers = wanted(index, loaded.digest)
-            looked = fingerprinted(loaded.digest)
-            if numbers or looked:
-                image = decode(data, shorter_side)
-                loaded.size = image.size
-                if looked:
-                    loaded.fingerprint = fingerprint(data, image)
-                for number in numbers:
-                    loaded.views[number] = view(
-                        image, number, preprocess, loaded.digest, augmentation
-                    )
+            with BYTES.taken(size):
+                fill(loaded, read_bytes(file))
         except UnusableImageError as problem:
             loaded.problem = problem
         return loaded
+
+    def fill(loaded: Loaded, data: bytes) -> None:
+        loaded.digest = hashlib.sha256(data).digest()
+        numbers = wanted(loaded.index, loaded.digest)
+        looked = fingerprinted(loaded.digest)
+        if not (numbers or looked):
+            return
+        with decoded(data, shorter_side) as image:
+            loaded.size = image.size
+            if looked:
+                loaded.fingerprint = fingerprint(data, image)
+            for number in numbers:
+                loaded.views[number] = view(image, number, preprocess, loaded.digest, augmentation)
 
     numbered = enumerate(files)
     with ThreadPoolExecutor(cores(), thread_name_prefix="graft-decode") as pool:
 
         def begun(index: int, file: Path) -> Callable[[], Loaded]:
-            if _small(file):
-                return partial(load, index, file)
-            return pool.submit(load, index, file).result
+            size = _size(file)
+            if size < SMALL:
+                return partial(load, index, file, size)
+            return pool.submit(load, index, file, size).result
 
         window: deque[Callable[[], Loaded]] = deque()
         try:
@@ -107,8 +104,8 @@ def stream(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _small(file: Path) -> bool:
+def _size(file: Path) -> int:
     try:
-        return file.stat().st_size < SMALL
-    except OSError:
-        return True  # `load` says what is wrong with it
+        return min(file.stat().st_size, MAX_BYTES)  # a larger one is not read
+    except (OSError, ValueError):
+        return 0  # `load` says what is wrong with it

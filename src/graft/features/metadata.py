@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from graft.data.decode import FORMATS
 from graft.data.fingerprint import Fingerprints, camera_name, format_name
+from graft.data.image_file import open_image, read_bytes
 from graft.features.table import FeatureTable
 
 Numbers = dict[str, NDArray[np.float64]]
@@ -45,6 +44,6 @@ def _cameras(seen: Fingerprints, files: list[Path]) -> list[str | None]:
     known: dict[int, str | None] = {0: None}
     for number, file in zip(seen["camera"].tolist(), files, strict=True):
         if number not in known:
-            with Image.open(file, formats=FORMATS) as header:
+            with open_image(read_bytes(file)) as header:
                 known[number] = camera_name(header) or None
     return [known[number] for number in seen["camera"].tolist()]

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from graft.data.dataset import Dataset, class_numbers
 from graft.data.decode import UnusableImageError
 from graft.data.groups import group_ids, groups_that_count
-from graft.data.sources import load_dataset
+from graft.data.sources import listing_of, load_dataset
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
 from graft.quality.duplicates import Duplicates, equal_groups
-from graft.quality.finding import Finding, by_severity, images, them
+from graft.quality.finding import Finding, by_severity, images, some, them
 from graft.quality.listing import listing_findings
 from graft.quality.unreadable import unreadable_findings
 from graft.runs.folder import is_finished
@@ -34,10 +34,10 @@ def evaluate_run(
 
     A source with a test split is evaluated on that split ("split": "test"), any other on all its
     images ("split": "all"). Images in train or val of the run are left out, and named in a
-    finding. Labels must be among the run's classes. Intervals are over groups where the source
-    has some. "findings" is as `graft check --json` prints it.
+    finding; so are those of classes that the run does not know. Intervals are over groups where the
+    source has some. "findings" is as `graft check --json` prints it.
 
-    Raises DataError for unknown labels, or if every usable image is in train or val of the run;
+    Raises DataError if the run knows no label, or if every usable image is in its train or val;
     ModelError for a run without a model, or one that is not finished.
     """
     predictor, stored = load(run, backend), Run(run)
@@ -46,9 +46,9 @@ def evaluate_run(
             f"{run}: expected a finished run, metrics.json is missing; resume it with graft train "
             "--resume"
         )
-    dataset, split = _evaluated(source, predictor.classes)
+    dataset, split, unknown = _evaluated(source, predictor.classes, stored)
     seen = _predicted(predictor, dataset, stored, progress)
-    findings = _findings(dataset, seen)
+    findings = [*unknown, *_findings(dataset, seen)]
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in findings)
     if not seen.probabilities:
         known = images(len(seen.known))
@@ -70,19 +70,36 @@ def evaluate_run(
     return metrics | {"findings": [finding.to_json() for finding in findings]}
 
 
-def _evaluated(source: str | Path, classes: Sequence[str]) -> tuple[Dataset, str]:
+def _evaluated(
+    source: str | Path, classes: Sequence[str], run: Run
+) -> tuple[Dataset, str, list[Finding]]:
     """The images to evaluate on, and the name of their split: "test", or "all" where the source
-    has no test split. Raises DataError for a label that is none of the classes.
+    has no test split; and a finding on the classes that the run does not know, whose images are
+    left out. Raises DataError if it knows none of them.
     """
-    dataset = load_dataset(source, sources_folder())
+    dataset = load_dataset(source, sources_folder(), **listing_of(run.config["settings"]))
     tested = [i for i, example in enumerate(dataset.examples) if example.split == "test"]
     chosen = dataset.select(tested) if tested else dataset
-    if unknown := sorted(set(chosen.classes) - set(classes)):
+    unknown = sorted(set(chosen.classes) - set(classes))
+    known = [i for i, example in enumerate(chosen.examples) if example.label in classes]
+    if unknown and not known:
         raise DataError(
             f"{source}: the run knows the classes {', '.join(classes)}; {', '.join(unknown)} is "
             "not among them: rename or remove these labels"
         )
-    return chosen, "test" if tested else "all"
+    return chosen.select(known), "test" if tested else "all", _unknown(chosen, unknown, classes)
+
+
+def _unknown(dataset: Dataset, unknown: list[str], classes: Sequence[str]) -> list[Finding]:
+    if not unknown:
+        return []
+    paths = tuple(example.path for example in dataset.examples if example.label in unknown)
+    message = (
+        f"the run does not know {some(unknown)}, only {', '.join(classes)}; {images(len(paths))} "
+        "left out, though the run would call each of them one of its own classes; rename these "
+        "labels if they are known under another name"
+    )
+    return [Finding("unknown_class", message, paths)]
 
 
 @dataclass

@@ -35,6 +35,7 @@ _EXTENSIONS = {
     "TIFF": {"tif", "tiff"},
     "PPM": {"ppm", "pgm", "pbm", "pnm", "pfm"},
     "AVIF": {"avif"},
+    "HEIF": {"heic", "heif", "hif"},
     "JPEG2000": {"jp2", "j2k", "jpc", "jpf", "jpx"},
     "TGA": {"tga"},
 }

@@ -10,6 +10,7 @@ from graft.quality.class_sizes import class_size_findings
 from graft.quality.duplicates import Duplicates, equal_groups
 from graft.quality.finding import Finding, by_severity
 from graft.quality.listing import listing_findings
+from graft.quality.lost_classes import lost_class_findings
 from graft.quality.near_cache import near_clusters
 from graft.quality.shortcuts import shortcut_findings
 from graft.quality.unreadable import unreadable_findings
@@ -50,6 +51,7 @@ def audit(
     units = [examples[i].group or table.digests[i] for i in usable]
     findings = [
         *listing_findings(dataset),
+        *lost_class_findings(dataset, usable, table.problems),
         *unreadable_findings(examples, table.problems),
         *duplicates.findings(),
         *appearance_findings(shown, fingerprints),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graft.choices import LabelBy
 from graft.data.dataset import Dataset
 from graft.data.sources import load_dataset
 from graft.features.table import FeatureTable, extract, read_table
@@ -45,16 +46,20 @@ def check(
     model: str | None = None,
     backend: str = "auto",
     progress: Progress = SILENT,
+    label_by: LabelBy | None = None,
+    follow_links: bool = False,
 ) -> CheckResult:
     """What is wrong with a folder, table, archive or named dataset.
 
     With `model`, a pretrained network, also label errors and outliers; its features stay in the
     cache for training. Without one PyTorch is not imported, which takes as long as a small check.
 
+    `label_by` and `follow_links` are as for `load_dataset`.
+
     Raises UsageError or DataError for a source that cannot be listed, ModelError for a model that
     cannot be loaded.
     """
-    dataset = load_dataset(source, sources_folder())
+    dataset = load_dataset(source, sources_folder(), label_by=label_by, follow_links=follow_links)
     if not dataset.examples:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))
     table = _encoded(dataset, model, backend, progress) if model else read_table(dataset, progress)

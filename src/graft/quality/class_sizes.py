@@ -5,10 +5,12 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from graft.data.dataset import Example
 from graft.data.split import FEWEST_PER_CLASS
-from graft.quality.finding import Finding, images
+from graft.quality.finding import Finding, images, some
 
 # Below this many images in a class, the interval of its recall is wider than ±20 points.
 FEW_PER_CLASS = 30
+# Up to so many small classes have a finding each.
+SEVERAL = 5
 # From this ratio of the largest class to the smallest, imbalance is reported.
 UNEVEN = 10
 
@@ -29,29 +31,77 @@ def class_size_findings(
     members: dict[str, list[int]] = defaultdict(list)
     for position, example in enumerate(examples):
         members[example.label].append(position)
-    findings = [*_one_class(members), *_imbalance(members)]
-    given = {example.split for example in examples} - {None}
-    for label, positions in sorted(members.items()):
-        count = len({units[i] for i in positions}) if units else len(positions)
-        paths = tuple(examples[i].path for i in positions)
-        if "train" in given and all(examples[i].split in ("val", "test") for i in positions):
-            message = f"class {label!r} has no image in train, so it cannot be learned; add some"
-            findings.append(Finding("too_few", message, paths))
-        elif given != {"train", "val", "test"} and count < FEWEST_PER_CLASS:
-            message = (
-                f"class {label!r} has {count} different usable "
-                f"{'image' if count == 1 else 'images'}, but three splits need at least "
-                f"{FEWEST_PER_CLASS}; add some, or remove the class"
-            )
-            findings.append(Finding("too_few", message, paths))
-            continue
-        if count < FEW_PER_CLASS:
-            message = (
-                f"class {label!r} has only {images(count)}; its precision and recall will be "
-                "uncertain by tens of points; add more"
-            )
-            findings.append(Finding("few", message))
-    return findings
+    counts = {
+        label: len({units[i] for i in own}) if units else len(own)
+        for label, own in sorted(members.items())
+    }
+    # Every split is given: what is none of train cannot be learned, but nothing need be divided.
+    whole = {example.split for example in examples} - {None} == {"train", "val", "test"}
+    unlearned = [
+        label
+        for label in counts
+        if all(examples[i].split in ("val", "test") for i in members[label])
+    ]
+    short = [
+        label
+        for label, count in counts.items()
+        if label not in unlearned and not whole and count < FEWEST_PER_CLASS
+    ]
+    few = [n for n, count in counts.items() if n not in short and count < FEW_PER_CLASS]
+
+    def finding(kind: str, labels: list[str], message: str, listed: bool) -> Finding:
+        paths = tuple(examples[i].path for name in labels for i in members[name] if listed)
+        return Finding(kind, message, paths)
+
+    found = [*_one_class(members), *_imbalance(members)]
+    for kind, labels, told in (
+        ("too_few", unlearned, _unlearned),
+        ("too_few", short, _short),
+        ("few", few, _few),
+    ):
+        # Many small classes in one sentence: a line for each would hide all other findings.
+        together = [labels] if len(labels) > SEVERAL else [[label] for label in labels]
+        found += [finding(kind, s, told(s, counts), kind == "too_few") for s in together]
+    return found
+
+
+def _unlearned(labels: list[str], counts: Mapping[str, int]) -> str:
+    one = len(labels) == 1
+    what = f"class {labels[0]!r} has" if one else f"{len(labels):,} classes ({some(labels)}) have"
+    return f"{what} no image in train, so {'it' if one else 'they'} cannot be learned; add some"
+
+
+def _short(labels: list[str], counts: Mapping[str, int]) -> str:
+    if len(labels) > 1:
+        return (
+            f"{len(labels):,} classes have fewer than {FEWEST_PER_CLASS} different usable images "
+            f"({_listed(labels, counts)}), too few for three splits; add some, or remove the "
+            "classes"
+        )
+    count = counts[labels[0]]
+    return (
+        f"class {labels[0]!r} has {count} different usable {'image' if count == 1 else 'images'}, "
+        f"but three splits need at least {FEWEST_PER_CLASS}; add some, or remove the class"
+    )
+
+
+def _few(labels: list[str], counts: Mapping[str, int]) -> str:
+    if len(labels) > 1:
+        return (
+            f"{len(labels):,} classes have fewer than {FEW_PER_CLASS} images "
+            f"({_listed(labels, counts)}); their precision and recall will be uncertain by tens "
+            "of points; add more"
+        )
+    return (
+        f"class {labels[0]!r} has only {images(counts[labels[0]])}; its precision and recall will "
+        "be uncertain by tens of points; add more"
+    )
+
+
+def _listed(labels: list[str], counts: Mapping[str, int]) -> str:
+    smallest = sorted(labels, key=counts.__getitem__)
+    shown = ", ".join(f"{name!r} {counts[name]}" for name in smallest[:SEVERAL])
+    return f"{shown} and {len(labels) - SEVERAL:,} more"
 
 
 def _one_class(members: Members) -> list[Finding]:

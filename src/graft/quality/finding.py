@@ -25,6 +25,12 @@ KINDS = {
     "bad_name": Kind(MATTERS, "the file name is not valid UTF-8; left out"),
     "no_label": Kind(MATTERS, "the image is in no class folder; left out"),
     "missing": Kind(MATTERS, "the table names a file that does not exist; left out"),
+    "link_outside": Kind(MATTERS, "a link that leads out of the source; left out"),
+    "beside_splits": Kind(MATTERS, "the image is in a folder beside the given splits; left out"),
+    "unlabeled": Kind(MATTERS, "a row of the table without a label; left out"),
+    "no_image": Kind(MATTERS, "a row of the table without an image; left out"),
+    "subfolders": Kind(NOTE, "class folders that hold folders; the outermost one is the label"),
+    "table_form": Kind(NOTE, "how a table was read that is not in the usual form"),
     "not_an_image": Kind(NOTE, "a file format that graft does not read as an image; left out"),
     # Files that cannot be decoded. They are left out and never replaced.
     "empty": Kind(MATTERS, "a file of 0 bytes; left out"),
@@ -39,6 +45,7 @@ KINDS = {
     "near_two_splits": Kind(MATTERS, "near-duplicates in two of the given splits"),
     "near_duplicates": Kind(NOTE, "resized, cropped or edited copies; kept in one split"),
     "group_two_splits": Kind(MATTERS, "a group with images in two of the given splits"),
+    "unknown_class": Kind(MATTERS, "`graft evaluate` only: a class that the run does not know"),
     "trained_on": Kind(MATTERS, "`graft evaluate` only: an image from the run's train or val"),
     # How single images look.
     "blank": Kind(MATTERS, "one color all over"),
@@ -51,6 +58,7 @@ KINDS = {
     "shortcut": Kind(MATTERS, "size, border, file type or camera alone predict the class"),
     "one_class": Kind(BLOCKING, "all images have the same label"),
     "too_few": Kind(BLOCKING, "a class with too few images to split, or with none in train"),
+    "lost_class": Kind(BLOCKING, "a class of which most images cannot be used"),
     "few": Kind(MATTERS, "a class with fewer than 30 images"),
     "imbalance": Kind(MATTERS, "a class at least ten times as large as another"),
     "label_error": Kind(MATTERS, "the features suggest another label (needs --model)"),

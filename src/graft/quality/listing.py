@@ -3,6 +3,7 @@
 from graft.data.dataset import Dataset
 from graft.quality.class_sizes import class_size_findings
 from graft.quality.finding import Finding
+from graft.quality.lost_classes import lost_class_findings
 
 # By kind of what a listing leaves out: (one file, several files).
 _LEFT_OUT = {
@@ -26,12 +27,36 @@ _LEFT_OUT = {
         "in the table do not exist",
         "paths are relative to the folder of the table",
     ),
+    "link_outside": (
+        "is a link that leads out of the source",
+        "are links that lead out of the source",
+        "--follow-links reads them, too",
+    ),
+    "beside_splits": (
+        "lies beside the split folders and in none of them",
+        "lie beside the split folders and in none of them",
+        "move what is to be used into train, val or test",
+    ),
+    "unlabeled": (
+        "in the table has no label",
+        "in the table have no label",
+        "fill in the label, or predict them",
+    ),
+    "no_image": (
+        "of the table names no image",
+        "of the table name no image",
+        "fill in the image, or remove them",
+    ),
 }
 
 
 def check_listing(dataset: Dataset) -> list[Finding]:
     """All findings of a dataset whose files were not opened yet."""
-    return [*listing_findings(dataset), *class_size_findings(dataset.examples, dataset.source)]
+    return [
+        *listing_findings(dataset),
+        *lost_class_findings(dataset, []),
+        *class_size_findings(dataset.examples, dataset.source),
+    ]
 
 
 def listing_findings(dataset: Dataset) -> list[Finding]:
@@ -39,6 +64,7 @@ def listing_findings(dataset: Dataset) -> list[Finding]:
     findings = []
     for kind, paths in dataset.left_out.items():
         one, several, advice = _LEFT_OUT[kind]
-        count = f"1 file {one}" if len(paths) == 1 else f"{len(paths):,} files {several}"
+        noun = "row" if kind == "no_image" else "file"
+        count = f"1 {noun} {one}" if len(paths) == 1 else f"{len(paths):,} {noun}s {several}"
         findings.append(Finding(kind, f"{count}; left out; {advice}", paths))
-    return findings
+    return findings + [Finding(kind, message) for kind, message in dataset.remarks]

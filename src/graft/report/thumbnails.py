@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
-from graft.data.decode import FORMATS
+from graft.data.image_file import UnusableImageError, open_image, read_bytes
 
 # What Pillow raises, between its formats, for bytes that are not the image they claim to be.
 UNREADABLE = (
+    UnusableImageError,
     OSError,
     SyntaxError,
     ValueError,
@@ -58,7 +59,7 @@ def square(file: Path | None, side: int) -> Image.Image | None:
     if file is None:
         return None
     try:
-        with Image.open(file, formats=FORMATS) as opened:
+        with open_image(read_bytes(file)) as opened:
             # A large JPEG is decoded at a half, a quarter or an eighth of its size: far less work.
             opened.draft("RGB", (side, side))
             return ImageOps.fit(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.data.named_datasets import SAMPLES
-from graft.data.sources import load_dataset
+from graft.data.sources import listing_of, load_dataset
 from graft.errors import GraftError, ModelError
 from graft.runs.reading import (
     check_tensors,
@@ -86,7 +86,8 @@ def source_files(config: Mapping[str, Any]) -> dict[str, Path]:
     if not source or (sample and sample.url and not fetched.is_dir()):
         return {}
     try:
-        dataset = load_dataset(source, sources_folder())
+        asked = listing_of(config.get("settings") or {})
+        dataset = load_dataset(source, sources_folder(), **asked)
     except (GraftError, OSError, ValueError):  # a name with a zero byte is a ValueError
         return {}
     return {example.path: example.file for example in dataset.examples}

@@ -11,7 +11,7 @@ from typing import Any
 from graft.choices import FROM_SCRATCH
 from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Example
-from graft.data.sources import load_dataset
+from graft.data.sources import listing_of, load_dataset
 from graft.errors import UsageError
 from graft.runs.folder import is_finished, lacks_report
 from graft.runs.run import Run
@@ -83,7 +83,12 @@ def _check_earlier(
     # Whether all weights are there is checked here, too.
     asked = [resolve(config, network(config, cache_folder())) for config in configs]
     earlier = [folder for folder in folders if is_finished(folder)]
-    now = _listed(load_dataset(source, sources_folder()).examples) if earlier else set()
+    listed = (
+        load_dataset(source, sources_folder(), **listing_of(split_config.to_json()))
+        if earlier
+        else None
+    )
+    now = _listed(listed.examples) if listed else set()
     for folder, config in zip(folders, asked, strict=True):
         if folder in earlier and (
             reason := _another(Run.finished(folder), config, split_config, now)

@@ -8,7 +8,7 @@ from graft.choices import FROM_SCRATCH
 from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Dataset
 from graft.data.groups import group_ids, grouped
-from graft.data.sources import load_dataset
+from graft.data.sources import listing_of, load_dataset
 from graft.data.split import Split, split_dataset
 from graft.errors import UsageError
 from graft.features.cache import trim
@@ -59,7 +59,10 @@ def train(
     """
     started, began = datetime.now(UTC), time.perf_counter()
     runtime = detect_runtime()
-    dataset = grouped(load_dataset(source, sources_folder()), split_config.group_by)
+    dataset = grouped(
+        load_dataset(source, sources_folder(), **listing_of(split_config.to_json())),
+        split_config.group_by,
+    )
     raise_if_blocked(check_listing(dataset), dataset.source)
     backbone = network(config, cache_folder())
     limit = cache_limit()  # before anything is made, as all that can be refused

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from graft.config import ResolvedConfig, SplitConfig, configs_of
 from graft.data.dataset import class_numbers
 from graft.data.groups import grouped, groups_that_count
-from graft.data.sources import load_dataset
+from graft.data.sources import listing_of, load_dataset
 from graft.data.split import Split
 from graft.errors import DataError, UsageError
 from graft.evaluation.calibration import fit_temperature, softmax
@@ -92,7 +92,10 @@ def load_refit(run: Run, progress: Progress) -> Refit:
             f"{run.path}: graft validate fits a head again on frozen features, and this run "
             "trained more than a head; validate a run of a pretrained model with --unfreeze none"
         )
-    dataset = grouped(load_dataset(run.config["source"], sources_folder()), split_config.group_by)
+    listed = load_dataset(
+        run.config["source"], sources_folder(), **listing_of(split_config.to_json())
+    )
+    dataset = grouped(listed, split_config.group_by)
     place = {(e.path, e.label): row for row, e in enumerate(dataset.examples)}
     wanted = [(row["path"], row["label"]) for row in run.images]
     missing = [path for path, label in wanted if (path, label) not in place]
