@@ -16,6 +16,7 @@ LEVELS = [
     "diagnosis",
     "mcp_server",
     "api",
+    "export",
     "chat",
     "lessons",
     "report",
@@ -124,6 +125,7 @@ def later():
     assert imported_by(text, "x") == {
         "cli",
         "api",
+    "export",
         "data.split",
         "data.sources",
         "models.backbone",
