@@ -1,0 +1,112 @@
+"""predict.py, which travels with an export: Pillow, NumPy and the runtime alone, 60 lines."""
+
+from graft.data.decode import ELONGATED, FORMATS, OVERSAMPLING, Preprocess, resized_shorter_side
+
+_PROGRAM = '''"""python predict.py IMAGE...: what images show, by the model beside this file."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+{imports}
+
+{loading}
+FORMATS = {formats}
+
+
+def read(file):
+    """Decode an image file as graft does: upright 8-bit RGB, transparency over white."""
+    image = rgb = Image.open(file, formats=FORMATS)
+    # A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8 of its size.
+    scaled = image.format == "JPEG" and image.draft(None, ({needed}, {needed}))
+    image.load()
+    if image.mode.startswith("I"):
+        rgb = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
+    elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgb = Image.new("RGBA", image.size, "white")
+        rgb = Image.alpha_composite(rgb, image.convert("RGBA")).convert("RGB")
+    elif image.mode != "RGB":
+        rgb = image.convert("RGB")
+    if scaled and (box := scaled[1])[2:] != rgb.size:
+        rgb = rgb.resize([max(1, round(x)) for x in box[2:]], Image.Resampling.LANCZOS, box=box)
+    rgb.getexif()[0x0112] = image.getexif().get(0x0112, 1)
+    return ImageOps.exif_transpose(rgb)
+
+{square}
+def predict(file):
+    """The label (None: unlike the training images) with all probabilities."""
+    images = np.asarray({pixels})[np.newaxis]
+    {run}
+    named = dict(zip(CONTRACT["classes"], probabilities[0].tolist(), strict=True))
+    best, limit, score = max(named, key=named.get), CONTRACT["ood_limit"], float(ood_score[0])
+    label = best if limit is None or score <= limit else None
+    found = {{"path": str(file), "label": label, "best_guess": best, "probability": named[best]}}
+    return found | {{"probabilities": named, "ood_score": score if limit else None}}
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print(json.dumps(predict(name), ensure_ascii=False))
+'''
+
+_SQUARE = '''
+def squared(image):
+    w, h = image.size
+    size = ({size})
+    left, top = round((size[0] - {width}) / 2), round((size[1] - {height}) / 2)
+    right, bottom, x, y = left + {width}, top + {height}, w / size[0], h / size[1]
+    if max(size) <= {most}:
+        return image.resize(size, Image.Resampling.{method}).crop((left, top, right, bottom))
+    part = (left * x, top * y, min(w, right * x), min(h, bottom * y))
+    return image.resize(({width}, {height}), Image.Resampling.{method}, box=part)
+
+'''
+
+_IMPORTS = {
+    "onnx": "import onnxruntime\nfrom PIL import Image, ImageOps",
+    "openvino": "import openvino\nfrom PIL import Image, ImageOps",
+    "torch": "import torch\nfrom PIL import Image, ImageOps",
+}
+_LOADING = {
+    "onnx": """PROVIDERS = ["CPUExecutionProvider"]
+MODEL = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=PROVIDERS)
+CONTRACT = json.loads(MODEL.get_modelmeta().custom_metadata_map["graft"])""",
+    # In bfloat16, the default of many processors, the resize would round pixels.
+    "openvino": """MODEL = openvino.Core().read_model(Path(__file__).with_name("model.xml"))
+RUN = openvino.Core().compile_model(MODEL, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+CONTRACT = json.loads(MODEL.get_rt_info(["graft"]).astype(str))""",
+    "torch": """EXTRA = {"graft.json": ""}
+MODEL = torch.export.load(Path(__file__).with_name("model.pt2"), extra_files=EXTRA).module()
+CONTRACT = json.loads(EXTRA["graft.json"])""",
+}
+_RUN = {
+    "onnx": 'probabilities, ood_score, _ = MODEL.run(None, {"image": images})',
+    "openvino": "probabilities, ood_score, _ = RUN([images]).to_tuple()",
+    "torch": "with torch.inference_mode():\n"
+    "        probabilities, ood_score, _ = MODEL(torch.tensor(images))",
+}
+
+
+def standalone(to: str, fed: Preprocess, square: bool) -> str:
+    """The text of predict.py for a format and an input."""
+    side = resized_shorter_side(fed)
+    size = f"max({side}, int({side} * w / min(w, h))), max({side}, int({side} * h / min(w, h)))"
+    if fed.resize == "squash":
+        size = f"{int(fed.width / fed.crop)}, {int(fed.height / fed.crop)}"
+    squared = _SQUARE.format(
+        size=size,
+        width=fed.width,
+        height=fed.height,
+        most=ELONGATED * side,
+        method=fed.interpolation.upper(),
+    )
+    return _PROGRAM.format(
+        imports=_IMPORTS[to],
+        loading=_LOADING[to],
+        formats=f'"{" ".join(FORMATS)}".split()',
+        needed=side * OVERSAMPLING,
+        square=squared if square else "",
+        pixels="squared(read(file))" if square else "read(file)",
+        run=_RUN[to],
+    )
