@@ -16,6 +16,7 @@ LEVELS = [
     "diagnosis",
     "mcp_server",
     "api",
+    "export",
     "chat",
     "lessons",
     "report",

@@ -8,7 +8,7 @@ const SHOWN = 5; // classes an answer lists
 const list = find("#answers"), state = find("#state"), news = find("#news");
 const here = (file) => ({ ...file, url: new URL(file.url, document.baseURI).href });
 const waiting = new Map();
-let worker = null, count = 0;
+let started = null, ready = false, count = 0;
 
 function made(tag, name, text) {
   const element = document.createElement(tag);
@@ -34,12 +34,11 @@ function verdict({ probabilities, oodScore }) {
 function bars(ranked) {
   const table = made("table", "shares"), body = made("tbody");
   for (const [name, p] of ranked.slice(0, SHOWN)) {
-    const row = made("tr"), head = made("th", "", name), cell = made("td"), meter = made("meter");
+    const row = made("tr"), head = made("th", "", name), cell = made("td"), bar = made("div", "bar"), part = made("i");
     head.scope = "row";
-    meter.value = p;
-    meter.textContent = percent(p);
-    meter.setAttribute("aria-hidden", "true");
-    cell.append(meter);
+    part.style.width = `${100 * p}%`;
+    bar.append(part);
+    cell.append(bar);
     row.append(head, cell, made("td", "n", percent(p)));
     body.append(row);
   }
@@ -69,7 +68,7 @@ function newCard(name) {
   const figure = made("figure"), caption = made("figcaption");
   caption.append(made("bdi", "", name));
   figure.append(picture, caption);
-  text.append(made("p", "note", worker ? "Computing …" : "Waiting for the model …"));
+  text.append(made("p", "note", ready ? "Computing …" : "Waiting for the model …"));
   card.append(figure, text);
   list.prepend(card);
   return card;
@@ -108,7 +107,7 @@ function ask(image, thumbnail) {
 function heard({ data }) {
   if (data.told) find("#told").textContent = data.told;
   else if (data.ready) {
-    worker = started;
+    ready = true;
     const { backend, milliseconds } = data.ready;
     document.body.dataset.backend = backend;
     document.body.dataset.ready = String(Math.round(performance.now()));
@@ -128,23 +127,23 @@ function heard({ data }) {
 }
 function begin() {
   const script = new Blob([find("#worker").textContent], { type: "text/javascript" });
-  const made = new Worker(URL.createObjectURL(script));
-  made.onmessage = heard;
-  made.onerror = (event) => heard({ data: { failed: event.message || "its worker did not start" } });
+  const thread = new Worker(URL.createObjectURL(script));
+  thread.onmessage = heard;
+  thread.onerror = (event) => heard({ data: { failed: event.message || "its worker did not start" } });
   const { model, runtime, vectors } = SETTINGS;
   const both = Object.entries(runtime).map(([name, { script, wasm }]) => [name, { script: here(script), wasm: here(wasm) }]);
-  made.postMessage({
+  const asked = new URLSearchParams(location.search).get("backend"); // ?backend=wasm or webgpu
+  thread.postMessage({
     start: {
       ...SETTINGS,
       model: here(model),
       runtime: Object.fromEntries(both),
       vectors: vectors.map((vector) => ({ ...vector, image: here(vector.image) })),
-      backend: new URLSearchParams(location.search).get("backend") in runtime ? new URLSearchParams(location.search).get("backend") : null,
+      backend: Object.hasOwn(runtime, asked) ? asked : null,
     },
   });
-  return made;
+  return thread;
 }
-let started = null;
 if (location.protocol === "file:") {
   state.textContent = "A browser lets no page that was opened as a file load its model. In this folder run python -m http.server, then open http://localhost:8000.";
   state.classList.add("careful");
