@@ -27,17 +27,19 @@ SURE = 0.9  # what the page calls sure
 
 
 @dataclass(frozen=True)
-class TestVector:
-    """An image beside the page, by its path from there, and its probabilities (K,)."""
+class KnownAnswer:
+    """Pixels of the network's own size, as an image beside the page, and their probabilities (K,):
+    by these a browser is checked before it answers.
+    """
 
     image: str
     probabilities: Sequence[float]
 
 
 def write_web_page(
-    run: Run, folder: Path, vectors: Sequence[TestVector], *, offline: bool, progress: Progress
+    run: Run, folder: Path, answers: Sequence[KnownAnswer], *, offline: bool, progress: Progress
 ) -> Path:
-    """Write index.html into `folder`, where model.onnx and the vectors' images are already.
+    """Write index.html into `folder`, where model.onnx and the answers' images are already.
 
     The graph takes `image`, (N, height, width, 3) uint8 at the network's input size, and gives
     `probabilities` and `ood_score`. With `offline` the runtime is laid beside the page, else the
@@ -47,12 +49,12 @@ def write_web_page(
     """
     if offline:
         web_runtime.lay_beside(folder, progress)
-    page = render_page(run, folder, vectors, offline)
+    page = render_page(run, folder, answers, offline)
     write_text(folder / "index.html", page)
     return folder / "index.html"
 
 
-def render_page(run: Run, folder: Path, vectors: Sequence[TestVector], offline: bool) -> str:
+def render_page(run: Run, folder: Path, answers: Sequence[KnownAnswer], offline: bool) -> str:
     """The text of index.html."""
     loaders = ChoiceLoader([PackageLoader("graft.export", ""), PackageLoader("graft.report", "")])
     environment = Environment(
@@ -71,7 +73,7 @@ def render_page(run: Run, folder: Path, vectors: Sequence[TestVector], offline: 
         facts=facts(run),
         meaning=meaning(run),
         about=about(run, offline),
-        settings=_data(settings(run, folder, vectors, offline)),
+        settings=_data(settings(run, folder, answers, offline)),
         worker=Markup(_source("web_resize.js") + _source("web_worker.js")),  # noqa: S704 (our own)
         script=Markup(_source("web_page.js")),  # noqa: S704
     )
@@ -79,7 +81,7 @@ def render_page(run: Run, folder: Path, vectors: Sequence[TestVector], offline: 
 
 
 def settings(
-    run: Run, folder: Path, vectors: Sequence[TestVector], offline: bool
+    run: Run, folder: Path, answers: Sequence[KnownAnswer], offline: bool
 ) -> dict[str, Any]:
     """What the page's script is told."""
     return {
@@ -90,7 +92,7 @@ def settings(
         "runtime": web_runtime.described(offline),
         "vectors": [
             {"image": _pinned(folder, v.image), "probabilities": list(v.probabilities)}
-            for v in vectors
+            for v in answers
         ],
     }
 
