@@ -125,6 +125,7 @@ def later():
     assert imported_by(text, "x") == {
         "cli",
         "api",
+    "export",
         "data.split",
         "data.sources",
         "models.backbone",

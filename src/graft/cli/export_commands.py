@@ -1,0 +1,119 @@
+"""Commands that carry a run into other programs: export, and verify what was exported."""
+
+import json
+import sys
+
+import click
+
+from graft.cli.options import JSON, files, on_stderr_progress
+from graft.errors import ModelError
+
+FORMATS = ("onnx", "openvino", "torch")
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN", shell_complete=files)
+@click.option(
+    "--to", default="onnx", show_default=True, type=click.Choice(FORMATS), help="What to write."
+)
+@click.option("--out", shell_complete=files, help="The new folder.  [default: exports/RUN-TO]")
+@click.option(
+    "--square", is_flag=True, help="The model takes pixels of its own size, already resized."
+)
+@click.option("--int8", is_flag=True, help="Compute in 8 bits, if it is shown to be as good.")
+@click.option("--half", is_flag=True, help="Store OpenVINO's weights in float16.")
+@click.option(
+    "--images",
+    multiple=True,
+    shell_complete=files,
+    help="Compare on these images instead of the run's own.",
+)
+@JSON
+def export(
+    run_folder: str,
+    to: str,
+    out: str | None,
+    square: bool,
+    int8: bool,
+    half: bool,
+    images: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write a run's classifier as a file for other programs, and prove that it agrees.
+
+    The model takes decoded images of any height and width, and gives calibrated probabilities,
+    the OOD score and features; resize, crop and normalization are inside. Beside it: test vectors,
+    preprocess.json, and predict.py, which needs no graft.
+
+    Before it gets its name, the file is compared with predict on 200 images of val and test and on
+    odd sizes, in its own runtime. One that differs is refused with exit code 4.
+    """
+    from graft.export.write import export_run
+
+    found = export_run(
+        run_folder,
+        to,
+        out=out,
+        square=square,
+        int8=int8,
+        half=half,
+        images=images,
+        progress=on_stderr_progress(),
+    )
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for name, size in found["files"].items():
+        click.echo(f"{size / 1e6:10.3f} MB  {name}")
+    click.echo(f"written: {found['folder']}")
+    if "parity" in found:
+        click.echo(_sentence(found["parity"]))
+
+
+@click.command()
+@click.argument("file", metavar="FILE", shell_complete=files)
+@click.argument("run_folder", metavar="[RUN]", required=False, shell_complete=files)
+@JSON
+def verify(file: str, run_folder: str | None, as_json: bool) -> None:
+    """Check that an exported model says what its run says.
+
+    With RUN it is compared on the run's images, as export does; without, on the test vectors
+    beside it. Exit code 4 where it differs.
+    """
+    from graft.export.verify import verify_file
+
+    found = verify_file(file, run_folder, progress=on_stderr_progress())
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        for problem in found["problems"]:
+            click.echo(problem)
+        if "parity" in found:
+            click.echo(_sentence(found["parity"]))
+        else:
+            click.echo(f"{found['file']} on its test vectors, by {found['runtime']}")
+        click.echo("it differs" if found["problems"] else "it agrees")
+    if found["problems"]:
+        sys.exit(ModelError.exit_code)
+
+
+def _sentence(parity: dict[str, object]) -> str:
+    """The parity found, in words."""
+    worst, accuracy = parity["probability"]["worst"], parity.get("accuracy")  # type: ignore[index]
+    text = (
+        f"{parity['runtime']} against {parity['compared_with']}, {parity['images']} images: "
+        f"{parity['labels_changed']} labels and {parity['refusals_changed']} refusals change, "
+        f"the worst probability is {worst:.1g} away"
+    )
+    if accuracy:
+        text += f"; accuracy {accuracy['export']:.1%} against {accuracy['graft']:.1%}"  # type: ignore[index]
+    if whole := parity.get("decoded_whole"):
+        text += (
+            f". Of {whole['images']} large JPEGs that are decoded whole instead of at a fraction, "  # type: ignore[index]
+            f"{whole['labels_changed']} change their label (worst probability "  # type: ignore[index]
+            f"{whole['probability']['worst']:.1g} away)"  # type: ignore[index]
+        )
+    return text
+
+
+COMMANDS = (export, verify)
