@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,11 +14,35 @@ from safetensors.torch import save_file
 from graft.errors import UsageError
 from graft.export.hub_contents import TIMM
 from graft.export.model_card import UNKNOWN, dataset_name, model_card
+from graft.export.write import Job, write_model
 from graft.models.backbone import Backbone, new_body
 from graft.models.scratch_cnns import SCRATCH
 from graft.models.weights import LOCAL
 from graft.runs.run import Run
 from graft.utils.files import replacing, write_json, write_text
+
+
+def write_hub(job: Job) -> dict[str, Any]:
+    """Write the hub folder into `job.folder`, with model.onnx where graft[onnx] is installed; the
+    parity found.
+    """
+    check_license(job.license_id)
+    run, found = Run.finished(job.run.path), {}
+    if all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        found = write_model(replace(job, to="onnx"))
+    else:
+        job.progress.say("without model.onnx: that needs pip install 'graft[onnx]'")
+    write_hub_folder(run, job.folder, job.license_id)
+    return found
+
+
+def check_license(license_id: str) -> None:
+    """Raise UsageError for a license that is no name of the hub's kind, such as apache-2.0."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", license_id):
+        raise UsageError(
+            "--license is a name of the hub's list, such as apache-2.0 or cc-by-4.0, not "
+            f"{license_id!r}"
+        )
 
 
 def write_hub_folder(run: Run, folder: Path, license_id: str = UNKNOWN) -> None:
@@ -26,13 +52,9 @@ def write_hub_folder(run: Run, folder: Path, license_id: str = UNKNOWN) -> None:
     model.onnx and what belongs to it are mentioned in the card if they are there already. A
     fine-tuned network of timm's is also written as timm/, which timm loads by `local-dir:`.
 
-    Raises UsageError for a license that is no name of the hub's kind, such as apache-2.0.
+    Raises as check_license.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", license_id):
-        raise UsageError(
-            f"--license is a name of the hub's list, such as apache-2.0 or cc-by-4.0, not "
-            f"{license_id!r}"
-        )
+    check_license(license_id)
     folder.mkdir(parents=True, exist_ok=True)
     described = _without_paths(run.model)
     with replacing(folder / "model.safetensors") as beside:

@@ -5,8 +5,11 @@ Triton Inference Server, OpenVINO Model Server and KServe load models.
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from graft.export.write import Job, write_model
 from graft.runs.run import Run
 from graft.utils.files import write_text
 
@@ -18,6 +21,19 @@ QUEUE_DELAY = 2000
 def repository_name(run: Run) -> str:
     """The run's name as a server takes it in addresses: letters, digits, - and _."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", run.name).strip("_") or "classifier"
+
+
+def write_repository(job: Job) -> dict[str, Any]:
+    """Write NAME/config.pbtxt, NAME/labels.txt and NAME/1/ with the model and its test vectors
+    into `job.folder`; the parity found.
+    """
+    folder = job.folder / repository_name(job.run)
+    version = replace(job, to="onnx", folder=folder / "1")
+    version.folder.mkdir(parents=True)
+    found = write_model(version)
+    fed, features = job.predictor.backbone.preprocess, job.predictor.backbone.features
+    write_config(job.run, folder, (fed.height, fed.width) if job.square else None, features)
+    return found
 
 
 def write_config(run: Run, folder: Path, size: Sequence[int] | None, features: int) -> Path:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from graft.export import web_runtime
+from graft.export.contract import sha256
+from graft.export.vectors import FILE, FOLDER
+from graft.export.write import Job, write_checked
 from graft.models.ood import expected_refusals
 from graft.report.numbers import counted, decimal, listed, percent, span
 from graft.runs.run import Run
-from graft.utils.files import write_text
+from graft.utils.files import write_json, write_text
 from graft.utils.progress import Progress
 
 SURE = 0.9  # what the page calls sure
@@ -34,6 +37,19 @@ class KnownAnswer:
 
     image: str
     probabilities: Sequence[float]
+
+
+def write_web(job: Job) -> dict[str, Any]:
+    """Write model.onnx, its test vectors and the page into `job.folder`; the parity found."""
+    run = Run.finished(job.run.path)
+    _, parity = write_checked(replace(job, square=True), "onnx")
+    write_json(job.folder / "parity.json", parity)
+    stored = json.loads((job.folder / FOLDER / FILE).read_text(encoding="utf-8"))
+    answers = [
+        KnownAnswer(f"{FOLDER}/{row['pixels']}", row["probabilities"]) for row in stored["vectors"]
+    ]
+    write_web_page(run, job.folder, answers, offline=job.offline, progress=job.progress)
+    return {"parity": parity}
 
 
 def write_web_page(
@@ -195,7 +211,7 @@ def about(run: Run, offline: bool) -> list[str]:
         "Decoding is the browser’s: TIFF and other formats that it does not know cannot be read, "
         "and the colors of CMYK images may differ from graft’s.",
         f"Made by graft {run.config['versions']['graft']} from run {run.name}, whose weights have "
-        f"the SHA-256 {_sha256(run.weights)[:16]}…",
+        f"the SHA-256 {sha256(run.weights)[:16]}…",
     ]
 
 
@@ -204,12 +220,7 @@ def _bytes(backend: str) -> list[int]:
 
 
 def _pinned(folder: Path, name: str) -> dict[str, str]:
-    return {"url": name, "integrity": web_runtime.integrity(_sha256(folder / name))}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"url": name, "integrity": web_runtime.integrity(sha256(folder / name))}
 
 
 def _digests(texts: Sequence[str]) -> str:
