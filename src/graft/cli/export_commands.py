@@ -8,7 +8,7 @@ import click
 from graft.cli.options import JSON, files, on_stderr_progress
 from graft.errors import ModelError
 
-FORMATS = ("onnx", "openvino", "torch")
+FORMATS = ("onnx", "openvino", "torch", "web", "hub-folder", "repository")
 
 
 @click.command()
@@ -22,6 +22,13 @@ FORMATS = ("onnx", "openvino", "torch")
 )
 @click.option("--int8", is_flag=True, help="Compute in 8 bits, if it is shown to be as good.")
 @click.option("--half", is_flag=True, help="Store OpenVINO's weights in float16.")
+@click.option("--offline", is_flag=True, help="web: lay the runtime beside the page.")
+@click.option(
+    "--license",
+    "license_id",
+    default="unknown",
+    help="hub-folder: the license, such as apache-2.0.  [default: unknown]",
+)
 @click.option(
     "--images",
     multiple=True,
@@ -36,6 +43,8 @@ def export(
     square: bool,
     int8: bool,
     half: bool,
+    offline: bool,
+    license_id: str,
     images: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -44,6 +53,9 @@ def export(
     The model takes decoded images of any height and width, and gives calibrated probabilities,
     the OOD score and features; resize, crop and normalization are inside. Beside it: test vectors,
     preprocess.json, and predict.py, which needs no graft.
+
+    web is a page that classifies in the browser; hub-folder is for graft push; repository is for
+    Triton, OpenVINO Model Server and KServe.
 
     Before it gets its name, the file is compared with predict on 200 images of val and test and on
     odd sizes, in its own runtime. One that differs is refused with exit code 4.
@@ -58,6 +70,8 @@ def export(
         int8=int8,
         half=half,
         images=images,
+        offline=offline,
+        license_id=license_id,
         progress=on_stderr_progress(),
     )
     if as_json:

@@ -20,6 +20,7 @@ from graft.cli import (
     model_commands,
     network_commands,
     predict_commands,
+    push_commands,
     setup_commands,
 )
 from graft.cli.answers import print_json, print_line
@@ -55,6 +56,7 @@ for _commands in (
     explain_commands.COMMANDS,
     network_commands.COMMANDS,
     chat_commands.COMMANDS,
+    push_commands.COMMANDS,
     lesson_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,9 @@ WRITERS = {
     "onnx": "graft.export.write:write_model",
     "openvino": "graft.export.write:write_model",
     "torch": "graft.export.write:write_model",
+    "web": "graft.export.web_page:write_web",
+    "hub-folder": "graft.export.hub_folder:write_hub",
+    "repository": "graft.export.repository:write_repository",
 }
 FILES = {"onnx": "model.onnx", "openvino": "model.xml", "torch": "model.pt2"}
 SILENT = Progress()
@@ -67,6 +70,8 @@ class Job:
     images: tuple[Path, ...] = ()
     most: int = IMAGES
     progress: Progress = SILENT
+    offline: bool = False
+    license_id: str = "unknown"
 
 
 def export_run(
@@ -80,13 +85,17 @@ def export_run(
     images: Sequence[str | Path] = (),
     most: int = IMAGES,
     progress: Progress = SILENT,
+    offline: bool = False,
+    license_id: str = "unknown",
 ) -> dict[str, Any]:
     """Export a run for other programs, into the folder `out`, by default exports/RUN-TO.
 
     `to` is onnx, openvino or torch: one graph from upright RGB images, (N, H, W, 3) uint8 of any
     size, to calibrated probabilities, OOD scores and features. With `square` it takes pixels of
     the network's own size; with `int8` the encoder computes in 8 bits, if it is as good; with
-    `half` OpenVINO's weights are stored in float16.
+    `half` OpenVINO's weights are stored in float16. `to` may also be web (a page that classifies
+    in the browser; `offline`: with all it needs beside it), hub-folder (for the model hub, under
+    `license_id`) or repository (for Triton and other servers).
 
     The file is first compared with the run: on `most` images of val and test, or on `images`, and
     on odd sizes. Returns what was written: "folder", "files" with their bytes, and "parity".
@@ -108,6 +117,7 @@ def export_run(
     try:
         given = tuple(Path(image) for image in images)
         job = Job(finished, predictor, to, beside, square, int8, half, given, most, progress)
+        job = replace(job, offline=offline, license_id=license_id)
         found = _writer(to)(job)
         if folder.is_dir():
             folder.rmdir()  # empty

@@ -28,7 +28,7 @@ def hub_file(name: str, instead: str) -> Path:
     repository, file = _weights(_config(name), name)
     # Its warnings would stand between the user and the one line that says what to do.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    if reason := _unreachable():
+    if reason := unreachable():
         raise ModelError(
             f"{name}: its weights are not on this machine and the model hub cannot be reached "
             f"({reason}); {instead}"
@@ -78,7 +78,7 @@ def _weights(config: Any, name: str) -> tuple[str, str]:
     return config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
 
 
-def _unreachable() -> str | None:
+def unreachable() -> str | None:
     """Why the hub cannot be reached, or None. Any answer at all, of whatever status, will do."""
     from huggingface_hub import get_session
     from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE

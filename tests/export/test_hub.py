@@ -1,0 +1,214 @@
+"""The hub folder, its model card, and `graft push`, against a hub on this machine."""
+
+import json
+import re
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+
+import graft as package
+from graft.errors import UsageError
+from graft.export.hub_contents import check_hub_folder
+from graft.export.hub_folder import write_hub_folder
+from graft.export.model_card import card_data, model_card, plain
+from graft.runs.run import Run
+
+
+@pytest.fixture(scope="module")
+def hub_folder(finished, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub") / "digits"
+    write_hub_folder(Run.finished(finished), folder, "apache-2.0")
+    return folder
+
+
+def test_huggingface_hub_reads_the_card_and_its_results(hub_folder, finished):
+    card = ModelCard.load(hub_folder / "README.md")
+    assert card.data.license == "apache-2.0"
+    assert card.data.pipeline_tag == "image-classification"
+    found = {result.metric_type: result for result in card.data.eval_results}
+    metrics = json.loads((finished / "metrics.json").read_text())
+    accuracy = found["accuracy"]
+    assert accuracy.metric_value == pytest.approx(metrics["accuracy"]["value"], abs=1e-6)
+    ends = [metrics["accuracy"]["low"], metrics["accuracy"]["high"]]
+    assert accuracy.metric_args["interval_95"] == pytest.approx(ends, abs=1e-6)
+    assert accuracy.dataset_name == "digits"
+    assert accuracy.dataset_split == "test"
+    assert found["expected_calibration_error"].metric_value == pytest.approx(
+        metrics["ece"], abs=1e-6
+    )
+
+
+def test_the_card_counts_the_images_of_each_class_and_split(hub_folder, finished):
+    text = (hub_folder / "README.md").read_text()
+    images = Run.finished(finished).images
+    for name in "012":
+        of_class = [row["split"] for row in images if row["label"] == name]
+        counts = [of_class.count(split) for split in ("train", "val", "test")]
+        assert f"| {name} | {' | '.join(map(str, counts))} | {len(of_class)} |" in text
+    for title in (
+        "How well it works",
+        "When it abstains",
+        "Limits",
+        "How to use it",
+        "How to cite",
+    ):
+        assert f"## {title}\n" in text
+
+
+def test_a_license_is_unknown_unless_it_is_given(finished):
+    card = ModelCard(model_card(Run.finished(finished), "unknown", False, False))
+    assert card.data.license == "unknown"
+    assert "Nobody has stated a license" in card.text
+    assert "without graft[onnx]" in card.text
+
+
+def test_a_license_that_is_no_identifier_is_refused(finished, tmp_path):
+    with pytest.raises(UsageError, match=r"apache-2\.0"):
+        write_hub_folder(Run.finished(finished), tmp_path / "out", "Apache License: 2.0")
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_of_strangers_are_text_in_the_card():
+    name = "a|b\n<script>alert(1)</script> [x](y) `z` _i_"
+    shown = plain(name)
+    assert "\n" not in shown
+    assert not re.search(r"(?<!\\)[|<>\[\]()`_]", shown)
+
+
+def test_graft_loads_the_folder_and_predicts_the_same(hub_folder, finished, noise):
+    here, there = package.load(finished), package.load(hub_folder)
+    assert here.predict(noise).probabilities == there.predict(noise).probabilities
+
+
+def test_nothing_in_the_folder_names_a_path_of_this_machine_or_is_a_pickle(hub_folder, digits):
+    for file in hub_folder.rglob("*"):
+        assert file.suffix in (".md", ".json", ".safetensors")
+        data = file.read_bytes()
+        assert str(digits.parent).encode() not in data, file.name
+
+
+def test_a_backbone_from_a_folder_is_named_without_the_way_to_it(frozen_run, tmp_path, digits):
+    write_hub_folder(Run.finished(frozen_run), tmp_path / "out")
+    for file in (tmp_path / "out").iterdir():
+        assert str(digits.parents[1]).encode() not in file.read_bytes(), file.name
+    assert package.load(tmp_path / "out").classes == ("0", "1", "2")
+
+
+def test_a_fine_tuned_network_is_there_in_timms_own_form(tmp_path, timm_run):
+    import timm
+
+    run = Run.finished(timm_run)
+    run.model["frozen"] = False  # as if its last blocks had been trained, too
+    write_hub_folder(run, tmp_path / "out")
+    body = timm.create_model(f"local-dir:{tmp_path / 'out' / 'timm'}", pretrained=True).eval()
+    own = package.load(timm_run).classifier.encoder.body.eval()
+    image = torch.from_numpy(np.random.default_rng(0).random((1, 3, 64, 64))).float()
+    with torch.inference_mode():
+        assert torch.equal(body(image), own(image))
+    assert tuple(body.pretrained_cfg["input_size"]) == (3, 64, 64)
+    assert "local-dir:timm" in (tmp_path / "out" / "README.md").read_text()
+    check_hub_folder(tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def timm_run(tmp_path_factory, digits, graft_here):
+    """A finished run of a small network of timm's."""
+    import timm
+    from safetensors.torch import save_file
+
+    source, run = tmp_path_factory.mktemp("timm"), tmp_path_factory.mktemp("runs") / "tuned"
+    torch.manual_seed(0)
+    body = timm.create_model("test_byobnet", num_classes=0)
+    fed = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 1.0}
+    fed |= {"interpolation": "bicubic", "num_classes": 0, "classifier": "head.fc"}
+    config = {"architecture": "test_byobnet", "num_classes": 0, "pretrained_cfg": fed}
+    (source / "config.json").write_text(json.dumps(config))
+    save_file(body.state_dict(), source / "model.safetensors")
+    settings = [
+        "--model",
+        f"local-dir:{source}",
+        "--unfreeze",
+        "all",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "12",
+    ]
+    ended = graft_here("train", digits, *settings, "--out", run)
+    assert ended.code == 0, ended.err
+    return run
+
+
+def pushed(graft, hub, folder, *arguments, token=None, **environment):
+    token = token or hub.token
+    settings = {"HF_ENDPOINT": hub.address, "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
+    return graft("push", folder, *arguments, **settings | environment)
+
+
+def test_push_sends_the_bytes_of_the_folder_and_nothing_else(graft, hub, hub_folder):
+    ended = pushed(graft, hub, hub_folder, "digits", "--private")
+    assert ended.code == 0, ended.err
+    assert ended.out.strip() == f"{hub.address}/me/digits/commit/1"
+    assert "a word on the card" in ended.err
+    assert hub.token not in ended.out + ended.err
+    assert "private" in json.dumps(hub.repositories["me/digits"])
+    expected = {
+        file.relative_to(hub_folder).as_posix(): file.read_bytes()
+        for file in hub_folder.rglob("*")
+        if file.is_file()
+    }
+    assert hub.files == expected
+
+
+@pytest.mark.parametrize(
+    ("repository", "token", "said"),
+    [
+        ("digits", "hf_wrong", "does not accept the token"),
+        ("others/digits", None, "may not write to others/digits"),
+        ("no//name", None, "no name of a repository"),
+    ],
+)
+def test_a_refusal_of_the_hub_is_one_line(graft, hub, hub_folder, repository, token, said):
+    ended = pushed(graft, hub, hub_folder, repository, token=token)
+    assert ended.code == 2
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
+    assert (token or hub.token) not in ended.err
+    assert not hub.files
+
+
+def test_a_hub_that_breaks_off_or_is_not_there_is_one_line(graft, hub, hub_folder):
+    hub.broken = True
+    ended = pushed(graft, hub, hub_folder, "digits")
+    assert ended.code == 5
+    assert "answered 507" in ended.err
+    hub.server_close()
+    ended = pushed(graft, hub, hub_folder, "digits", HF_ENDPOINT="http://127.0.0.1:9")
+    assert ended.code == 5
+    assert "cannot be reached" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_folder_that_is_no_hub_folder_is_refused(graft_here, hub_folder, finished, tmp_path):
+    for folder, said in ((finished, "README.md is not in"), (tmp_path, "README.md is not in")):
+        ended = graft_here("push", folder, "digits")
+        assert (ended.code, said in ended.err) == (2, True)
+    other = tmp_path / "copy"
+    shutil.copytree(hub_folder, other)
+    (other / "optimizer.pt").write_bytes(b"a pickle")
+    ended = graft_here("push", other, "digits")
+    assert ended.code == 2
+    assert "optimizer.pt" in ended.err
+
+
+def test_the_metadata_names_the_hub_repository_of_the_weights(finished):
+    run = Run.finished(finished)
+    assert card_data(run, "mit").base_model is None
+    run.model["backbone"]["source"] = "timm/resnet18.a1_in1k"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert card_data(run, "mit").to_dict()["base_model"] == "timm/resnet18.a1_in1k"
