@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from graft.cli.options import BACKEND, JSON, files, model_names
 from graft.errors import DataError
 
 if TYPE_CHECKING:
-    from graft.inference.predictor import FileResult, Prediction
+    from graft.inference.prediction import FileResult, Prediction
 
 HTML = click.option(
     "--html", shell_complete=files, help="Write a page with the images to this file."
@@ -127,7 +127,7 @@ def predict(
         if html:
             answers.append(prediction)
         if as_json:
-            click.echo(json.dumps(asdict(prediction), ensure_ascii=False))
+            click.echo(json.dumps(prediction.to_json(), ensure_ascii=False))
         else:
             click.echo(f"{prediction.path}  {_sentence(prediction, top)}")
             for like in prediction.nearest or ():

@@ -17,8 +17,9 @@ from graft.data.decode import UnusableImageError
 from graft.errors import DataError, ModelError, UsageError
 from graft.features.backends import BATCH, LazyBackend
 from graft.features.extraction import Encoded, encode, encode_images
-from graft.inference.neighbors import Neighbor, Neighbors
+from graft.inference.neighbors import Neighbors
 from graft.inference.policy import Policy, abstention, prediction_set
+from graft.inference.prediction import FileResult, Prediction
 from graft.models.backbone import Backbone
 from graft.models.classifier import Classifier
 from graft.models.head import Head
@@ -34,42 +35,6 @@ FEW = 4
 Floats = NDArray[np.float64]
 Features = NDArray[np.float16]
 OneImage = str | Path | Image.Image | NDArray[np.uint8] | Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What an image shows, and how sure the classifier is: probabilities in 0..1, sum 1.
-
-    `label` is the class, or None where the policy abstains, with the `reason`; `best_guess` is the
-    most probable class in either case, and `probability` its probability. `prediction_set` is None
-    unless asked for. `ood_score` is above 1 for an image unlike the training images, None if the
-    run cannot tell. `nearest`: the training images most like it, if asked for. `path` is empty for
-    an image that came from memory.
-    """
-
-    path: str
-    label: str | None
-    best_guess: str
-    probability: float
-    probabilities: dict[str, float]
-    reason: str
-    prediction_set: tuple[str, ...] | None
-    ood_score: float | None
-    nearest: tuple[Neighbor, ...] | None = None
-
-    @property
-    def ranked(self) -> list[tuple[str, float]]:
-        """The classes with their probabilities, the most probable first."""
-        return sorted(self.probabilities.items(), key=lambda named: -named[1])
-
-
-@dataclass(frozen=True, slots=True)
-class FileResult:
-    """A file's prediction, or the problem why there is none."""
-
-    path: str
-    prediction: Prediction | None
-    problem: str = ""
 
 
 @dataclass
