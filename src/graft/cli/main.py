@@ -20,6 +20,7 @@ from graft.cli import (
     model_commands,
     network_commands,
     predict_commands,
+    serve_commands,
     setup_commands,
 )
 from graft.errors import INTERRUPTED, GraftError, ModelError
@@ -50,6 +51,7 @@ for _commands in (
     predict_commands.MORE_COMMANDS,
     explain_commands.COMMANDS,
     network_commands.COMMANDS,
+    serve_commands.COMMANDS,
     chat_commands.COMMANDS,
     lesson_commands.COMMANDS,
     data_commands.MORE_COMMANDS,

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from graft.data.decode import UnusableImageError
+from graft.data.decode import Pixels, UnusableImageError
 from graft.errors import DataError, ModelError, UsageError
 from graft.features.backends import BATCH, LazyBackend
-from graft.features.extraction import Encoded, encode, encode_images
+from graft.features.extraction import Encoded, encode, encode_images, infer_float16
 from graft.inference.neighbors import Neighbors
 from graft.inference.policy import Policy, abstention, prediction_set
 from graft.inference.prediction import FileResult, Prediction
@@ -118,6 +118,30 @@ class Predictor:
             else:
                 found = self._prediction(path, item.values[0], probabilities, policy)
                 yield FileResult(path, found)
+
+    def predict_views(
+        self, views: Pixels, policy: Policy | None = None, names: Sequence[str] = ()
+    ) -> list[Prediction]:
+        """The predictions of (N, height, width, 3) uint8 pixels that `center_view` made of images,
+        for who decodes elsewhere; `names` become their paths.
+        """
+
+        def encoded(rows: Sequence[int], backend: LazyBackend) -> Iterator[Features]:
+            pixels = [
+                views[list(rows[i : i + backend.batch])] for i in range(0, len(rows), backend.batch)
+            ]
+            for _, values in infer_float16(backend, ((None, some) for some in pixels)):
+                yield from values
+
+        everything = range(len(views))
+        features = np.stack(list(encoded(everything, self._backend_for(len(views)))))
+        answers = self._settled(features, lambda rows: encoded(rows, self.exact))
+        return [
+            self._prediction(name, own, probabilities, policy or self.policy)
+            for name, own, probabilities in zip(
+                names or [""] * len(views), features, answers, strict=True
+            )
+        ]
 
     def encoded_files(self, files: Iterable[Path]) -> Iterator[tuple[Encoded, Floats | None]]:
         """Each file's digest and features with its (K,) probabilities, in order; None for an
