@@ -4,19 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from graft.serve.limits import Limits
+from graft.serve.openapi_schemas import BYTES, SCHEMAS, TEXT, TEXTS, YES, Json, object_of, ref
 
-Json = dict[str, Any]
-
-TEXT, NUMBER, WHOLE, YES = (
-    {"type": "string"},
-    {"type": "number"},
-    {"type": "integer"},
-    {"type": "boolean"},
-)
-BYTES = {"type": "string", "contentEncoding": "base64"}
-PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
-SCORE = {"type": ["number", "null"], "minimum": 0}
-TEXTS = {"type": "array", "items": TEXT}
 PROBLEMS = {
     400: "The request is not what its type says",
     401: "No API key, or a wrong one",
@@ -80,12 +69,8 @@ def _answer(schema: Json, what: str = "Done", kind: str = "application/json") ->
     return {"description": what, "content": {kind: {"schema": schema}}}
 
 
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 def _operation(summary: str, answer: Json, problems: Sequence[int] = (), **more: Any) -> Json:
-    told = {str(code): _answer(_ref("Error"), PROBLEMS[code]) for code in problems}
+    told = {str(code): _answer(ref("Error"), PROBLEMS[code]) for code in problems}
     return {"summary": summary, "responses": {"200": answer} | told} | more
 
 
@@ -104,7 +89,7 @@ def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
     shapes: list[Json] = [
         {"image": BYTES},
         {"images": images | {"items": BYTES}},
-        {"instances": images | {"items": _object({"b64": BYTES})}},
+        {"instances": images | {"items": object_of({"b64": BYTES})}},
     ]
     body = {
         "required": True,
@@ -112,17 +97,17 @@ def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
             "image/*": {"schema": {"type": "string", "format": "binary"}},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {"schema": form},
-            "application/json": {"schema": {"oneOf": [_object(shape) for shape in shapes]}},
+            "application/json": {"schema": {"oneOf": [object_of(shape) for shape in shapes]}},
         },
     }
     computing = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
-    one_or_more = {"oneOf": [_ref("Prediction"), _ref("Predictions")]}
+    one_or_more = {"oneOf": [ref("Prediction"), ref("Predictions")]}
     named = [_name(names)]
     return {
         "/v1/models": {
             "get": _operation(
                 "The models that are served",
-                _answer(_object({"models": {"type": "array", "items": _ref("Model")}})),
+                _answer(object_of({"models": {"type": "array", "items": ref("Model")}})),
                 (401,),
                 operationId="models",
             )
@@ -130,7 +115,7 @@ def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
         "/v1/models/{name}": {
             "get": _operation(
                 "One model",
-                _answer(_ref("Model")),
+                _answer(ref("Model")),
                 (401, 404, 503),
                 operationId="model",
                 parameters=named,
@@ -149,7 +134,7 @@ def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
         "/v1/models/{name}:reload": {
             "post": _operation(
                 "Load a model again if its folder has changed (needs an API key)",
-                _answer(_object({"changed": YES, "model": _ref("Model")})),
+                _answer(object_of({"changed": YES, "model": ref("Model")})),
                 (401, 403, 404, 409, 503),
                 operationId="reload",
                 parameters=named,
@@ -163,7 +148,7 @@ def _protocol_paths(names: Sequence[str] | None) -> Json:
         "/v2": {
             "get": _operation(
                 "The server, by the Open Inference Protocol",
-                _answer(_object({"name": TEXT, "version": TEXT, "extensions": TEXTS})),
+                _answer(object_of({"name": TEXT, "version": TEXT, "extensions": TEXTS})),
                 (401,),
                 operationId="v2_server",
             )
@@ -177,8 +162,8 @@ def _protocol_paths(names: Sequence[str] | None) -> Json:
         if suffix:
             version = TEXT | {"minLength": 1}
             named.append({"name": "version", "in": "path", "required": True, "schema": version})
-        metadata = _answer(_ref("ModelMetadata"))
-        ready = _answer(_object({"name": TEXT, "ready": YES}))
+        metadata = _answer(ref("ModelMetadata"))
+        ready = _answer(object_of({"name": TEXT, "ready": YES}))
         found[prefix] = {
             "get": _operation(
                 "A model's tensors",
@@ -202,7 +187,7 @@ def _protocol_paths(names: Sequence[str] | None) -> Json:
 
 
 def _infer(named: list[Json], suffix: str) -> Json:
-    answer = _answer(_ref("InferResponse"))
+    answer = _answer(ref("InferResponse"))
     answer["content"]["application/octet-stream"] = {
         "schema": {"type": "string", "format": "binary"}
     }
@@ -214,14 +199,14 @@ def _infer(named: list[Json], suffix: str) -> Json:
         parameters=named,
         requestBody={
             "required": True,
-            "content": {"application/json": {"schema": _ref("InferRequest")}},
+            "content": {"application/json": {"schema": ref("InferRequest")}},
         },
     )
 
 
 def _server_paths() -> Json:
-    live, ready = _answer(_object({"live": YES})), _answer(_object({"ready": YES}))
-    not_yet = _answer(_object({"ready": YES}), PROBLEMS[503])
+    live, ready = _answer(object_of({"live": YES})), _answer(object_of({"ready": YES}))
+    not_yet = _answer(object_of({"ready": YES}), PROBLEMS[503])
     found = {}
     for path, name in (("/healthz", "healthz"), ("/v2/health/live", "v2_live")):
         found[path] = {"get": _operation("Whether the process lives", live, operationId=name)}
@@ -237,108 +222,3 @@ def _server_paths() -> Json:
         )
     }
     return found
-
-
-def _object(properties: Json, optional: Sequence[str] = (), closed: bool = True) -> Json:
-    found: Json = {"type": "object", "properties": properties}
-    if needed := [name for name in properties if name not in optional]:
-        found["required"] = needed
-    return found | ({"additionalProperties": False} if closed else {})
-
-
-NEAREST = _object({"path": TEXT, "label": TEXT, "similarity": NUMBER}, closed=False)
-PREDICTION: Json = _object(
-    {
-        "path": TEXT | {"description": "The file's name in a form; else empty"},
-        "label": {"type": ["string", "null"], "description": "Null where the policy abstains"},
-        "best_guess": TEXT,
-        "probability": PROBABILITY,
-        "probabilities": {"type": "object", "additionalProperties": PROBABILITY},
-        "reason": TEXT | {"description": "Why it abstains; else empty"},
-        "prediction_set": {"type": ["array", "null"], "items": TEXT},
-        "ood_score": SCORE | {"description": "Above 1: out of distribution"},
-        "nearest": {"type": ["array", "null"], "items": NEAREST},
-    },
-    closed=False,
-)
-TENSOR: Json = _object(
-    {
-        "name": TEXT,
-        "datatype": TEXT,
-        "shape": {"type": "array", "items": WHOLE},
-        "data": {"type": "array"},
-        "parameters": {"type": "object"},
-    },
-    optional=("data", "parameters"),
-)
-DECLARED = _object(
-    {"name": TEXT, "datatype": TEXT, "shape": {"type": "array", "items": {"type": "integer"}}}
-)
-PICTURES = {"type": "array", "minItems": 1, "maxItems": 1}
-SCHEMAS: Json = {
-    "Error": _object({"error": TEXT, "request_id": TEXT}),
-    "Prediction": PREDICTION,
-    "Problem": _object({"path": TEXT, "problem": TEXT}),
-    "Predictions": _object(
-        {
-            "predictions": {
-                "type": "array",
-                "items": {"anyOf": [_ref("Prediction"), _ref("Problem")]},
-            }
-        }
-    ),
-    "Model": _object(
-        {"name": TEXT, "version": TEXT, "sha256": TEXT, "classes": TEXTS}, closed=False
-    ),
-    "ModelMetadata": _object(
-        {
-            "name": TEXT,
-            "versions": TEXTS,
-            "platform": TEXT,
-            "inputs": {"type": "array", "items": DECLARED},
-            "outputs": {"type": "array", "items": DECLARED},
-            "parameters": {"type": "object"},
-        }
-    ),
-    "InferRequest": _object(
-        {
-            "id": TEXT,
-            "parameters": {"type": "object"},
-            "inputs": PICTURES
-            | {
-                "items": _object(
-                    {
-                        "name": {"const": "image"},
-                        "datatype": {"const": "BYTES"},
-                        "shape": PICTURES | {"items": {"const": 1}},
-                        "data": PICTURES | {"items": BYTES},
-                    }
-                )
-            },
-            "outputs": {
-                "type": "array",
-                "items": _object(
-                    {
-                        "name": {
-                            "enum": ["label", "best_guess", "reason", "probabilities", "ood_score"]
-                        },
-                        "parameters": {"type": "object"},
-                    },
-                    optional=("parameters",),
-                ),
-            },
-        },
-        optional=("id", "parameters", "outputs"),
-        closed=False,
-    ),
-    "InferResponse": _object(
-        {
-            "model_name": TEXT,
-            "model_version": TEXT,
-            "id": TEXT,
-            "outputs": {"type": "array", "items": TENSOR},
-            "parameters": {"type": "object"},
-        },
-        optional=("id",),
-    ),
-}

@@ -9,6 +9,14 @@ from typing import Any
 LOG = logging.getLogger("graft.serve")
 
 
+LEVELS = {
+    "graft.serve": logging.INFO,
+    "uvicorn": logging.WARNING,
+    "py.warnings": logging.WARNING,
+    "python_multipart": logging.CRITICAL,  # it tells each broken form, which the client is told
+}
+
+
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -24,10 +32,11 @@ class _JsonLines(logging.Formatter):
 
 
 def log_json() -> None:
-    """Send graft's and uvicorn's lines to stderr as JSON."""
+    """Send graft's and uvicorn's lines, and Python's warnings, to stderr as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
-    for name, level in (("graft.serve", logging.INFO), ("uvicorn", logging.WARNING)):
+    logging.captureWarnings(True)
+    for name, level in LEVELS.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)

@@ -99,6 +99,8 @@ class _Handlers:
         return json_response({"models": [run.to_json() for run in runs]})
 
     async def model(self, request: Request) -> Response:
+        if request.path_params["name"].endswith((":predict", ":reload")):
+            raise HTTPException(405, headers={"allow": "POST"})
         return json_response(self._run(request).to_json())
 
     async def predict(self, request: Request) -> Response:
