@@ -14,6 +14,7 @@ LEVELS = [
     "cli",
     "demo",
     "diagnosis",
+    "serve",
     "mcp_server",
     "api",
     "export",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from graft.explanation.layer_table import NetworkSummary, summary
     from graft.explanation.network_layer import Layer
     from graft.inference.policy import Policy
-    from graft.inference.predictor import Prediction, Predictor
+    from graft.inference.prediction import Prediction
+    from graft.inference.predictor import Predictor
     from graft.inference.saved_model import load, pretrained
     from graft.models.classifier import Classifier
     from graft.quality.check import CheckResult
@@ -44,7 +45,7 @@ _WHERE = {
     "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
     "NetworkSummary": "graft.explanation.layer_table",
-    "Prediction": "graft.inference.predictor",
+    "Prediction": "graft.inference.prediction",
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
     "Run": "graft.runs.run",

@@ -1,5 +1,6 @@
 """One path from an image to its prediction, whatever form the image has and whoever asks."""
 
+import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -141,3 +142,15 @@ def test_the_whole_classifier_says_what_the_predictor_says(predictor, files):
         found = predictor.classifier(pixels).numpy()
     expected = [list(p.probabilities.values()) for p in predictor.predict(list(pixels))]
     assert found == pytest.approx(np.array(expected), abs=2e-2)
+
+
+def test_a_prediction_in_json_is_what_the_command_prints(frozen_run, files, graft_here):
+    shown = Policy(set_probability=0.1, nearest=2)
+    answer = package.load(frozen_run).predict(files[0], shown)
+    asked = ["--nearest", 2, "--coverage", "80%", "--json"]
+    printed = json.loads(graft_here("predict", frozen_run, files[0], *asked).out)
+    stored = json.loads(json.dumps(answer.to_json(), allow_nan=False))
+    assert list(stored) == list(printed)
+    assert stored | {"prediction_set": 0} == printed | {"prediction_set": 0}
+    assert isinstance(stored["prediction_set"], list)
+    assert not answer.abstained

@@ -17,7 +17,8 @@ NEAREST = 21
 if TYPE_CHECKING:
     from graft.explanation.heat_map import Explanation
     from graft.inference.neighbors import Neighbor
-    from graft.inference.predictor import Prediction, Predictor
+    from graft.inference.prediction import Prediction
+    from graft.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from graft.cli import (
     network_commands,
     predict_commands,
     push_commands,
+    serve_commands,
     setup_commands,
 )
 from graft.cli.answers import print_json, print_line
@@ -55,6 +56,7 @@ for _commands in (
     export_commands.COMMANDS,
     explain_commands.COMMANDS,
     network_commands.COMMANDS,
+    serve_commands.COMMANDS,
     chat_commands.COMMANDS,
     push_commands.COMMANDS,
     lesson_commands.COMMANDS,

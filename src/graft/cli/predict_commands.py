@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from graft.cli.options import BACKEND, JSON, files, model_names
 from graft.errors import DataError
 
 if TYPE_CHECKING:
-    from graft.inference.predictor import FileResult, Prediction
+    from graft.inference.prediction import FileResult, Prediction
 
 HTML = click.option(
     "--html", shell_complete=files, help="Write a page with the images to this file."
@@ -131,7 +131,7 @@ def predict(
         if html:
             answers.append(prediction)
         if as_json:
-            print_json(asdict(prediction))
+            print_json(prediction.to_json())
         else:
             print_line(f"{prediction.path}  {_sentence(prediction, top)}")
             for like in prediction.nearest or ():

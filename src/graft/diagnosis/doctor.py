@@ -215,5 +215,8 @@ def _weights() -> list[str]:
 
 def _environment() -> dict[str, str]:
     names = [name for name in os.environ if name.startswith("GRAFT_") or name in ALSO_SET]
-    # An address may hold a password, and this goes into bug reports.
-    return {name: re.sub(r"//[^/@]*@", "//…@", os.environ[name]) for name in sorted(names)}
+    # An address may hold a password, a key is one, and this goes into bug reports.
+    return {
+        name: "…" if name.endswith("_KEY") else re.sub(r"//[^/@]*@", "//…@", os.environ[name])
+        for name in sorted(names)
+    }

@@ -22,7 +22,8 @@ from graft.explanation.network_input import (
 )
 from graft.explanation.occlusion import occlusion_map
 from graft.explanation.overlay import painted, resized
-from graft.inference.predictor import OneImage, Prediction, Predictor
+from graft.inference.prediction import Prediction
+from graft.inference.predictor import OneImage, Predictor
 from graft.inference.saved_model import load
 
 METHODS = dict(zip(EXPLANATIONS, (occlusion_map, gradient_map), strict=True))

@@ -6,7 +6,8 @@ from pathlib import Path
 from graft.data.sources import IMAGE_SUFFIXES, find_images
 from graft.errors import UsageError
 from graft.inference.policy import Policy
-from graft.inference.predictor import FileResult, Predictor
+from graft.inference.prediction import FileResult
+from graft.inference.predictor import Predictor
 
 _SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
 

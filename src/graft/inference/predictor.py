@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from graft.data.decode import UnusableImageError
+from graft.data.decode import Pixels, UnusableImageError
 from graft.errors import DataError, ModelError, UsageError
 from graft.features.backends import BATCH, LazyBackend
-from graft.features.extraction import Encoded, encode, encode_images
-from graft.inference.neighbors import Neighbor, Neighbors
+from graft.features.extraction import Encoded, encode, encode_images, infer_float16
+from graft.inference.neighbors import Neighbors
 from graft.inference.policy import Policy, abstention, prediction_set
+from graft.inference.prediction import FileResult, Prediction
 from graft.models.backbone import Backbone
 from graft.models.classifier import Classifier
 from graft.models.head import Head
@@ -34,42 +35,6 @@ FEW = 4
 Floats = NDArray[np.float64]
 Features = NDArray[np.float16]
 OneImage = str | Path | Image.Image | NDArray[np.uint8] | Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What an image shows, and how sure the classifier is: probabilities in 0..1, sum 1.
-
-    `label` is the class, or None where the policy abstains, with the `reason`; `best_guess` is the
-    most probable class in either case, and `probability` its probability. `prediction_set` is None
-    unless asked for. `ood_score` is above 1 for an image unlike the training images, None if the
-    run cannot tell. `nearest`: the training images most like it, if asked for. `path` is empty for
-    an image that came from memory.
-    """
-
-    path: str
-    label: str | None
-    best_guess: str
-    probability: float
-    probabilities: dict[str, float]
-    reason: str
-    prediction_set: tuple[str, ...] | None
-    ood_score: float | None
-    nearest: tuple[Neighbor, ...] | None = None
-
-    @property
-    def ranked(self) -> list[tuple[str, float]]:
-        """The classes with their probabilities, the most probable first."""
-        return sorted(self.probabilities.items(), key=lambda named: -named[1])
-
-
-@dataclass(frozen=True, slots=True)
-class FileResult:
-    """A file's prediction, or the problem why there is none."""
-
-    path: str
-    prediction: Prediction | None
-    problem: str = ""
 
 
 @dataclass
@@ -153,6 +118,30 @@ class Predictor:
             else:
                 found = self._prediction(path, item.values[0], probabilities, policy)
                 yield FileResult(path, found)
+
+    def predict_views(
+        self, views: Pixels, policy: Policy | None = None, names: Sequence[str] = ()
+    ) -> list[Prediction]:
+        """The predictions of (N, height, width, 3) uint8 pixels that `center_view` made of images,
+        for who decodes elsewhere; `names` become their paths.
+        """
+
+        def encoded(rows: Sequence[int], backend: LazyBackend) -> Iterator[Features]:
+            pixels = [
+                views[list(rows[i : i + backend.batch])] for i in range(0, len(rows), backend.batch)
+            ]
+            for _, values in infer_float16(backend, ((None, some) for some in pixels)):
+                yield from values
+
+        everything = range(len(views))
+        features = np.stack(list(encoded(everything, self._backend_for(len(views)))))
+        answers = self._settled(features, lambda rows: encoded(rows, self.exact))
+        return [
+            self._prediction(name, own, probabilities, policy or self.policy)
+            for name, own, probabilities in zip(
+                names or [""] * len(views), features, answers, strict=True
+            )
+        ]
 
     def encoded_files(self, files: Iterable[Path]) -> Iterator[tuple[Encoded, Floats | None]]:
         """Each file's digest and features with its (K,) probabilities, in order; None for an

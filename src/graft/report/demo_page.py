@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from graft.inference.predictor import Prediction
+from graft.inference.prediction import Prediction
 from graft.report.plot_style import ACCENT, PERCENT, SECOND, STYLE, svg
 from graft.report.templates import render
 from graft.report.thumbnails import thumbnail

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graft.inference.predictor import Prediction
+from graft.inference.prediction import Prediction
 from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnails
 from graft.utils.user_files import write_page

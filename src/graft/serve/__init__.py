@@ -1,0 +1,1 @@
+"""`graft serve`: trained runs behind HTTP, for programs."""
