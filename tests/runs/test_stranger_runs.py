@@ -452,7 +452,7 @@ def test_neighbors_that_are_not_the_runs_are_one_line(copy, noise, how):
         stored["places"] = stored["places"][:, :1].contiguous()
     save_file(stored, file)
     predictor = graft.load(copy, backend="torch")
-    with pytest.raises(ModelError, match="neighbors.safetensors"):
+    with pytest.raises(ModelError, match=r"neighbors\.safetensors"):
         predictor.predict(noise, graft.Policy(nearest=3))
 
 
@@ -630,6 +630,6 @@ def test_a_named_data_set_that_is_not_here_is_not_fetched_for_a_report(copy, mon
 
 def test_every_error_of_a_run_folder_is_of_graft(copy):
     assert issubclass(ModelError, GraftError)
+    edited(copy, "config.json", lambda config: config.pop("resolved"))
     with pytest.raises(ModelError, match="lacks the source"):
-        edited(copy, "config.json", lambda config: config.pop("resolved"))
         _ = Run(copy).resolved

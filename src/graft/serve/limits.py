@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from graft.data.decode import MAX_PIXELS
+from graft.data.image_file import MAX_PIXELS
 from graft.errors import UsageError
 
 MEGA = 1_000_000

@@ -59,11 +59,7 @@ def train(
     """
     started, began = datetime.now(UTC), time.perf_counter()
     runtime = detect_runtime()
-    dataset = grouped(
-        load_dataset(source, sources_folder(), **listing_of(split_config.to_json())),
-        split_config.group_by,
-    )
-    raise_if_blocked(check_listing(dataset), dataset.source)
+    dataset = _listed(source, split_config)
     backbone = network(config, cache_folder())
     limit = cache_limit()  # before anything is made, as all that can be refused
     folders = [out] if out else folders_for(str(source), config.model)
@@ -101,6 +97,13 @@ def train(
         run.remove_unfinished()
         run.files = {example.path: example.file for example in table.dataset.examples}
         return run
+
+
+def _listed(source: str | Path, split_config: SplitConfig) -> Dataset:
+    asked = listing_of(split_config.to_json())
+    dataset = grouped(load_dataset(source, sources_folder(), **asked), split_config.group_by)
+    raise_if_blocked(check_listing(dataset), dataset.source)
+    return dataset
 
 
 def _read_by(source: str | Path, model: str, dataset: Dataset) -> list[Path]:
