@@ -15,6 +15,7 @@ from graft.choices import (
     BACKEND_HELP,
     DEFAULT_MODEL,
     FROM_SCRATCH,
+    LARGEST_SIDE,
     Backend,
     Balance,
     BatchNorm,
@@ -27,7 +28,7 @@ from graft.choices import (
 from graft.errors import UsageError
 
 Count = Annotated[int, Field(ge=1)]
-Side = Annotated[int, Field(ge=8)]
+Side = Annotated[int, Field(ge=8, le=LARGEST_SIDE)]
 Rate = Annotated[float, Field(gt=0, lt=10)]
 Decay = Annotated[float, Field(ge=0, lt=100)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

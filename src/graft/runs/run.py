@@ -64,9 +64,10 @@ class Run:
             _ = run.nearest, run.validation, run.speed, run.heat_maps
         except ModelError as error:
             raise DataError(str(error)) from error
-        if run.metrics["classes"] != run.classes:
+        if run.metrics["classes"] != run.classes or not run.predictions("test")[0]:
             raise DataError(
-                f"{run.path} is damaged: metrics.json and predictions.csv differ in their classes"
+                f"{run.path} is damaged: metrics.json and predictions.csv differ in their classes, "
+                "or the test images are missing from the latter"
             )
         return run
 
