@@ -32,7 +32,7 @@ from graft.training.results import (
     write_neighbors,
     write_predictions,
 )
-from graft.training.settings_record import identity_of, settings_record, trained_parameters
+from graft.training.settings_record import described_fit, settings_record, trained_parameters
 from graft.training.stages import fit_stages
 from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
 from graft.utils.progress import Progress
@@ -77,7 +77,7 @@ def train(
         _write_data(run, table, split, audited)
         encoded = time.perf_counter()
 
-        identity = identity_of(plan.config, backbone, split, table)
+        identity = described_fit(plan.config, backbone, split, table)
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
             trained = fit_stages(plan, table, split, recorder)
         fitted = time.perf_counter()
