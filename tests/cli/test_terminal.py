@@ -53,7 +53,7 @@ def hostile_run(hostile, graft_here, tmp_path_factory):
     train = ["train", hostile, "--model", "base_cnn", "--image-size", "16", "--epochs", "2"]
     ended = printed(graft_here(*train, "--views", "1", "--out", out))
     assert ended.code == 0, ended.err
-    assert r"zero\x1b[31m\nfake: 100 %" in ended.out
+    assert r"zero\x1b[31m" in ended.out
     return out
 
 

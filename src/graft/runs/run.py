@@ -38,7 +38,7 @@ from graft.runs.csv_files import (
 )
 from graft.runs.folder import NEEDED, lacks_report, remove_unfinished
 from graft.utils.cache_folder import sources_folder
-from graft.utils.files import replacing, write_json, write_text
+from graft.utils.files import naming, replacing, write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -205,7 +205,8 @@ class Run:
 
     def append_history(self, line: Mapping[str, Any]) -> None:
         """Add an epoch's line to history.jsonl."""
-        with (self.path / "history.jsonl").open("a", encoding="utf-8") as lines:
+        file = self.path / "history.jsonl"
+        with naming(file), file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
 
     def write_model(self, tensors: "Mapping[str, Tensor]", model: Mapping[str, Any]) -> None:

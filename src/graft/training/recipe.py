@@ -21,7 +21,7 @@ from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
 from graft.runs.claim import claimed
-from graft.runs.folder import folders_for, model_files
+from graft.runs.folder import MARK, folders_for, model_files
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import backend_notes, make_plan
@@ -152,4 +152,5 @@ def finish(run: Run, source: str | Path, config: TrainConfig, split_config: Spli
             "choose another --out"
         )
     run.remove_unfinished()
+    (run.path / MARK).unlink(missing_ok=True)
     return run
