@@ -184,7 +184,7 @@ def test_a_fit_killed_within_an_epoch_resumes_to_the_same_weights(
     runtime = {"float32": CPU, "float16": HALF}[precision]
     x, y = blobs[0].astype(np.float32), blobs[1]
     chosen = settings(epochs=4, ema=0.9, mixup=0.2, learning_rate=1e-4)
-    identity = "the same"
+    identity = {"images": "the same"}
 
     def network():
         torch.manual_seed(1)
@@ -214,8 +214,8 @@ def test_a_fit_killed_within_an_epoch_resumes_to_the_same_weights(
     again, history_again = run("killed", True)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     assert history == history_again
-    identity = "another"
-    with pytest.raises(UsageError, match="was started with other settings"):
+    identity = {"images": "another"}
+    with pytest.raises(UsageError, match="was started with other images, labels or splits, so it"):
         run("killed", True)
     (tmp_path / "killed").write_bytes(b"cut off")
     with pytest.raises(UsageError, match="the checkpoint is damaged"):

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from graft.errors import UsageError
 from graft.runs.run import Run
@@ -77,8 +79,38 @@ def test_a_checkpoint_of_other_settings_is_refused(digits, tmp_path, fit, monkey
         with pytest.raises(ZeroDivisionError):
             fit(digits, tmp_path, **settings)
     assert Run(tmp_path).checkpoint("fit").exists()
-    with pytest.raises(UsageError, match="with other settings"):
-        fit(digits, tmp_path, resume=True, **settings | {"epochs": 3})
+    for other, said in (({"epochs": 3}, "epochs 2, not 3"), ({"seed": 5}, "seed 42, not 5")):
+        with pytest.raises(UsageError, match=f"was started with .*{said}.*so it cannot resume"):
+            fit(digits, tmp_path, resume=True, **settings | other)
+    for damage in (without_metadata, cut_off, of_another_shape):
+        kept = damage(Run(tmp_path).checkpoint("fit"))
+        with pytest.raises(UsageError, match="the checkpoint is damaged") as refused:
+            fit(digits, tmp_path, resume=True, **settings)
+        assert "\n" not in str(refused.value)
+        Run(tmp_path).checkpoint("fit").write_bytes(kept)
+
+
+def without_metadata(file):
+    before = file.read_bytes()
+    save_file(load_file(file), file)
+    return before
+
+
+def cut_off(file):
+    before = file.read_bytes()
+    file.write_bytes(before[:-100])
+    return before
+
+
+def of_another_shape(file):
+    before = file.read_bytes()
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.startswith("model/") and name.endswith("weight"))
+    tensors[name] = tensors[name][:1].contiguous()
+    save_file(tensors, file, metadata)
+    return before
 
 
 def test_a_run_killed_before_its_report_is_finished_by_resuming_it(
@@ -89,12 +121,13 @@ def test_a_run_killed_before_its_report_is_finished_by_resuming_it(
     train += ["--views", "1", "--out", out]
     assert graft_here(*train, "--resume").code == 2  # it is whole
     (out / "report.html").unlink()
-    for name in (".fit.safetensors", "..fit.safetensors.123-abc.partial", ".tmpzlD9AQ"):
+    for name in (".fit.safetensors", "..fit.safetensors.123-0abc1234.partial", ".tmpzlD9AQ"):
         (out / name).write_bytes(b"left by a kill")
     before = (out / "model.safetensors").stat().st_mtime_ns
     other = graft_here(*train, "--resume", "--seed", "7")
     assert (other.code, "another seed" in other.err) == (2, True)
     assert not (out / "report.html").exists()
+    (out / ".graft-run").write_text("left by a kill")
     ended = graft_here(*train, "--resume", "--json")
     assert ended.code == 0, ended.err
     assert (out / "report.html").is_file()

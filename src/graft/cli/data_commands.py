@@ -92,7 +92,13 @@ def check(
     help="The PNG to write.",
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror some views.")
-@click.option("--image-size", default=160, show_default=True, help="Pixels a side.")
+@click.option(
+    "--image-size",
+    default=160,
+    show_default=True,
+    type=click.IntRange(8, 1024),
+    help="Pixels a side.",
+)
 def augment(source: str, out: str, flip: bool, image_size: int) -> None:
     """Draw what each --augment preset does to images of SOURCE, as a PNG."""
     from graft.data.sources import load_dataset

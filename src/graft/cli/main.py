@@ -6,6 +6,7 @@ cannot be used; 4 a model, its weights or a package is missing or does not fit; 
 """
 
 import os
+import re
 import sys
 
 import click
@@ -117,8 +118,14 @@ def _unforeseen(error: Exception) -> None:
     if isinstance(error, OSError):  # a reader of stdout that has gone is click's business
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", GraftError.exit_code, kind="OSError")
-    if isinstance(error, MemoryError):
-        _fail(f"there is not enough memory ({error})", GraftError.exit_code, kind="MemoryError")
+    # PyTorch says so in a RuntimeError, of the processor and of a GPU in other words.
+    if isinstance(error, MemoryError) or re.search(r"allocate memory|out of memory", str(error)):
+        _fail(
+            "there is not enough memory; a smaller --image-size, a smaller --batch-size or fewer "
+            "--views need less",
+            GraftError.exit_code,
+            kind="MemoryError",
+        )
 
 
 def _explained(error: click.UsageError) -> str:

@@ -70,7 +70,7 @@ class Streams:
 
     def flushed(self, code: int) -> int:
         """The exit code, once all is written: 1 in place of 0 if the answer could not be."""
-        lost = ""
+        lost, failed = "", bool(code)  # one line is enough
         try:
             sys.stdout.flush()
         except OSError as error:
@@ -80,7 +80,7 @@ class Streams:
         if isinstance(sys.stdout, _Closed) and sys.stdout.said:
             lost = "it is closed"
         with contextlib.suppress(OSError, ValueError):  # nobody is left to tell
-            if lost:
+            if lost and not failed:
                 code = code or GraftError.exit_code
                 sys.stderr.write(f"graft: the answer could not be written to stdout: {lost}\n")
             sys.stderr.flush()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from graft.errors import UsageError
 from graft.runs.folder import FILES, MARK, OPTIONAL, UNFINISHED, is_finished, remove_unfinished
+from graft.utils.files import naming
 from graft.utils.locks import lock
 
 TEXT = """\
@@ -39,16 +40,17 @@ def claimed(
     of them: a finished run, a file, a folder that graft did not make, one that another process
     trains in, or one that holds what the run reads.
     """
-    folder, descriptor = _first(folders, list(reads))
+    folder, descriptor, made = _first(folders, list(reads))
     try:
         _clear(folder, resume)
         yield folder
     finally:
-        _leave(folder, descriptor)
+        _leave(folder, descriptor, made)
 
 
-def _leave(folder: Path, descriptor: int) -> None:
-    """End the lock; the mark goes if the run is finished, and with the folder if nothing is in it.
+def _leave(folder: Path, descriptor: int, made: bool) -> None:
+    """End the lock. The mark goes if the run is finished or nothing else is in the folder, which
+    then goes, too, if it was made.
 
     The mark is removed while it is locked, so that nobody else's is: on Windows after that, as open
     files cannot be removed there.
@@ -61,26 +63,30 @@ def _leave(folder: Path, descriptor: int) -> None:
     if unmark and os.name != "posix":
         with contextlib.suppress(PermissionError):
             (folder / MARK).unlink(missing_ok=True)
-    if empty:
+    if empty and made:
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
-def _first(folders: Iterable[Path], reads: list[Path]) -> tuple[Path, int]:
+def _first(folders: Iterable[Path], reads: list[Path]) -> tuple[Path, int, bool]:
+    """The folder, the descriptor of its lock, and whether it was made for this."""
     refused: TakenError | None = None
     for folder in folders:
         try:
-            return folder, _locked(folder, reads)
+            return folder, *_locked(folder, reads)
         except TakenError as error:
             refused = error
     raise refused or TakenError("expected a folder for the run, there is none")
 
 
-def _locked(folder: Path, reads: list[Path]) -> int:
-    """The descriptor of the folder's lock."""
+def _locked(folder: Path, reads: list[Path]) -> tuple[int, bool]:
     _refuse(folder, reads)
+    made = False
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            made = True
         descriptor = lock(folder / MARK)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be made: {error.strerror}") from error
@@ -91,14 +97,19 @@ def _locked(folder: Path, reads: list[Path]) -> int:
         )
     try:
         _refuse(folder, reads)  # another process may have come between
-        os.truncate(descriptor, 0)
-        os.write(descriptor, TEXT.encode())
+        with naming(folder / MARK):
+            os.truncate(descriptor, 0)
+            os.write(descriptor, TEXT.encode())
     except BaseException:
-        if not os.fstat(descriptor).st_size or is_finished(folder):
+        new = not os.fstat(descriptor).st_size
+        if new or is_finished(folder):
             (folder / MARK).unlink(missing_ok=True)
         os.close(descriptor)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise
-    return descriptor
+    return descriptor, made
 
 
 def _refuse(folder: Path, reads: list[Path]) -> None:

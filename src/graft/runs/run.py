@@ -35,7 +35,7 @@ from graft.runs import csv_files, records
 from graft.runs.digest_file import renew, seal
 from graft.runs.folder import NEEDED, lacks_report, remove_unfinished
 from graft.runs.records import Record
-from graft.utils.files import replacing, write_json, write_text
+from graft.utils.files import naming, replacing, write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -197,7 +197,8 @@ class Run:
 
     def append_history(self, line: Mapping[str, Any]) -> None:
         """Add an epoch's line to history.jsonl."""
-        with (self.path / "history.jsonl").open("a", encoding="utf-8") as lines:
+        file = self.path / "history.jsonl"
+        with naming(file), file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
         self._written("history.jsonl", "history")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from graft.errors import UsageError
+from graft.models.runtime import Runtime
 from graft.training.optim import Optimizer
 from graft.utils.files import replacing
+
+# What is known of a fit by its digest alone.
+DIGESTS = {"images": "other images, labels or splits", "network": "other weights"}
 
 
 @dataclass
@@ -63,7 +68,17 @@ def seconds_between() -> float:
     return seconds
 
 
-def save(path: Path, state: State, identity: str) -> None:
+def identity_of(
+    settings: Mapping[str, Any], runtime: Runtime, known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Which fit this is: what is `known` of the data and the network, what computes, and settings.
+    Only a fit with an equal identity resumes from a checkpoint.
+    """
+    computed_by = {"device": runtime.device.type, "precision": runtime.precision}
+    return {**known, "threads": torch.get_num_threads(), **computed_by, "fit": dict(settings)}
+
+
+def save(path: Path, state: State, identity: Mapping[str, Any]) -> None:
     """Write the state and PyTorch's random state, all or nothing.
 
     `identity` says which fit this is; `restore` refuses the checkpoint of another.
@@ -84,30 +99,55 @@ def save(path: Path, state: State, identity: str) -> None:
     described = {
         "position": json.dumps(asdict(state.at)),
         "scaler": json.dumps(state.scaler.state_dict()),
-        "identity": identity,
+        "identity": json.dumps(identity),
     }
     with replacing(path) as beside:
         save_file(tensors, beside, metadata=described)
 
 
-def restore(path: Path, state: State, identity: str) -> None:
+def restore(path: Path, state: State, identity: Mapping[str, Any]) -> None:
     """Set the state and PyTorch's random state to those of a checkpoint.
 
-    Raises UsageError for a damaged file and for the checkpoint of a fit with another identity.
+    Raises UsageError for a damaged file and for the checkpoint of a fit with another identity,
+    which says what differs.
     """
     try:
         with safe_open(path, "pt") as opened:
-            described = opened.metadata()
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
+            described = opened.metadata() or {}
+        if other := _differences(described["identity"], identity):
+            raise UsageError(
+                f"{path.parent}: was started with {'; '.join(other)}, so it cannot resume; repeat "
+                "the first command, or choose another --out"
+            )
+        _set(state, load_file(path), described)
+    # The last of these: tensors of other shapes, or of other names.
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise UsageError(
-            f"{path}: the checkpoint is damaged ({error}); train again without --resume"
+            f"{path}: the checkpoint is damaged ({first}); train again without --resume"
         ) from error
-    if described["identity"] != identity:
-        raise UsageError(
-            f"{path.parent}: was started with other settings, images, threads or device, so it "
-            "cannot resume with these; repeat the first command, or choose another --out"
-        )
+
+
+def _differences(stored: str, asked: Mapping[str, Any]) -> list[str]:
+    """What differs between the fit of a checkpoint and the one that is asked for."""
+    before = json.loads(stored)
+    if not isinstance(before, dict) or set(before) != set(asked):
+        return ["another version of graft"]
+    now = json.loads(json.dumps(asked))  # tuples are lists there, too
+    found = []
+    for name in (name for name in now if before[name] != now[name]):
+        if name in DIGESTS:
+            found.append(DIGESTS[name])
+        elif isinstance(now[name], dict):
+            was = dict(before[name])
+            pairs = [(key, was.get(key), value) for key, value in now[name].items()]
+            found += [f"{key} {old}, not {new}" for key, old, new in pairs if old != new]
+        else:
+            found.append(f"{name} {before[name]}, not {now[name]}")
+    return list(dict.fromkeys(found))
+
+
+def _set(state: State, tensors: Mapping[str, Tensor], described: Mapping[str, str]) -> None:
 
     def group(name: str) -> dict[str, Tensor]:
         start = f"{name}/"

@@ -5,10 +5,8 @@ Read `train_epoch` first, then `fit`. The loop never waits for the device: sums 
 the progress line or a checkpoint is due.
 """
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +75,7 @@ class Resumable:
     """Where a fit keeps its checkpoint, what is fitted, and whether to resume from it."""
 
     path: Path
-    identity: str
+    identity: Mapping[str, Any]
     resume: bool
 
 
@@ -155,7 +153,8 @@ def fit(
     with torch.random.fork_rng(devices=[]), float32_depthwise(model, runtime):
         torch.manual_seed(settings.seed)
         state = _started(model, groups, settings, runtime)
-        identity = _identity(settings, runtime, resumable)
+        known = resumable.identity if resumable else {}
+        identity = checkpoint.identity_of(asdict(settings), runtime, known)
         if resumable and resumable.resume and resumable.path.is_file():
             checkpoint.restore(resumable.path, state, identity)
         history = [Epoch(**line) for line in state.at.history]
@@ -292,9 +291,3 @@ def _every(seconds: float) -> Callable[[], bool]:
         return True
 
     return due
-
-
-def _identity(settings: FitSettings, runtime: Runtime, resumable: Resumable | None) -> str:
-    device = [runtime.device.type, runtime.precision, torch.get_num_threads()]
-    described = [2, asdict(settings), resumable.identity if resumable else "", device]
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()

@@ -11,11 +11,13 @@ from graft.features.backends import LazyBackend
 from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
 from graft.models.halves import split_backbone
+from graft.models.runtime import detect_runtime
 from graft.models.split_point import SplitPoint, find_split_point
 from graft.runs.run import Run
 from graft.training.cache_or_compute import say_pixels, slower_from_disk, too_large
 from graft.training.defaults import DROPOUT_IN, FROZEN, USUAL_DROPOUT_IN
 from graft.training.loop import FitSettings
+from graft.training.memory_needed import refuse_too_large
 from graft.utils.cache_folder import cache_folder
 from graft.utils.progress import Progress
 
@@ -133,6 +135,8 @@ def _plan_from_pixels(
     main: FitSettings,
     progress: Progress,
 ) -> Plan:
+    if detect_runtime().device.type == "cpu":
+        refuse_too_large(backbone, config.batch_size)
     shift, erased = _augmented_in_memory(config, backbone)
     encoder = _encoder(config, backbone, None, **({"views": 1} if shift else {}))
     say_pixels(encoder, len(dataset.examples), progress)

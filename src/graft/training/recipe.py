@@ -21,7 +21,7 @@ from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
 from graft.runs.claim import claimed
-from graft.runs.folder import folders_for, model_files
+from graft.runs.folder import MARK, folders_for, model_files
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import backend_notes, make_plan
@@ -32,7 +32,7 @@ from graft.training.results import (
     write_neighbors,
     write_predictions,
 )
-from graft.training.settings_record import identity_of, settings_record, trained_parameters
+from graft.training.settings_record import described_fit, settings_record, trained_parameters
 from graft.training.stages import fit_stages
 from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
 from graft.utils.progress import Progress
@@ -76,7 +76,7 @@ def train(
         _write_data(run, table, split, audited)
         encoded = time.perf_counter()
 
-        identity = identity_of(plan.config, backbone, split, table)
+        identity = described_fit(plan.config, backbone, split, table)
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
             trained = fit_stages(plan, table, split, recorder)
         fitted = time.perf_counter()
@@ -158,4 +158,5 @@ def finish(run: Run, source: str | Path, config: TrainConfig, split_config: Spli
             "choose another --out"
         )
     run.remove_unfinished()
+    (run.path / MARK).unlink(missing_ok=True)
     return run

@@ -1,6 +1,6 @@
 """What happens while a run is fitted: its history, its notes, its checkpoints, its progress."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,7 +28,7 @@ class Recorder:
     run: Run
     progress: Progress
     runtime: Runtime
-    identity: str
+    identity: Mapping[str, Any]
     resume: bool
     events: Callable[[dict[str, Any]], None] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -68,7 +68,8 @@ class Recorder:
         def on_step(step: int, loss: float) -> None:
             progress.advance(step, news or f"loss {loss:.3f}")
 
-        resumable = Resumable(self.run.checkpoint(stage), f"{stage} {self.identity}", self.resume)
+        identity = {"stage": stage, **self.identity}
+        resumable = Resumable(self.run.checkpoint(stage), identity, self.resume)
         epochs = fit(
             model,
             train,
@@ -108,7 +109,7 @@ def recording(
     run: Run,
     progress: Progress,
     runtime: Runtime,
-    identity: str,
+    identity: Mapping[str, Any],
     resume: bool,
     tensorboard: bool,
 ) -> Iterator[Recorder]:

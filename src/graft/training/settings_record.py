@@ -1,7 +1,6 @@
 """What a run keeps of how it was made: config.json, and which fit a checkpoint belongs to."""
 
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -50,14 +49,20 @@ def settings_record(
     }
 
 
-def identity_of(
+def described_fit(
     config: ResolvedConfig, backbone: Backbone, split: Split, table: FeatureTable
-) -> str:
-    """What is fitted: settings, images with their splits and labels, and network."""
-    key = hashlib.sha256(json.dumps([config.to_json(), backbone.digest]).encode())
+) -> dict[str, Any]:
+    """What is fitted: settings, and digests of the images with their splits and labels and of the
+    network.
+    """
+    key = hashlib.sha256()
     for digest, name, label in zip(table.digests, split.assignment, split.labels, strict=True):
         key.update((digest or b"") + f"{name} {label};".encode())
-    return key.hexdigest()
+    return {
+        "settings": config.to_json(),
+        "images": key.hexdigest(),
+        "network": backbone.digest,
+    }
 
 
 def trained_parameters(plan: Plan, trained: Trained) -> int:

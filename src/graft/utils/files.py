@@ -20,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
     try:
-        with _told_as_oserror(path):
+        with naming(path):
             yield beside
         # safetensors makes files that their owner alone may read; a run is often shared.
         beside.chmod(0o666 & ~MASK)
@@ -30,9 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _told_as_oserror(path: Path) -> Iterator[None]:
-    """What the system refused, such as on a full disk, as an OSError that names the file: not all
-    libraries say either.
+def naming(path: Path) -> Iterator[None]:
+    """Tell what the system refused, such as on a full disk, as an OSError that names the file:
+    not all libraries say either.
     """
     try:
         yield
