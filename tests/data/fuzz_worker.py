@@ -196,8 +196,8 @@ def sources(folder: Path, seed: int, count: int) -> dict[str, object]:
             load_dataset(file, cache)
             ended["read"] += 1
         except GraftError as error:
-            assert "\n" not in str(error), error
             ended["refused"] += 1
+            ended["more than a line"] += str(error).count("\n")
         slowest = max(slowest, time.perf_counter() - start)
         changed += digests(folder) != before
         left += sum(p.name.startswith(".") for p in cache.glob("unpacked/*"))

@@ -37,6 +37,7 @@ def of_sources(folder: Path, seed: int, count: int) -> None:
     found = ran("sources", folder, seed, count)
     assert found["ended"]["read"] + found["ended"]["refused"] == count
     assert found["ended"]["refused"] > 0.3 * count
+    assert found["ended"]["more than a line"] == 0
     assert found["slowest"] < 20
     assert found["left"] == 0
 
