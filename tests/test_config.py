@@ -33,6 +33,8 @@ POSSIBLE = {
     "mixup": st.floats(0, 100),
     "ema": FRACTION,
     "group_by": st.sampled_from([None, "folder", "^[^_]+"]),
+    "label_by": st.sampled_from([None, "outermost", "innermost"]),
+    "follow_links": st.booleans(),
     "val_fraction": st.floats(0, 0.5, exclude_min=True),
 }
 NOT_WHOLE = [1.5, "3", True, float("nan")]
@@ -62,6 +64,8 @@ IMPOSSIBLE = {
     "time_by": ["", 3],
     "batch_norm": ["still", None],
     "resize": ["stretch", ""],
+    "label_by": ["", "top", 3],
+    "follow_links": [None, "yes", 1],
     "val_fraction": [0, 0.51, float("nan"), "half", None],
 }
 FIELDS = {**TrainConfig.model_fields, **SplitConfig.model_fields}

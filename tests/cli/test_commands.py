@@ -173,6 +173,60 @@ def test_check_of_what_cannot_be_trained_on_answers_and_ends_with_3(graft_here, 
     ] == ["no_images"]
 
 
+def test_check_reads_deeper_folders_and_links_as_it_is_told(graft_here, tmp_path, make_digits):
+    make_digits(tmp_path / "source" / "even", "02", each=30)
+    make_digits(tmp_path / "source" / "odd", "13", each=30)
+    make_digits(tmp_path / "elsewhere", "5", each=30)
+    (tmp_path / "source" / "odd" / "5").symlink_to(tmp_path / "elsewhere" / "5")
+    usual = json.loads(graft_here("check", tmp_path / "source", "--json").out)
+    assert usual["classes"] == {"even": 60, "odd": 60}
+    kinds = {finding["kind"]: finding for finding in usual["findings"]}
+    assert "--label-by innermost" in kinds["subfolders"]["message"]
+    assert kinds["link_outside"]["paths"] == ["odd/5"]
+    told = ("--label-by", "innermost", "--follow-links")
+    asked = json.loads(graft_here("check", tmp_path / "source", *told, "--json").out)
+    assert set(asked["classes"]) == {"even/0", "even/2", "odd/1", "odd/3", "odd/5"}
+    assert not {"subfolders", "link_outside"} & {f["kind"] for f in asked["findings"]}
+
+
+def test_a_run_lists_its_source_again_as_it_was_told_to(graft_here, tmp_path, make_digits):
+    make_digits(tmp_path / "source" / "even", "02", each=12)
+    make_digits(tmp_path / "source" / "odd", "13", each=12)
+    settings = ["--model", "base_cnn", "--image-size", "16", "--epochs", "1", "--views", "1"]
+    run = tmp_path / "run"
+    ended = graft_here(
+        "train", tmp_path / "source", *settings, "--label-by", "innermost", "--out", run
+    )
+    assert ended.code == 0, ended.err
+    assert json.loads((run / "config.json").read_text())["settings"]["label_by"] == "innermost"
+    make_digits(tmp_path / "new" / "even", "02", each=5, start=100)
+    ended = graft_here("evaluate", run, tmp_path / "new", "--json")
+    assert json.loads(ended.out)["n"] == 10
+
+
+def test_a_table_with_all_rows_in_test_stops_before_training(graft_here, tmp_path, make_digits):
+    files = sorted(make_digits(tmp_path / "source", "01", each=30).rglob("*.png"))
+    table = tmp_path / "source" / "table.csv"
+    rows = [f"{file.parent.name}/{file.name},{file.parent.name},test" for file in files]
+    table.write_text("\n".join(["image,label,split", *rows]))
+    assert graft_here("check", table).code == 3
+    ended = graft_here("train", table, "--out", tmp_path / "run")
+    assert ended.code == 3
+    assert "class '0' has no image in train, so it cannot be learned" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_of_unreadable_photos_stops_the_training(graft_here, tmp_path, make_digits):
+    source = make_digits(tmp_path / "source", "01", each=30)
+    (source / "fish").mkdir()
+    for n in range(40):
+        (source / "fish" / f"{n}.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(100 + n))
+    ended = graft_here("train", source, "--out", tmp_path / "run")
+    assert ended.code == 3
+    last = ended.err.splitlines()[-1]
+    assert "class 'fish' loses 40 of its 40 images, which cannot be used (fish/0.heic " in last
+
+
 def test_models_lists_the_chosen_few_and_a_pattern_asks_timm(graft_here):
     rows = json.loads(graft_here("models", "--json").out)
     here = {row["name"]: row["here"] for row in rows}
@@ -262,15 +316,18 @@ def test_every_option_of_a_setting_reaches_it(graft_here, monkeypatch, tmp_path)
     asked |= {"weight_decay": 0.2, "optimizer": "sgd", "schedule": "cosine", "patience": 4}
     asked |= {"label_smoothing": 0.0, "ema": 0.9, "batch_norm": "train", "mixup": 0.1}
     asked |= {"cutmix": 1.0, "balance": "sampling", "backend": "torch", "model": "resnet18"}
+    asked |= {"label_by": "innermost", "follow_links": True}
     assert set(asked) == {*TrainConfig.model_fields, *SplitConfig.model_fields}
     came = []
     monkeypatch.setattr(
         "graft.api.train_run", lambda source, config, split, *_: came.append((config, split)) or 1
     )
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
-    options = [option for option in options if not option.startswith("--flip")]
+    options = [o for o in options if not o.startswith(("--flip", "--follow"))]
     with pytest.raises(AttributeError):  # no run was trained
-        graft_here("train", tmp_path, *options, "--no-flip", "--out", tmp_path / "run")
+        graft_here(
+            "train", tmp_path, *options, "--no-flip", "--follow-links", "--out", tmp_path / "run"
+        )
     assert came == [configs_of(asked, TrainConfig)]
 
 

@@ -148,11 +148,26 @@ def test_a_image_under_two_labels_counts_and_is_told(finished, tmp_path, make_di
 
 
 def test_classes_that_the_run_does_not_know_are_named(finished, tmp_path, make_digits, graft_here):
-    source = make_digits(tmp_path / "more", "178", each=5)
+    source = make_digits(tmp_path / "more", "78", each=5)
     ended = graft_here("evaluate", finished, source)
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.count("\n") == 1
     assert "the run knows the classes 0, 1, 2; 7, 8 " in ended.err
+
+
+def test_images_of_unknown_classes_are_left_out_and_the_others_evaluated(
+    finished, tmp_path, make_digits, graft_here
+):
+    source = make_digits(tmp_path / "more", "178", each=5, start=100)
+    ended = graft_here("evaluate", finished, source, "--json")
+    assert ended.code == 0
+    found = json.loads(ended.out)
+    assert found["n"] == 5
+    assert found["per_class"]["1"]["n"] == 5
+    (finding,) = found["findings"]
+    assert finding["kind"] == "unknown_class"
+    assert len(finding["paths"]) == 10
+    assert "unknown_class: the run does not know '7' and '8', only 0, 1, 2; 10 images" in ended.err
 
 
 def test_a_source_may_lack_classes_of_the_run(finished, tmp_path, make_digits):

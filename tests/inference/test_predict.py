@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import re
 import shutil
 from urllib.parse import unquote
@@ -148,6 +149,35 @@ def test_a_folder_stands_for_the_images_below_it_in_order(finished, digits, tmp_
     (tmp_path / "notes.txt").write_text("no image")
     found = [result.path for result in predict_paths(package.load(finished), [images[0], tmp_path])]
     assert found == [str(images[0]), str(tmp_path / "a/1.png"), str(tmp_path / "b/2.png")]
+
+
+def test_a_folder_without_images_is_an_error_and_says_what_was_expected(
+    finished, digits, tmp_path, graft_here
+):
+    (tmp_path / "fish").mkdir()
+    (tmp_path / "fish" / "notes.txt").write_text("no image")
+    ended = graft_here("predict", finished, tmp_path / "fish")
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err.startswith(f"graft: {tmp_path / 'fish'} holds no image file (.apng, .avif, ")
+    ended = graft_here("predict", finished, tmp_path / "fish", next((digits / "1").iterdir()))
+    assert (ended.code, ended.out.count("\n"), ended.err.count("\n")) == (3, 1, 1)
+
+
+def test_a_pipe_is_not_waited_for_and_a_link_out_of_a_folder_is_named(
+    finished, digits, tmp_path, graft_here
+):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    shutil.copy(next((digits / "0").iterdir()), folder / "0.png")
+    (folder / "1.png").symlink_to(next((digits / "1").iterdir()))
+    ended = graft_here("predict", finished, folder)
+    assert ended.code == 3
+    assert ended.out.startswith(str(folder / "0.png"))
+    assert ended.out.count("\n") == 1
+    assert f"{folder / 'pipe.jpg'} cannot be read: it is a named pipe, not a file" in ended.err
+    assert f"{folder / '1.png'} is a link that leads out of the folder" in ended.err
+    assert graft_here("predict", finished, folder / "1.png").code == 0
 
 
 def test_top_shows_the_likeliest_first(finished, digits, graft_here):

@@ -195,7 +195,8 @@ def test_no_images_block_with_the_layout_that_is_expected() -> None:
         assert (finding.kind, finding.blocking, finding.paths) == ("no_images", True, ())
         assert "SOURCE/CLASS/image.jpg" in finding.message
     broken = audited(classes_of(a=2), problems={0: "empty", 1: "empty"}).findings
-    assert [finding.kind for finding in broken] == ["no_images", "empty"]  # the blocking one first
+    # The blocking ones first.
+    assert [finding.kind for finding in broken] == ["lost_class", "no_images", "empty"]
 
 
 @pytest.mark.parametrize("count", [1, FEWEST_PER_CLASS - 1])
@@ -257,6 +258,53 @@ def test_what_the_listing_left_out_is_a_finding_and_blocking_findings_come_first
     assert by_kind(found)["missing"].message.startswith("2 files in the table do not exist; ")
     listed = check_listing(Dataset("source", tuple(examples), left_out))
     assert {finding.kind for finding in listed} == {"not_an_image", "missing", "too_few"}
+
+
+def test_a_class_that_loses_most_of_its_images_blocks_and_says_why() -> None:
+    lost = dict.fromkeys(range(40, 61), "unreadable")
+    finding = by_kind(audited(classes_of(a=40, fish=40), problems=lost).findings)["lost_class"]
+    assert finding.blocking
+    assert finding.message.startswith("class 'fish' loses 21 of its 40 images, which cannot be")
+    assert "(fish/0.jpg reason 40)" in finding.message
+    assert finding.paths == tuple(f"fish/{n}.jpg" for n in range(21))
+    half = dict.fromkeys(range(40, 60), "unreadable")
+    assert "lost_class" not in by_kind(audited(classes_of(a=40, b=40), problems=half).findings)
+
+
+def test_what_the_listing_left_out_of_a_class_counts_as_lost_whatever_is_left() -> None:
+    gone = {"missing": ("x.jpg",)}
+    examples = tuple(classes_of(a=40, b=40))
+    whole = Dataset("source", examples, gone, {"fish": 40, "b": 40})
+    assert "lost_class" not in by_kind(check_listing(Dataset("source", examples, gone, {"b": 40})))
+    for findings in (check_listing(whole), audit(whole, table_of(80)).findings):
+        finding = by_kind(findings)["lost_class"]
+        assert finding.message.startswith("class 'fish' loses 40 of its 40 images")
+    both = Dataset("source", examples, gone, {"fish": 40, "b": 41})
+    message = by_kind(check_listing(both))["lost_class"].message
+    assert message.startswith("classes 'b' and 'fish' lose more than half of their images")
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_a_table_without_any_train_rows_blocks(split: str) -> None:
+    examples = classes_of(split, a=40, b=40)
+    for findings in (check_listing(Dataset("s", tuple(examples))), audited(examples).findings):
+        blocking = [finding for finding in findings if finding.blocking]
+        assert {finding.kind for finding in blocking} == {"too_few"}
+        assert "no image in train" in blocking[0].message
+
+
+def test_many_small_classes_are_one_finding() -> None:
+    small = {f"c{n:03d}": 3 + n % 20 for n in range(200)}
+    findings = audited(classes_of(**small)).findings
+    found = by_kind(findings)
+    assert set(found) == {"too_few", "few"}
+    assert found["too_few"].message.startswith(
+        "20 classes have fewer than 5 different usable images ('c000' 3, 'c020' 3, "
+    )
+    assert found["few"].message.startswith("180 classes have fewer than 30 images ('c002' 5, ")
+    assert sum(len(finding.message) for finding in findings) < 600
+    unlearned = by_kind(audited(classes_of("test", **small) + classes_of("train", z=40)).findings)
+    assert unlearned["too_few"].message.startswith("200 classes ('c000', 'c001', 'c002' and 197 mo")
 
 
 def test_label_errors_are_looked_for_among_usable_images_only(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 
+import graft as package
 from graft.data.sources import load_dataset
 from graft.errors import DataError, ModelError
 from graft.evaluation.folds import deal
@@ -44,6 +45,11 @@ def test_the_best_backbone_comes_first_and_one_that_cannot_be_had_last(digits, f
     assert "nowhere" in gone["problem"]
     with pytest.raises(ModelError):
         ranked(digits, "nowhere")
+
+
+def test_one_name_is_one_backbone_and_not_its_letters(digits, finished):
+    rows = package.rank(digits, str(finished))
+    assert [row["backbone"] for row in rows] == [str(finished)]
 
 
 def test_no_further_backbone_is_begun_once_the_time_is_spent(digits, finished):

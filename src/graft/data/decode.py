@@ -115,24 +115,29 @@ def decoded(data: bytes, shorter_side: int | None = None) -> Iterator[Image.Imag
     """As `decode`; while the block runs, other threads wait with what would not fit beside it."""
     with ExitStack() as held:
         with _named_problems():
-            scaled = None
-            image = open_image(data)
-            if shorter_side is not None and image.format == "JPEG":
-                needed = shorter_side * OVERSAMPLING
-                drafted = image.draft(None, (needed, needed))
-                # (0, 0, width, height), not whole numbers
-                scaled = drafted[1] if drafted else None
-            held.enter_context(PIXELS.taken(image.width * image.height))
-            image.load()
-            rgb = _to_rgb(image)
-            if scaled is not None and scaled[2:] != rgb.size:
-                # 2,269 rows at a quarter are 567.25, and the decoder gives 568: without this the
-                # image would be shrunk by a fraction of a pixel more than one decoded whole.
-                size = (max(1, round(scaled[2])), max(1, round(scaled[3])))
-                rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=scaled)
-            # The tag is read off the file's own image: conversions drop it.
-            upright = _upright(rgb, image)
-        yield upright
+            # A call of its own, so that what came before the upright image is freed; and no name
+            # for it here, so that the block alone says how long it lives.
+            upright = [_decoded(data, shorter_side, held)]
+        yield upright.pop()
+
+
+def _decoded(data: bytes, shorter_side: int | None, held: ExitStack) -> Image.Image:
+    scaled = None
+    image = open_image(data)
+    if shorter_side is not None and image.format == "JPEG":
+        needed = shorter_side * OVERSAMPLING
+        drafted = image.draft(None, (needed, needed))
+        scaled = drafted[1] if drafted else None  # (0, 0, width, height), not whole numbers
+    held.enter_context(PIXELS.taken(image.width * image.height))
+    image.load()
+    rgb = _to_rgb(image)
+    if scaled is not None and scaled[2:] != rgb.size:
+        # 2,269 rows at a quarter are 567.25, and the decoder gives 568: without this the
+        # image would be shrunk by a fraction of a pixel more than one decoded whole.
+        size = (max(1, round(scaled[2])), max(1, round(scaled[3])))
+        rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=scaled)
+    # The tag is read off the file's own image: conversions drop it.
+    return _upright(rgb, image)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -141,9 +141,11 @@ def open_image(data: bytes) -> Image.Image:
 
 def check_size(image: Image.Image) -> None:
     """Raise UnusableImageError for an image of more than MAX_PIXELS."""
-    if image.width * image.height > MAX_PIXELS:
+    # Decoding JPEG 2000 takes 16 bytes a pixel and more, all others up to 12.
+    limit = MAX_PIXELS // 2 if image.format == "JPEG2000" else MAX_PIXELS
+    if image.width * image.height > limit:
         raise UnusableImageError(
-            "oversized", f"is {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}"
+            "oversized", f"is {image.width} × {image.height} pixels, more than {limit:,}"
         )
 
 

@@ -82,6 +82,7 @@ def stream(
                 loaded.fingerprint = fingerprint(data, image)
             for number in numbers:
                 loaded.views[number] = view(image, number, preprocess, loaded.digest, augmentation)
+            del image  # before another thread takes its place
 
     numbered = enumerate(files)
     with ThreadPoolExecutor(cores(), thread_name_prefix="graft-decode") as pool:

@@ -54,7 +54,7 @@ def check_listing(dataset: Dataset) -> list[Finding]:
     """All findings of a dataset whose files were not opened yet."""
     return [
         *listing_findings(dataset),
-        *lost_class_findings(dataset, []),
+        *lost_class_findings(dataset, range(len(dataset.examples))),
         *class_size_findings(dataset.examples, dataset.source),
     ]
 
