@@ -49,6 +49,19 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_explained(
     assert str(tmp_path / "zero.png") in ended.out
 
 
+def test_an_image_that_the_network_learned_from_is_named(finished, digits, graft_here):
+    files = {row["split"]: digits / row["path"] for row in Run(finished).images}
+    ended = graft_here("explain", finished, *files.values(), "--method", "gradients")
+    assert ended.code == 0, ended.err
+    about = {
+        split: [line for line in ended.err.splitlines() if str(files[split]) in line]
+        for split in ("train", "val", "test")
+    }
+    assert any("learned from this very image" in line for line in about["train"])
+    assert any("validation images" in line for line in about["val"])
+    assert not any("proves" in line for line in about["test"])
+
+
 def test_the_class_predicted_is_not_held_against_itself(finished, digits, graft_here):
     file = images_of(digits, "0")[0]
     best = json.loads(graft_here("predict", finished, file, "--json").out)["best_guess"]

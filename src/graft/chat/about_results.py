@@ -101,8 +101,8 @@ def confusions(subject: Subject, asked: Asked) -> Answer:
         )
         return answer([f"{what} on {counted(metrics['n'], 'test image')}."], FILE, evidence)
     said = [
-        f"I call {quoted(pair.label)} {quoted(pair.predicted)} on {whole(pair.count)} of "
-        f"{counted(pair.n, 'test image')} ({percent(pair.count / pair.n)})."
+        f"Of {counted(pair.n, 'test image')} of {quoted(pair.label)}, I took {whole(pair.count)} "
+        f"for {quoted(pair.predicted)} ({percent(pair.count / pair.n)})."
         for pair in shown
     ]
     return answer(said, FILE, evidence)

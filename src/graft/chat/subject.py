@@ -1,6 +1,5 @@
 """What is talked about: a run, its classifier, and images."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,8 +120,9 @@ class Subject:
 
     def _rows_of(self, place: int) -> dict[str, str]:
         """The path and split of each image of the run with the same bytes."""
-        digest = hashlib.sha256(self.images[place].read_bytes()).hexdigest()
-        return {r["path"]: r["split"] for r in self.run.images if r["sha256"] == digest}
+        from graft.explanation.seen_before import splits_of
+
+        return splits_of(self.run, self.images[place])
 
 
 def _images(count: int) -> str:

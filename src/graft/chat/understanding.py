@@ -1,9 +1,10 @@
 """What a question asks for: one of the intents, or none of them.
 
-The examples of examples.csv are compared with the question by what they mean (sentence embeddings,
-where graft[chat] is installed) and by their wording (TF-IDF of words and of their pieces, after
-synonyms are brought to one word). A kernel ridge regression on the intents weighs them; a question
-whose best score is low, or is that of the off-topic examples, is not understood.
+The wording of a question (its words and their pieces, after synonyms are brought to one word) is
+scored by a linear support vector machine that learned from examples.csv and more_examples.csv.
+Where graft[chat] is installed, its meaning counts as much: a kernel ridge regression on the
+sentence embeddings of examples.csv. A question whose best score is low, or is that of the off-topic
+examples, is not understood.
 """
 
 import csv
@@ -12,12 +13,12 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.chat import minilm
+from graft.chat import minilm, ngrams
 from graft.chat.about_learning import terms
 from graft.chat.slots import classes_in, masked, term_in
 from graft.chat.wording import plain
@@ -36,10 +37,11 @@ DEFINITION = re.compile(
 # The classes of a run by other names, so that the examples fit any run.
 STAND_INS = ("rose", "tulip")
 # Chosen by 5-fold cross-validation on the examples and on tests/chat/dev_questions.csv: the width
-# of the kernel, the ridge, the share of the wording, and the lowest score that is an answer.
-WIDTH = {"minilm": 2.0, "tfidf": 1.5}
-RIDGE = {"minilm": 0.2, "tfidf": 0.3}
+# and the ridge of the kernel, the share of the wording, what is added to the score of the off-topic
+# examples, and the lowest score that is an answer.
+WIDTH, RIDGE = 2.0, 0.2
 WORDING = 0.5
+CAUTION = {"minilm": 0.0, "tfidf": 0.12}
 LEAST = {"minilm": 0.2, "tfidf": 0.2}
 
 
@@ -82,37 +84,50 @@ class Understanding:
 
 
 class _Fitted:
-    """The regression on the examples, which no run has a part in."""
+    """What was learned from the examples, which no run has a part in."""
 
     def __init__(self, method: str) -> None:
         self.method = method
-        pairs = examples()
-        self.intents = sorted({intent for intent, _ in pairs})
-        said = [_filled(question) for _, question in pairs]
-        self.vectorizer = _vectorizer()
-        self.wordings = self.vectorizer.fit_transform([concepts(each) for each in said])
-        self.encoder = minilm.SentenceEncoder() if method == "minilm" else None
-        self.vectors = _kept_vectors(self.encoder, said) if self.encoder else None
-        wanted = np.array([[float(a == b) for b in self.intents] for a, _ in pairs])
-        alike = self._alike(self.wordings, self.vectors)
-        alike.flat[:: len(pairs) + 1] += RIDGE[method]
-        self.weights = np.linalg.solve(alike, wanted)
+        self.wordings = ngrams.kept()
+        if self.wordings is None:
+            pairs = [*examples(), *examples("more_examples.csv")]
+            said = [_filled(question) for _, question in pairs]
+            sentences = [(each, concepts(each)) for each in said]
+            self.wordings = ngrams.learned([intent for intent, _ in pairs], sentences)
+            ngrams.keep(self.wordings)
+        self.intents = self.wordings.labels
+        self.meanings = _Meanings(self.intents) if method == "minilm" else None
 
     def scores(self, said: str) -> Floats:
         """The score of each of `intents` (K,) for a question in plain words."""
-        wording = self.vectorizer.transform([concepts(said)])
-        vector = self.encoder.encode([said]) if self.encoder else None
-        found: Floats = (self._alike(wording, vector) @ self.weights)[0]
+        found = self.wordings.scores(said, concepts(said))
+        if self.meanings is not None:
+            found = WORDING * found + (1 - WORDING) * self.meanings.scores(said)
+        found[self.intents.index(OFF_TOPIC)] += CAUTION[self.method]
         return found
 
-    def _alike(self, wordings: Any, vectors: NDArray[np.float32] | None) -> Floats:
+
+class _Meanings:
+    """A kernel ridge regression of the intents on the sentence embeddings of the examples."""
+
+    def __init__(self, intents: Sequence[str]) -> None:
+        pairs = examples()
+        self.encoder = minilm.SentenceEncoder()
+        self.vectors = _kept_vectors(self.encoder, [_filled(question) for _, question in pairs])
+        wanted = np.array([[float(a == b) for b in intents] for a, _ in pairs])
+        alike = self._alike(self.vectors)
+        alike.flat[:: len(pairs) + 1] += RIDGE
+        self.weights = np.linalg.solve(alike, wanted)
+
+    def scores(self, said: str) -> Floats:
+        """The score of each intent (K,) for a question in plain words."""
+        found: Floats = (self._alike(self.encoder.encode([said])) @ self.weights)[0]
+        return found
+
+    def _alike(self, vectors: NDArray[np.float32]) -> Floats:
         """How alike questions (N) and the examples (M) are, (N, M) in 0..1."""
-        width = WIDTH[self.method]
-        found: Floats = np.exp(width * ((wordings @ self.wordings.T).toarray() / 2 - 1))
-        if vectors is None or self.vectors is None:
-            return found
-        meant: Floats = np.exp(width * ((vectors @ self.vectors.T).astype(np.float64) - 1))
-        return WORDING * found + (1 - WORDING) * meant
+        found: Floats = np.exp(WIDTH * ((vectors @ self.vectors.T).astype(np.float64) - 1))
+        return found
 
 
 @cache
@@ -126,9 +141,9 @@ def _asks_for(said: str, slug: str) -> bool:
     return match is not None and (match["word"] or match["other"]) in terms()[slug]
 
 
-def examples() -> list[tuple[str, str]]:
-    """(intent, question) of each example; the intent of off-topic ones is empty."""
-    return [(row["intent"], row["question"]) for row in _table("examples.csv")]
+def examples(name: str = "examples.csv") -> list[tuple[str, str]]:
+    """(intent, question) of each example of a file; the intent of off-topic ones is empty."""
+    return [(row["intent"], row["question"]) for row in _table(name)]
 
 
 def concepts(said: str) -> str:
@@ -150,18 +165,6 @@ def _filled(question: str) -> str:
     return plain(question.replace("{class}", STAND_INS[-1]))
 
 
-def _vectorizer() -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_union
-
-    return make_union(
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-        TfidfVectorizer(
-            tokenizer=str.split, token_pattern=None, ngram_range=(1, 3), sublinear_tf=True
-        ),
-    )
-
-
 def _kept_vectors(encoder: minilm.SentenceEncoder, said: Sequence[str]) -> NDArray[np.float32]:
     """The embeddings of the examples, from the cache if they are there."""
     digest = hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
@@ -170,7 +173,7 @@ def _kept_vectors(encoder: minilm.SentenceEncoder, said: Sequence[str]) -> NDArr
         kept: NDArray[np.float32] = np.load(file, allow_pickle=False)
         if kept.shape == (len(said), minilm.SIZE):
             return kept
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         pass
     found = encoder.encode(said)
     with replacing(file) as beside, beside.open("wb") as stream:

@@ -66,10 +66,12 @@ def explain(
         raise UsageError("--html and --json are about images: name some after the run")
     predictor = load(run_folder, backend)
     failed, found = _explained(predictor, paths, against, label, method, as_json)
-    of_images, of_classes = outside_evidence(predictor, found)
-    for one, said in zip(found, of_images, strict=True):
-        if said:
+    outside, of_classes = outside_evidence(predictor, found)
+    seen = _seen(run_folder, found)
+    for one, *all_said in zip(found, seen, outside, strict=True):
+        for said in filter(None, all_said):
             print_line(f"graft: {one.prediction.path}: {said}", err=True)
+    of_images = ["; ".join(filter(None, both)) for both in zip(seen, outside, strict=True)]
     for said in of_classes:
         print_line(f"graft: {said}", err=True)
     if html:
@@ -124,6 +126,19 @@ def _explained(
         failed.append((str(link), "is a link that leads out of the folder"))
         click.echo(f"graft: {link} is a link that leads out of the folder", err=True)
     return failed, found
+
+
+def _seen(run_folder: str, found: "list[Explanation]") -> list[str]:
+    """What to think of each image if the network was trained with it; "" if it was not."""
+    from graft.explanation.seen_before import seen_before
+    from graft.runs.run import Run
+
+    run = Run(run_folder)
+    try:
+        return [seen_before(run, Path(one.prediction.path)) for one in found]
+    except ModelError as reason:
+        print_line(f"graft: nobody knows which images it learned from: {reason}", err=True)
+        return [""] * len(found)
 
 
 def _said(one: "Explanation") -> list[str]:
