@@ -125,7 +125,6 @@ def later():
     assert imported_by(text, "x") == {
         "cli",
         "api",
-    "export",
         "data.split",
         "data.sources",
         "models.backbone",

@@ -151,9 +151,7 @@ def check_parity(
     }
     scaled = [i for i, file in enumerate(sample.files) if _decoded_smaller(file, side)]
     if scaled:
-        some = Sample(
-            *([each[i] for i in scaled] for each in (sample.files, sample.names, sample.labels))
-        )
+        some = sample.only(scaled)
         whole = _all(program, some, lambda file: decode(read_bytes(file)), fed, progress)
         part = Answers(expected.probabilities[scaled], expected.ood_scores[scaled])
         result["decoded_whole"] = _compared(part, whole, some, tolerance)

@@ -1,56 +1,48 @@
-"""predict.py, which travels with an export: Pillow, NumPy and the runtime alone."""
+"""predict.py, which travels with an export: Pillow, NumPy and the runtime alone, 60 lines."""
 
-HEAD = '''"""What images show, by the model beside this file: python predict.py IMAGE...
+from graft.data.decode import ELONGATED, FORMATS, OVERSAMPLING, Preprocess, resized_shorter_side
 
-Needs {needs}. Written by graft export; docs/export.md of graft says more.
-"""
+_PROGRAM = '''"""python predict.py IMAGE...: what images show, by the model beside this file."""
 
-import io
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+{imports}
 
 {loading}
+FORMATS = {formats}
+
 
 def read(file):
-    """Decode a file as graft does: upright 8-bit RGB, transparency over white."""
-    image = Image.open(io.BytesIO(Path(file).read_bytes()))
-    needed, box = {side} * 2, None
-    if image.format == "JPEG" and (draft := image.draft(None, (needed, needed))):
-        box = draft[1]  # large photos are decoded at 1/2, 1/4 or 1/8 of their size
+    """Decode an image file as graft does: upright 8-bit RGB, transparency over white."""
+    image = rgb = Image.open(file, formats=FORMATS)
+    # A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8 of its size.
+    scaled = image.format == "JPEG" and image.draft(None, ({needed}, {needed}))
     image.load()
-    exif, rgb = image.getexif(), image
-    if image.mode in ("I", "I;16", "I;16B", "I;16L"):
+    if image.mode.startswith("I"):
         rgb = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
-    elif "A" in image.mode or "a" in image.mode or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgb = Image.new("RGBA", image.size, "white")
+        rgb = Image.alpha_composite(rgb, image.convert("RGBA")).convert("RGB")
     elif image.mode != "RGB":
         rgb = image.convert("RGB")
-    if box and box[2:] != rgb.size:
-        size = (max(1, round(box[2])), max(1, round(box[3])))
-        rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=box)
-    rgb.getexif()[0x0112] = exif.get(0x0112, 1)
+    if scaled and (box := scaled[1])[2:] != rgb.size:
+        rgb = rgb.resize([max(1, round(x)) for x in box[2:]], Image.Resampling.LANCZOS, box=box)
+    rgb.getexif()[0x0112] = image.getexif().get(0x0112, 1)
     return ImageOps.exif_transpose(rgb)
 
 {square}
 def predict(file):
-    """The label (None: unlike the training images), its probability, and all the others."""
-    probabilities, ood_score, _ = run(np.asarray({pixels})[np.newaxis])
-    named = dict(zip(CONTRACT["classes"], map(float, probabilities[0]), strict=True))
-    best, limit = max(named, key=named.get), CONTRACT["ood_limit"]
-    strange = limit is not None and float(ood_score[0]) > limit
-    return {{
-        "path": str(file),
-        "label": None if strange else best,
-        "best_guess": best,
-        "probability": named[best],
-        "probabilities": named,
-        "ood_score": None if limit is None else float(ood_score[0]),
-    }}
+    """The label (None: unlike the training images) with all probabilities."""
+    images = np.asarray({pixels})[np.newaxis]
+    {run}
+    named = dict(zip(CONTRACT["classes"], probabilities[0].tolist(), strict=True))
+    best, limit, score = max(named, key=named.get), CONTRACT["ood_limit"], float(ood_score[0])
+    label = best if limit is None or score <= limit else None
+    found = {{"path": str(file), "label": label, "best_guess": best, "probability": named[best]}}
+    return found | {{"probabilities": named, "ood_score": score if limit else None}}
 
 
 if __name__ == "__main__":
@@ -58,71 +50,63 @@ if __name__ == "__main__":
         print(json.dumps(predict(name), ensure_ascii=False))
 '''
 
-SQUARE = '''
+_SQUARE = '''
 def squared(image):
-    """Resize and center crop, as graft does."""
-    fed = CONTRACT["preprocess"]
-    (w, h), (tw, th), crop = image.size, (fed["width"], fed["height"]), fed["crop"]
-    side, short = {side}, min(image.size)
-    nw, nh = max(side, int(side * w / short)), max(side, int(side * h / short))
-    if fed["resize"] == "squash":
-        nw, nh = int(tw / crop), int(th / crop)
-    box = (round((nw - tw) / 2), round((nh - th) / 2))
-    method = Image.Resampling[fed["interpolation"].upper()]
-    if max(nw, nh) > 32 * side:  # of a very long image the center alone
-        x, y = w / nw, h / nh
-        part = (box[0] * x, box[1] * y, min(w, (box[0] + tw) * x), min(h, (box[1] + th) * y))
-        return image.resize((tw, th), method, box=part)
-    return image.resize((nw, nh), method).crop((*box, box[0] + tw, box[1] + th))
+    w, h = image.size
+    size = ({size})
+    left, top = round((size[0] - {width}) / 2), round((size[1] - {height}) / 2)
+    right, bottom, x, y = left + {width}, top + {height}, w / size[0], h / size[1]
+    if max(size) <= {most}:
+        return image.resize(size, Image.Resampling.{method}).crop((left, top, right, bottom))
+    part = (left * x, top * y, min(w, right * x), min(h, bottom * y))
+    return image.resize(({width}, {height}), Image.Resampling.{method}, box=part)
 
 '''
 
-ONNX = """import onnxruntime
-
-HERE = Path(__file__).parent
-SESSION = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
-CONTRACT = json.loads(SESSION.get_modelmeta().custom_metadata_map["graft"])
-
-
-def run(images):
-    return SESSION.run(["probabilities", "ood_score", "features"], {"image": images})
-"""
-
-OPENVINO = """import openvino
-
-MODEL = openvino.Core().read_model(Path(__file__).parent / "model.xml")
-CONTRACT = json.loads(MODEL.get_rt_info(["graft"]).astype(str))
-# In bfloat16, many processors' own choice, the resize would round pixels.
-COMPILED = openvino.Core().compile_model(MODEL, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-
-def run(images):
-    found = COMPILED([images])
-    return [found[name] for name in ("probabilities", "ood_score", "features")]
-"""
-
-TORCH = """import torch
-
-EXTRA = {"graft.json": ""}
-MODEL = torch.export.load(Path(__file__).parent / "model.pt2", extra_files=EXTRA).module()
-CONTRACT = json.loads(EXTRA["graft.json"])
+_IMPORTS = {
+    "onnx": "import onnxruntime\nfrom PIL import Image, ImageOps",
+    "openvino": "import openvino\nfrom PIL import Image, ImageOps",
+    "torch": "import torch\nfrom PIL import Image, ImageOps",
+}
+_LOADING = {
+    "onnx": """PROVIDERS = ["CPUExecutionProvider"]
+MODEL = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=PROVIDERS)
+CONTRACT = json.loads(MODEL.get_modelmeta().custom_metadata_map["graft"])""",
+    # In bfloat16, the default of many processors, the resize would round pixels.
+    "openvino": """MODEL = openvino.Core().read_model(Path(__file__).with_name("model.xml"))
+RUN = openvino.Core().compile_model(MODEL, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+CONTRACT = json.loads(MODEL.get_rt_info(["graft"]).astype(str))""",
+    "torch": """EXTRA = {"graft.json": ""}
+MODEL = torch.export.load(Path(__file__).with_name("model.pt2"), extra_files=EXTRA).module()
+CONTRACT = json.loads(EXTRA["graft.json"])""",
+}
+_RUN = {
+    "onnx": 'probabilities, ood_score, _ = MODEL.run(None, {"image": images})',
+    "openvino": "probabilities, ood_score, _ = RUN([images]).to_tuple()",
+    "torch": "with torch.inference_mode():\n"
+    "        probabilities, ood_score, _ = MODEL(torch.tensor(images))",
+}
 
 
-def run(images):
-    with torch.inference_mode():
-        return [each.numpy() for each in MODEL(torch.from_numpy(images.copy()))]
-"""
-
-_RUNTIMES = {"onnx": ONNX, "openvino": OPENVINO, "torch": TORCH}
-_NEEDS = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
-
-
-def standalone(to: str, side: int, square: bool) -> str:
-    """The text of predict.py for a format; `side`: what the shorter side is resized to."""
-    return HEAD.format(
-        needs=f"{_NEEDS[to]}, numpy and pillow",
-        loading=_RUNTIMES[to],
-        side=side,
-        square=SQUARE.format(side=side) if square else "",
+def standalone(to: str, fed: Preprocess, square: bool) -> str:
+    """The text of predict.py for a format and an input."""
+    side = resized_shorter_side(fed)
+    size = f"max({side}, int({side} * w / min(w, h))), max({side}, int({side} * h / min(w, h)))"
+    if fed.resize == "squash":
+        size = f"{int(fed.width / fed.crop)}, {int(fed.height / fed.crop)}"
+    squared = _SQUARE.format(
+        size=size,
+        width=fed.width,
+        height=fed.height,
+        most=ELONGATED * side,
+        method=fed.interpolation.upper(),
+    )
+    return _PROGRAM.format(
+        imports=_IMPORTS[to],
+        loading=_LOADING[to],
+        formats=f'"{" ".join(FORMATS)}".split()',
+        needed=side * OVERSAMPLING,
+        square=squared if square else "",
         pixels="squared(read(file))" if square else "read(file)",
+        run=_RUN[to],
     )

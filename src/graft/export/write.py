@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from graft.data.decode import resized_shorter_side
 from graft.data.sources import find_images
 from graft.errors import DataError, UsageError
 from graft.export.contract import contract_of
@@ -134,7 +133,7 @@ def write_model(job: Job) -> dict[str, Any]:
     """Write the model, compared with its run, and what goes with it into `job.folder`."""
     program_file, parity = write_checked(job, job.to)
     fed = job.predictor.backbone.preprocess
-    text = standalone(job.to, resized_shorter_side(fed), job.square)
+    text = standalone(job.to, fed, job.square)
     write_text(job.folder / "predict.py", text)
     write_json(job.folder / "parity.json", parity)
     contract = open_program(program_file).contract
