@@ -1,6 +1,7 @@
-"""The page's resize, in a real browser, against graft's own: the very pixels of Pillow."""
+"""The page's decoding and resize, in a real browser, against graft's own by Pillow."""
 
 import base64
+import io
 import random
 from importlib.resources import files
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.data.decode import Preprocess, center_view
+from graft.data.decode import Preprocess, center_view, decode
 
 HALF = (0.5, 0.5, 0.5)
 RUN = """([data, channels, width, height, fed]) => {
@@ -83,3 +84,56 @@ def test_a_fourth_channel_is_left_out(page):
     fed = Preprocess(32, 32, HALF, HALF, crop=0.875)
     expected = center_view(Image.fromarray(image[..., :3].copy()), fed)
     assert np.array_equal(in_browser(page, image, fed), expected)
+
+
+DECODE = """async (data) => {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  const { pixels, width, height } = await decoded(new Blob([bytes]));
+  let text = "";
+  for (const value of pixels) text += String.fromCharCode(value);
+  return [width, height, btoa(text)];
+}"""
+
+
+def encoded(image, kind, **more):
+    file = io.BytesIO()
+    image.save(file, kind, **more)
+    return file.getvalue()
+
+
+def drawn(height=61, width=90):
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(x / 7 + y / 11), np.cos(x / 5), np.sin(y / 3)], axis=2)
+    noise = np.random.default_rng(3).normal(0, 0.1, waves.shape)
+    return Image.fromarray((127 + 110 * (waves + noise)).clip(0, 255).astype(np.uint8))
+
+
+def kinds():
+    image = drawn()
+    for subsampling in (0, 1, 2):
+        yield f"jpeg {subsampling}", encoded(image, "JPEG", quality=80, subsampling=subsampling), 2
+    for turned in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = turned
+        yield f"jpeg turned {turned}", encoded(image, "JPEG", exif=exif), 2
+    yield "progressive", encoded(image, "JPEG", progressive=True), 2
+    yield "gray jpeg", encoded(image.convert("L"), "JPEG"), 2
+    yield "png", encoded(image, "PNG"), 0
+    yield "palette", encoded(image.quantize(32), "PNG"), 0
+    yield "gif", encoded(image, "GIF"), 0
+    yield "bmp", encoded(image, "BMP"), 0
+    yield "webp", encoded(image, "WEBP", lossless=True), 0
+    clear = image.convert("RGBA")
+    clear.putalpha(image.convert("L"))
+    yield "transparent png", encoded(clear, "PNG"), 1
+    yield "transparent webp", encoded(clear, "WEBP", lossless=True), 1
+
+
+def test_decoded_pixels_are_those_of_graft(page):
+    page.add_script_tag(content=files("graft.export").joinpath("web_worker.js").read_text())
+    for name, data, most in kinds():
+        width, height, found = page.evaluate(DECODE, base64.b64encode(data).decode())
+        pixels = np.frombuffer(base64.b64decode(found), np.uint8).reshape(height, width, 4)
+        expected = np.asarray(decode(data)).astype(int)
+        assert pixels[..., :3].shape == expected.shape, name
+        assert np.abs(pixels[..., :3] - expected).max() <= most, name

@@ -52,6 +52,7 @@ function say(card, answer) {
   const title = made("h3", found.label ? "label" : "label none", found.label ?? "None of these");
   if (found.label) title.append(" ", made("span", "sure", percent(found.probability)));
   text.replaceChildren(title);
+  card.classList.toggle("refused", !found.label);
   if (!found.label) {
     const why = `It is ${found.reason}. The best guess would be ${found.best_guess}, ${percent(found.probability)}.`;
     text.append(made("p", "note", why));

@@ -208,8 +208,7 @@ def about(run: Run, offline: bool) -> list[str]:
         f"Everything is computed in this browser. {where}; it and the model are checked by their "
         "SHA-256 before they are used. The page’s Content-Security-Policy allows no other "
         "connection, so no image can leave this computer.",
-        "Decoding is the browser’s: TIFF and other formats that it does not know cannot be read, "
-        "and the colors of CMYK images may differ from graft’s.",
+        "Decoding is the browser’s: TIFF and other formats that it does not know cannot be read.",
         f"Made by graft {run.config['versions']['graft']} from run {run.name}, whose weights have "
         f"the SHA-256 {sha256(run.weights)[:16]}…",
     ]
