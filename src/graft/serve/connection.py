@@ -60,10 +60,12 @@ class GuardedConnection(H11Protocol):
     unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The time to send headers begins."""
         super().connection_made(transport)
         self._wait(self.service.limits.header_seconds)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes of a request, or of several."""
         if self.service.admission.full and self._between_requests() and can_be_refused(data):
             self._refuse()
             return
@@ -75,15 +77,18 @@ class GuardedConnection(H11Protocol):
             self._wait(LINGER if sending else self.service.limits.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended: nothing may fire any more."""
         self._wait(None)
         self.resume_writing()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered: not for ever."""
         super().pause_writing()
         self.unread = self.loop.call_later(self.service.limits.body_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
+        """It has caught up."""
         if self.unread is not None:
             self.unread.cancel()
             self.unread = None
@@ -91,6 +96,7 @@ class GuardedConnection(H11Protocol):
             super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
+        """It has idled long enough."""
         super().timeout_keep_alive_handler()
         # It closes once all is sent; who never reads would keep it open.
         self.loop.call_later(self.service.limits.body_seconds, self.transport.abort)
