@@ -20,7 +20,7 @@ GRAFT = str(Path(sys.executable).with_name("graft"))
 class Served:
     """`graft serve RUN` as a process, ready to answer; `log` is the file of its stderr."""
 
-    def __init__(self, run: Path, folder: Path, *options: object) -> None:
+    def __init__(self, run: Path, folder: Path, *options: object, ready: bool = True) -> None:
         self.log = folder / "serve.log"
         command = [GRAFT, "serve", f"model={run}", "--port", "0", *map(str, options)]
         self.process = subprocess.Popen(
@@ -32,7 +32,8 @@ class Served:
         if not found:
             sys.exit(f"graft serve did not start: {self.log.read_text()}")
         self.port = int(found[1])
-        self.wait_ready()
+        if ready:
+            self.wait_ready()
 
     def wait_ready(self) -> None:
         """Until the warm-up is over."""

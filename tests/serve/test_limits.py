@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from graft.errors import UsageError
+from graft.serve.connection import can_be_refused
 from graft.serve.limits import Limits
 
 HEAD = "POST /v1/models/digits:predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
@@ -245,3 +246,44 @@ def test_more_connections_than_allowed_get_503(server_of, finished):
             connection.close()
         time.sleep(0.2)
         assert client.get("/healthz").status == 200
+
+
+def test_the_short_way_to_429_is_taken_by_whole_plain_requests_only():
+    whole = HEAD.encode() + b"Content-Length: 3\r\n\r\nabc"
+    assert can_be_refused(whole)
+    for other in (
+        whole[:-1],
+        whole + b"d",
+        whole.replace(b"POST", b"GET "),
+        whole.replace(b":predict", b":reload"),
+        whole.replace(b"Length: 3", b"Length: 3\r\nContent-Length: 3"),
+        whole.replace(b"Length: 3", b"Length: +3"),
+        whole.replace(b"Host: x", b"Transfer-Encoding: chunked"),
+        whole.replace(b"Host: x", b"X-Request-Id: 7"),
+        b"POST /v1/models/digits:predict HTTP/1.1\r\n",
+    ):
+        assert not can_be_refused(other)
+
+
+def test_both_ways_to_429_say_the_same(stuck):
+    client, server, go = stuck
+    data = photo(100, 100)
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(client.predict, data) for _ in range(4)]
+        while server.service.admission.images < 4:
+            time.sleep(0.01)
+        body = b"Content-Length: %d\r\n" % len(data) + b"\r\n" + data
+        with socket.create_connection(("127.0.0.1", client.port)) as connection:
+            for _ in range(3):
+                connection.sendall(HEAD.encode() + body)
+                short = connection.recv(65536)
+        long = raw(client.port, HEAD.encode() + b"Connection: close\r\n" + body)
+        go.set()
+        assert {one.result().status for one in waiting} == {200}
+    names = []
+    for reply in (short, long):
+        head, _, text = reply.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+        assert b"nothing more is accepted" in text
+        names.append({line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]})
+    assert names[0] | {b"date", b"connection"} == names[1]

@@ -81,6 +81,13 @@ class Gate:
         finally:
             self._record(seen)
 
+    def refused_at_once(self) -> None:
+        """A request was answered with 429 before it came here."""
+        metrics = self.service.monitoring
+        metrics.requests.labels("other", "", 429).inc()
+        metrics.refused.labels("queue_full").inc()
+        self.refusals.add()
+
     def _refused(self, scope: Scope, headers: dict[str, bytes]) -> ProblemError | None:
         """Why a request goes no further, told before any of its body is read."""
         path, posts = scope["path"], scope["method"] == "POST"

@@ -10,74 +10,18 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from graft.errors import GraftError, ModelError, UsageError
+from graft.serve.connection import protocol_of
 from graft.serve.gate import Gate
-from graft.serve.limits import Limits
 from graft.serve.request_log import event
 from graft.serve.routes import application
 from graft.serve.served_runs import ServedRun
 from graft.serve.service import Service
 
 KEEP_ALIVE = 5  # seconds until an idle connection is closed
-# Seconds in which the rest of a refused body is read and thrown away: a client that is closed upon
-# while it sends never reads why.
-LINGER = 2.0
 LONGEST_HEADERS = 32 * 1024
-
-
-def protocol_within(limits: Limits) -> type[H11Protocol]:
-    """The protocol of uvicorn, which has no limit of its own on how long a client takes to send its
-    headers or to read its answer.
-    """
-
-    class Protocol(H11Protocol):
-        timer: asyncio.TimerHandle | None = None
-        unread: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._wait(limits.header_seconds)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._wait(None)
-            elif self.timer is None:
-                sending = self.conn.their_state is h11.SEND_BODY
-                self._wait(LINGER if sending else limits.header_seconds)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._wait(None)
-            self.resume_writing()
-            super().connection_lost(exc)
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self.unread = self.loop.call_later(limits.body_seconds, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            if self.unread is not None:
-                self.unread.cancel()
-                self.unread = None
-            if self.flow is not None:
-                super().resume_writing()
-
-        def timeout_keep_alive_handler(self) -> None:
-            super().timeout_keep_alive_handler()
-            # It closes once all is sent; who never reads would keep it open.
-            self.loop.call_later(limits.body_seconds, self.transport.abort)
-
-        def _wait(self, seconds: float | None) -> None:
-            if self.timer is not None:
-                self.timer.cancel()
-            late = self.transport.abort
-            self.timer = None if seconds is None else self.loop.call_later(seconds, late)
-
-    return Protocol
 
 
 class Server(uvicorn.Server):
@@ -89,10 +33,11 @@ class Server(uvicorn.Server):
 
     def __init__(self, service: Service, runs: list[ServedRun]) -> None:
         limits = service.limits
+        gate = Gate(service, application(service))
         super().__init__(
             uvicorn.Config(
-                Gate(service, application(service)),
-                http=protocol_within(limits),
+                gate,
+                http=protocol_of(service, gate),
                 ws="none",
                 loop="asyncio",
                 lifespan="off",

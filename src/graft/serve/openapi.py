@@ -79,7 +79,7 @@ def _name(names: Sequence[str] | None) -> Json:
     return {"name": "name", "in": "path", "required": True, "schema": schema}
 
 
-def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
+def _predict_body(limits: Limits) -> Json:
     images = {"type": "array", "minItems": 1, "maxItems": limits.images}
     form = {
         "type": "object",
@@ -91,7 +91,7 @@ def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
         {"images": images | {"items": BYTES}},
         {"instances": images | {"items": object_of({"b64": BYTES})}},
     ]
-    body = {
+    return {
         "required": True,
         "content": {
             "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -100,6 +100,9 @@ def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
             "application/json": {"schema": {"oneOf": [object_of(shape) for shape in shapes]}},
         },
     }
+
+
+def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
     computing = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
     one_or_more = {"oneOf": [ref("Prediction"), ref("Predictions")]}
     named = [_name(names)]
@@ -128,7 +131,7 @@ def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
                 computing,
                 operationId="predict",
                 parameters=named,
-                requestBody=body,
+                requestBody=_predict_body(limits),
             )
         },
         "/v1/models/{name}:reload": {
