@@ -21,6 +21,7 @@ from graft.inference.saved_model import save
 from graft.models.weights import find_backbone
 from graft.runs.csv_files import read_predictions
 from graft.runs.run import Run
+from graft.runs.timm_arguments import OTHERS, REPEATS, check_arguments
 
 RESULTS = ("config", "findings", "metrics", "nearest", "validation", "speed", "heat_maps")
 
@@ -124,21 +125,26 @@ MODEL = {
     "checkpoint_path": (
         "backbone.arguments",
         {"checkpoint_path": "/etc/passwd"},
-        "backbone.arguments.checkpoint_path",
+        "backbone.arguments: checkpoint_path",
     ),
-    "pretrained": ("backbone.arguments", {"pretrained": True}, "arguments.pretrained"),
+    "pretrained": ("backbone.arguments", {"pretrained": True}, "arguments: pretrained"),
     "pretrained_cfg.url": (
         "backbone.arguments",
         {"pretrained_cfg": {"url": "http://127.0.0.1:9/x"}},
-        "arguments.pretrained_cfg",
+        "arguments: pretrained_cfg",
     ),
     "pretrained_cfg.file": (
         "backbone.arguments",
         {"pretrained_cfg_overlay": {"file": "/etc/passwd"}},
-        "arguments.pretrained_cfg_overlay",
+        "arguments: pretrained_cfg_overlay",
     ),
-    "cache_dir": ("backbone.arguments", {"cache_dir": "/"}, "arguments.cache_dir"),
-    "num_classes": ("backbone.arguments", {"num_classes": 10**9}, "arguments.num_classes"),
+    "cache_dir": ("backbone.arguments", {"cache_dir": "/"}, "arguments: cache_dir"),
+    "num_classes": ("backbone.arguments", {"num_classes": 10**9}, "arguments: num_classes"),
+    "a depth of a million": ("backbone.arguments", {"depth": 10**6}, "arguments: depth"),
+    "a layer that is a path": ("backbone.arguments", {"act_layer": "../x"}, "act_layer"),
+    "a size that is an object": ("backbone.arguments", {"img_size": {}}, "img_size"),
+    "a size of 400 digits": ("backbone.arguments", {"img_size": [10**400]}, "img_size"),
+    "arguments that are a list": ("backbone.arguments", ["img_size"], "arguments"),
     "weights elsewhere": ("backbone.weights", "/etc/passwd", "backbone.weights"),
     "held weights": ("backbone.held", {"a": 1}, "backbone.held"),
     "a digest that is no digest": ("backbone.digest", "../../x", "backbone.digest"),
@@ -612,8 +618,28 @@ def test_a_local_folder_of_weights_may_say_no_more_than_a_network_needs(tmp_path
     config = {"architecture": "resnet10t", "num_classes": 1000, "pretrained_cfg": {}}
     config["model_args"] = {"checkpoint_path": "/etc/passwd"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="model_args: checkpoint_path"):
+    with pytest.raises(ModelError, match="checkpoint_path is no argument"):
         find_backbone(f"local-dir:{folder}", tmp_path / "cache")
+
+
+def test_the_arguments_that_graft_passes_to_timm_name_no_file_address_or_classes():
+    names = REPEATS | OTHERS
+    for word in ("pretrained_cfg", "checkpoint_path", "url", "file", "cache_dir", "num_classes"):
+        assert word not in names
+    odd = [n for n in names if any(w in n for w in ("path", "file", "url", "hub", "cfg", "dir"))]
+    assert sorted(odd) == ["bidirectional", "cfgs", "drop_path_rate"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"pad_type": "same"},
+        {"img_size": [224, 448], "reg_tokens": 4, "init_values": 1e-5},
+        {"global_pool": "", "class_token": False, "window_size": [[7, 7], [14, 14]]},
+    ],
+)
+def test_the_arguments_that_published_weights_have_are_passed(arguments):
+    check_arguments(arguments)
 
 
 def test_a_named_data_set_that_is_not_here_is_not_fetched_for_a_report(copy, monkeypatch):

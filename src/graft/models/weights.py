@@ -27,6 +27,7 @@ from graft.models.packaged_weights import PACKAGES, load_packaged, packaged_file
 from graft.models.stored_model import read_model
 from graft.runs.folder import model_files
 from graft.runs.reading import read_json
+from graft.runs.timm_arguments import check_arguments
 from graft.utils.files import replacing
 
 # timm's own prefix for a folder with config.json and model.safetensors.
@@ -167,11 +168,9 @@ def _arguments(config: Path) -> dict[str, Any]:
     """What the config.json of a network in timm's form says of its shape; the file may be a
     stranger's, so it may say no more than that.
     """
-    from graft.runs.schema_model import check_arguments
-
     try:
         found: dict[str, Any] = read_json(config).get("model_args") or {}
-        check_arguments(found, f"{config.name}: model_args")
+        check_arguments(found)
     except (ValueError, AttributeError) as error:
         raise ModelError(f"{config}: not the JSON of a timm model: {error}") from error
     return found

@@ -19,7 +19,7 @@ from graft.runs.schema import (
     all_different,
     check,
 )
-from graft.runs.schema_model import StoredModel
+from graft.runs.schema_model import ModelFile
 from graft.runs.schema_validation import Rate, Validation
 
 Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -246,7 +246,7 @@ class Digests(Closed):
 
 
 SCHEMAS: dict[str, Any] = {
-    "model.json": StoredModel,
+    "model.json": ModelFile,
     "config.json": Config,
     "findings.json": list[Finding],
     "metrics.json": Metrics,
