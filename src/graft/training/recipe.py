@@ -35,6 +35,7 @@ from graft.training.results import (
 from graft.training.settings_record import described_fit, settings_record, trained_parameters
 from graft.training.stages import fit_stages
 from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
+from graft.utils.other_work import other_work
 from graft.utils.progress import Progress
 
 
@@ -65,6 +66,7 @@ def train(
     folders = [out] if out else folders_for(str(source), config.model)
     with claimed(folders, resume, _read_by(source, config.model, dataset)) as folder:
         run = Run(folder)
+        progress.say_all(other_work())
         plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
 
         table = extract(dataset, plan.encoder, split_config, progress)

@@ -52,10 +52,11 @@ def check_page(html: str | None) -> None:
 @contextlib.contextmanager
 def replacing_own(path: Path) -> Iterator[Path]:
     """As `replacing`, for a place that the user named; UsageError as in `check_target`."""
-    check_target(path, tuple(OWN))
+    endings = (path.suffix.lower(),)
+    check_target(path, endings)
     with replacing(path) as beside:
         yield beside
-        check_target(path, tuple(OWN))
+        check_target(path, endings)  # somebody may have come between
 
 
 def write_page(page: Path, text: str) -> None:
@@ -74,8 +75,8 @@ def write_result(file: Path, value: Mapping[str, Any]) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    if not path.is_file():
+    ending = path.suffix.lower()
+    if ending not in OWN or not path.is_file():
         return False
     with path.open("rb") as stream:
-        whole = path.suffix.lower() == ".pdf"
-        return OWN[path.suffix.lower()] in stream.read(-1 if whole else TOP)
+        return OWN[ending] in stream.read(-1 if ending == ".pdf" else TOP)
