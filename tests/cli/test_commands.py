@@ -200,8 +200,9 @@ def test_a_run_lists_its_source_again_as_it_was_told_to(graft_here, tmp_path, ma
     assert ended.code == 0, ended.err
     assert json.loads((run / "config.json").read_text())["settings"]["label_by"] == "innermost"
     make_digits(tmp_path / "new" / "even", "02", each=5, start=100)
+    make_digits(tmp_path / "new" / "odd", "3", each=5, start=100)
     ended = graft_here("evaluate", run, tmp_path / "new", "--json")
-    assert json.loads(ended.out)["n"] == 10
+    assert json.loads(ended.out)["n"] == 15
 
 
 def test_a_table_with_all_rows_in_test_stops_before_training(graft_here, tmp_path, make_digits):

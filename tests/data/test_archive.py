@@ -193,6 +193,36 @@ def test_a_zip_that_declares_more_than_any_disk_holds_is_refused(tmp_path: Path)
         unpack(archive, tmp_path / "pets")
 
 
+@every_kind
+def test_an_archive_that_unpacks_to_more_than_images_do_is_refused(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if suffix == ".tar":
+        pytest.skip("a tar that is not packed is as long as what it holds")
+    archive = pack(tmp_path / f"pets{suffix}", {"cat/1.jpg": bytes(3_000_000)})
+    factor = 3_000_000 / archive.stat().st_size
+    assert factor > 150
+    monkeypatch.setattr("graft.data.unpacked_size.SMALL", 10_000)
+    with pytest.raises(
+        DataError, match=r"unpacks to more than [\d,]+ bytes, 100 times its own size"
+    ):
+        unpack(archive, tmp_path / "pets")
+    assert list(tmp_path.iterdir()) == [archive]
+    monkeypatch.setattr("graft.data.unpacked_size.FACTOR", int(factor) + 10)
+    assert read(unpack(archive, tmp_path / "pets")) == {"cat/1.jpg": bytes(3_000_000)}
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_a_header_that_would_fill_the_memory_is_refused(suffix: str, tmp_path: Path) -> None:
+    archive = tmp_path / f"pets{suffix}"
+    with tarfile.open(archive, f"w:{suffix[5:]}", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("1.jpg")
+        member.pax_headers = {"comment": "x" * 5_000_000}
+        tar.addfile(member)
+    with pytest.raises(DataError, match=r"a header of 5,\d+,\d+ bytes"):
+        unpack(archive, tmp_path / "pets")
+
+
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

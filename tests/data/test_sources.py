@@ -329,7 +329,7 @@ def test_files_of_a_table_that_are_not_there_are_named(tmp_path: Path) -> None:
             "row 2: split must be train, val, test .* not 'dev'",
         ),
         ("image,label\n3.png," + "a" * 200_000, "near row 1: field larger than field limit"),
-        ("image,label\n3.png,a\0b\n", "is no table of text: it holds zero bytes"),
+        ("image,label\n3.png,a\0b\n", "is no table of text in UTF-8: it holds zero bytes"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_with_the_row(

@@ -159,8 +159,9 @@ def _opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
         start = file.read(6)
         file.seek(0)
         opener = next((opener for mark, opener in _PACKED if start.startswith(mark)), None)
-        # A tar that is not packed cannot be longer than its file.
-        stream = BoundedStream(archive, cast(BinaryIO, opener(file))) if opener else file
+        stream = BoundedStream(
+            archive, cast(BinaryIO, opener(file)) if opener else file, opener is not None
+        )
         with tarfile.open(fileobj=stream, mode="r:") as tar:
             yield tar
 
@@ -189,7 +190,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
     if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError(f"no end of archive at byte {tar.offset:,}")
     # The checksum of a compressed stream is compared only by reading to its end.
-    while isinstance(stream, BoundedStream) and stream.read(LONGEST_HEADER):
+    while isinstance(stream, BoundedStream) and stream.packed and stream.read(LONGEST_HEADER):
         pass
 
 

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from graft.data.image_file import irregular
@@ -24,6 +25,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _COMMAS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+ZEROS = "it holds zero bytes"
 _NAMES = {"cp1252": "Windows-1252 (Latin-1)", "latin-1": "Latin-1"}
 
 
@@ -36,19 +38,46 @@ def rows_of_text(path: Path) -> tuple[Iterator[Row], list[str]]:
 
     Raises DataError for a file that is no such table, or larger than MAX_TABLE_BYTES.
     """
-    text, encoding = _text(path)
+    text = _text(path)
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     comma, columns, skipped = _divided(path, text, usual)
     said = columns.said()
     if comma != usual:
         said.insert(0, f"its cells are divided by {_COMMAS.get(comma, repr(comma))}")
-    if encoding not in ("utf-8", "utf-8-sig"):
-        said.insert(0, f"it is read as {_NAMES.get(encoding, encoding.upper())}")
+    if text.encoding not in ("utf-8", "utf-8-sig"):
+        said.insert(0, f"it is read as {_NAMES.get(text.encoding, text.encoding.upper())}")
     return _rows(path, text, comma, columns, skipped), said
 
 
-def _rows(path: Path, text: str, comma: str, columns: Columns, skipped: int) -> Iterator[Row]:
-    reader = csv.DictReader(_lines(text, skipped), delimiter=comma)
+@dataclass(frozen=True)
+class _Text:
+    """The bytes of a table and their encoding; as one text they would take four times as much."""
+
+    data: bytes
+    encoding: str
+
+    def lines(self, skipped: int = 0) -> io.TextIOWrapper:
+        """The lines as `csv` takes them, without the first `skipped`."""
+        stream = io.TextIOWrapper(io.BytesIO(self.data), encoding=self.encoding, newline="")
+        for _ in range(skipped):
+            stream.readline()
+        return stream
+
+    def fault(self) -> str:
+        """What keeps the bytes from being a text in this encoding; "" if nothing does."""
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        try:
+            for start in range(0, len(self.data) + 1, 1 << 20):
+                last = start + (1 << 20) > len(self.data)
+                if "\0" in decoder.decode(self.data[start : start + (1 << 20)], last):
+                    return ZEROS
+        except UnicodeError as error:
+            return str(error)
+        return ""
+
+
+def _rows(path: Path, text: _Text, comma: str, columns: Columns, skipped: int) -> Iterator[Row]:
+    reader = csv.DictReader(text.lines(skipped), delimiter=comma)
     try:
         for cells in reader:
             texts = {columns.called[k]: v or "" for k, v in cells.items() if k is not None}
@@ -59,8 +88,7 @@ def _rows(path: Path, text: str, comma: str, columns: Columns, skipped: int) -> 
         ) from error
 
 
-def _text(path: Path) -> tuple[str, str]:
-    """The text of a table, and its encoding as Python calls it."""
+def _text(path: Path) -> _Text:
     try:
         status = path.stat()
         if kind := irregular(status.st_mode):
@@ -75,17 +103,15 @@ def _text(path: Path) -> tuple[str, str]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     marked = next((name for mark, name in _BOMS if data.startswith(mark)), _unmarked(data))
+    fault = ""
     for encoding in (marked,) if marked else ("utf-8", "cp1252", "latin-1"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError as error:
-            if marked:
-                raise DataError(f"{path}: cannot be read as a {marked} table: {error}") from error
-            continue
-        if "\0" in text:
-            raise DataError(f"{path}: is no table of text: it holds zero bytes")
-        return text, encoding
-    raise AssertionError("Latin-1 reads every byte")
+        text = _Text(data, encoding)
+        fault = text.fault()
+        if not fault:
+            return text
+        if fault == ZEROS:
+            break
+    raise DataError(f"{path}: is no table of text in {marked or 'UTF-8'}: {fault}")
 
 
 def _unmarked(data: bytes) -> str:
@@ -97,9 +123,9 @@ def _unmarked(data: bytes) -> str:
     return "utf-16-be" if first > second else "utf-16-le"
 
 
-def _divided(path: Path, text: str, usual: str) -> tuple[str, Columns, int]:
+def _divided(path: Path, text: _Text, usual: str) -> tuple[str, Columns, int]:
     """What divides the cells, the columns, and how many lines lie before them."""
-    first = text.partition("\n")[0].strip()
+    first = text.lines().readline(100).strip()
     if first.lower().startswith("sep=") and len(first) == 5:  # a line that Excel writes
         commas, skipped = [first[4]], 1
     else:
@@ -107,7 +133,7 @@ def _divided(path: Path, text: str, usual: str) -> tuple[str, Columns, int]:
     shown: list[str] = []
     for comma in commas:
         try:
-            found = next(csv.reader(_lines(text, skipped), delimiter=comma), [])
+            found = next(csv.reader(text.lines(skipped), delimiter=comma), [])
         except (csv.Error, TypeError):  # TypeError: a comma that csv does not allow
             continue
         columns = columns_of(found)
@@ -115,10 +141,3 @@ def _divided(path: Path, text: str, usual: str) -> tuple[str, Columns, int]:
             return comma, columns, skipped
         shown = shown if len(shown) > len(found) else found
     raise expected_columns(path, shown)
-
-
-def _lines(text: str, skipped: int) -> io.StringIO:
-    stream = io.StringIO(text, newline="")
-    for _ in range(skipped):
-        stream.readline()
-    return stream

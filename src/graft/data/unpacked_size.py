@@ -29,13 +29,14 @@ def check_unpacked(packed: Path, size: int, limit: int) -> None:
 
 
 class BoundedStream(io.RawIOBase):
-    """A packed tar, unpacked as it is read: no further than the limit, nothing long at one time.
+    """A tar, unpacked as it is read if it is packed: no further than the limit, and nothing long at
+    one time.
 
     Raises DataError at the limit, tarfile.ReadError for a header that is too long.
     """
 
-    def __init__(self, archive: Path, stream: BinaryIO):
-        self.archive, self.stream = archive, stream
+    def __init__(self, archive: Path, stream: BinaryIO, packed: bool):
+        self.archive, self.stream, self.packed = archive, stream, packed
         self.limit = unpacked_limit(archive)
 
     def read(self, size: int = -1) -> bytes:
