@@ -1,4 +1,4 @@
-"""A model hub on this machine: as much of its API as huggingface_hub uses to upload a folder."""
+"""An exported run, and a model hub on this machine: as much of its API as huggingface_hub uses to upload a folder."""
 
 import base64
 import hashlib
@@ -109,3 +109,12 @@ def hub():
     yield server
     server.shutdown()
     server.server_close()
+
+@pytest.fixture(scope="session")
+def onnx_folder(graft, finished, tmp_path_factory):
+    """The folder that `graft export RUN` wrote, and how the command ended."""
+    pytest.importorskip("onnxscript", reason="needs graft[onnx]")
+    folder = tmp_path_factory.mktemp("exports") / "onnx"
+    ended = graft("export", finished, "--out", folder, "--json")
+    assert ended.code == 0, ended.err
+    return folder, ended
