@@ -4,9 +4,6 @@ import base64
 import hashlib
 import http.server
 import json
-import threading
-
-import pytest
 
 
 class Hub(http.server.ThreadingHTTPServer):
@@ -100,12 +97,3 @@ class Asked(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
-
-
-@pytest.fixture
-def hub():
-    server = Hub()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
