@@ -49,7 +49,7 @@ def large_photo(place: Path) -> Path:
 
 def main() -> None:
     with workplace() as place:
-        run = graft.train(images("flowers"), WEIGHTS, out=place / "run")
+        run = graft.train(images("flowers"), model=WEIGHTS, out=place / "run")
         export_run(run.path, "web", out=place / "page", offline=True)
         sizes = {f.name: f.stat().st_size for f in (place / "page").rglob("*") if f.is_file()}
         loaded = ("index.html", "model.onnx", "ort.wasm.bundle.min.mjs")

@@ -3,12 +3,16 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
+import threading
 import warnings
 
 import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from local_hub import Hub
 
 import graft as package
 from graft.errors import UsageError
@@ -16,6 +20,15 @@ from graft.export.hub_contents import check_hub_folder
 from graft.export.hub_folder import write_hub_folder
 from graft.export.model_card import card_data, model_card, plain
 from graft.runs.run import Run
+
+
+@pytest.fixture
+def hub():
+    server = Hub()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -98,49 +111,31 @@ def test_a_backbone_from_a_folder_is_named_without_the_way_to_it(frozen_run, tmp
     assert package.load(tmp_path / "out").classes == ("0", "1", "2")
 
 
-def test_a_fine_tuned_network_is_there_in_timms_own_form(tmp_path, timm_run):
-    import timm
-
-    run = Run.finished(timm_run)
-    run.model["frozen"] = False  # as if its last blocks had been trained, too
-    write_hub_folder(run, tmp_path / "out")
-    body = timm.create_model(f"local-dir:{tmp_path / 'out' / 'timm'}", pretrained=True).eval()
-    own = package.load(timm_run).classifier.encoder.body.eval()
-    image = torch.from_numpy(np.random.default_rng(0).random((1, 3, 64, 64))).float()
-    with torch.inference_mode():
-        assert torch.equal(body(image), own(image))
-    assert tuple(body.pretrained_cfg["input_size"]) == (3, 64, 64)
-    assert "local-dir:timm" in (tmp_path / "out" / "README.md").read_text()
-    check_hub_folder(tmp_path / "out")
-
-
-@pytest.fixture(scope="module")
-def timm_run(tmp_path_factory, digits, graft_here):
-    """A finished run of a small network of timm's."""
+def test_a_fine_tuned_network_is_there_in_timms_own_form(finished, tmp_path):
     import timm
     from safetensors.torch import save_file
 
-    source, run = tmp_path_factory.mktemp("timm"), tmp_path_factory.mktemp("runs") / "tuned"
     torch.manual_seed(0)
-    body = timm.create_model("test_byobnet", num_classes=0)
-    fed = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 1.0}
-    fed |= {"interpolation": "bicubic", "num_classes": 0, "classifier": "head.fc"}
-    config = {"architecture": "test_byobnet", "num_classes": 0, "pretrained_cfg": fed}
-    (source / "config.json").write_text(json.dumps(config))
-    save_file(body.state_dict(), source / "model.safetensors")
-    settings = [
-        "--model",
-        f"local-dir:{source}",
-        "--unfreeze",
-        "all",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "12",
-    ]
-    ended = graft_here("train", digits, *settings, "--out", run)
-    assert ended.code == 0, ended.err
-    return run
+    own = timm.create_model("test_byobnet", num_classes=0).eval()
+    shutil.copytree(finished, tmp_path / "run")
+    state = {f"encoder.{name}": value for name, value in own.state_dict().items()}
+    save_file(state, tmp_path / "run" / "model.safetensors")
+    run = Run.finished(tmp_path / "run")  # as if it were one whose last blocks were trained
+    fed = run.model["backbone"]["preprocess"] | {"height": 48, "width": 64, "crop": 0.9}
+    run.model["backbone"] |= {"architecture": "test_byobnet", "preprocess": fed}
+    run.model["frozen"] = False
+    write_hub_folder(run, tmp_path / "out")
+    body = timm.create_model(f"local-dir:{tmp_path / 'out' / 'timm'}", pretrained=True).eval()
+    image = torch.from_numpy(np.random.default_rng(0).random((1, 3, 48, 64))).float()
+    with torch.inference_mode():
+        assert torch.equal(body(image), own(image))
+    config = timm.data.resolve_model_data_config(body)
+    assert config["input_size"] == (3, 48, 64)
+    assert (config["crop_pct"], config["crop_mode"]) == (0.9, "center")
+    assert config["interpolation"] == fed["interpolation"]
+    assert config["mean"] == tuple(fed["mean"])
+    assert "local-dir:timm" in (tmp_path / "out" / "README.md").read_text()
+    check_hub_folder(tmp_path / "out")
 
 
 def pushed(graft, hub, folder, *arguments, token=None, **environment):
@@ -212,3 +207,24 @@ def test_the_metadata_names_the_hub_repository_of_the_weights(finished):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert card_data(run, "mit").to_dict()["base_model"] == "timm/resnet18.a1_in1k"
+
+
+@pytest.mark.slow
+def test_an_export_with_onnx_is_pushed_and_runs_by_its_own_predict_py(
+    graft, hub, finished, digits, tmp_path
+):
+    pytest.importorskip("onnxscript", reason="needs graft[onnx]")
+    folder = tmp_path / "out"
+    ended = graft("export", finished, "--to", "hub-folder", "--license", "mit", "--out", folder)
+    assert ended.code == 0, ended.err
+    assert "python predict.py IMAGE" in (folder / "README.md").read_text()
+    image = digits / "1" / f"{min(int(f.stem) for f in (digits / '1').iterdir())}.png"
+    command = [sys.executable, "predict.py", image]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    expected = package.load(finished, "float32").predict(image).probabilities
+    assert answer["probabilities"] == pytest.approx(expected, abs=1e-3)
+    ended = pushed(graft, hub, folder, "digits")
+    assert ended.code == 0, ended.err
+    assert hub.files["model.onnx"] == (folder / "model.onnx").read_bytes()
+    assert set(hub.files) == set(check_hub_folder(folder))

@@ -10,7 +10,7 @@ from graft.cli.options import files
 @click.command()
 @click.argument(
     "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     shell_complete=files,
 )
 @click.argument("repository", metavar="REPO")
