@@ -110,7 +110,6 @@ def test_files_come_lazily_with_their_problems(predictor, files, tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        np.zeros((8, 8), np.uint8),
         np.zeros((3, 8, 8), np.uint8),
         np.zeros((8, 8, 3), np.float32),
         torch.zeros(1, 3, 8, 8),
@@ -120,7 +119,7 @@ def test_files_come_lazily_with_their_problems(predictor, files, tmp_path):
     ids=lambda value: f"{type(value).__name__}{getattr(value, 'shape', '')}",
 )
 def test_what_is_no_image_is_refused_with_what_was_expected(predictor, wrong):
-    with pytest.raises(UsageError, match=r"expected a path, a Pillow image or \(H, W, 3\) uint8"):
+    with pytest.raises(UsageError, match="expected a path, the bytes or an open file of an image"):
         predictor.predict(wrong)
 
 

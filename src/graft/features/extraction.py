@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from graft.data.augmentation import Augmentation
-from graft.data.decode import Pixels, Preprocess, center_view, upright_rgb
+from graft.data.decode import Pixels, Preprocess
 from graft.data.reader import PLAIN, WINDOW, Loaded, stream
 from graft.errors import ModelError
 from graft.features.backends import BATCH, Backend, infer
@@ -75,21 +74,17 @@ def encode(
     yield from waiting
 
 
-def encode_images(
-    images: Iterable[Image.Image],
-    preprocess: Preprocess,
-    backend: Callable[[], Backend],
-    batch: int = BATCH,
+def encode_pixels(
+    pixels: Iterable[Pixels], backend: Callable[[], Backend], batch: int = BATCH
 ) -> Iterator[NDArray[np.float16]]:
-    """As `encode`, of images in memory: the features (D,) float16 of each, in order.
-
-    Raises UnusableImageError for an image that cannot be used.
+    """As `encode`, of pixels (height, width, 3) as the network is fed them: the features (D,)
+    float16 of each, in order.
     """
 
     def batches() -> Iterator[tuple[None, Pixels]]:
-        rest = iter(images)
+        rest = iter(pixels)
         while group := list(islice(rest, batch)):
-            yield None, np.stack([center_view(upright_rgb(image), preprocess) for image in group])
+            yield None, np.stack(group)
 
     for _, values in infer_float16(backend, batches()):
         yield from values
