@@ -168,7 +168,7 @@ def test_a_prediction_that_scikit_learn_would_take_for_a_label_is_none(used, fil
     # What is not supported: `predict` gives Predictions, not the labels that scorers compare.
     assert not isinstance(used.predict(files)[0], str)
     with pytest.raises(UsageError, match="expected several images"):
-        used.predict_proba(Image.open(files[0]))
+        used.predict_proba(Image.new("RGB", (8, 8)))
 
 
 def test_one_image_takes_no_longer_than_the_bare_network_and_reading_it(frozen_run, files):

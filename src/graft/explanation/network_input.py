@@ -22,7 +22,7 @@ def network_input(image: OneImage, predictor: Predictor) -> Pixels:
     Raises UsageError for what cannot be read as an image.
     """
     # A copy that may be written to.
-    return np.array(network_pixels(image, predictor.backbone.preprocess))
+    return np.array(network_pixels(image, predictor.backbone.preprocess, whole=True))
 
 
 def log_probabilities(predictor: Predictor, inputs: Pixels, settle: bool = False) -> Floats:

@@ -37,21 +37,22 @@ def encode(
     fingerprinted: Callable[[bytes], bool] = lambda digest: False,
     batch: int = BATCH,
     ahead: int = WINDOW,
+    whole: bool = False,
 ) -> Iterator[Encoded]:
     """Read, decode and encode files, in order, a bounded number at a time.
 
     `backend` is called for the compiled encoder (of that `batch` size) when the first batch is
     full; None gives the pixels themselves, (H, W, 3) uint8. Features are rounded to float16 here
     and nowhere else, so a value from the cache equals one computed now. `on_loaded` sees every
-    file as soon as it is read; `fingerprinted` and `ahead` as in `stream`. Raises ModelError for
-    features that are not finite.
+    file as soon as it is read; `fingerprinted`, `ahead` and `whole` as in `stream`. Raises
+    ModelError for features that are not finite.
     """
     waiting: deque[Encoded] = deque()
 
     def batches() -> Iterator[tuple[list[tuple[Encoded, int]], Pixels]]:
         tags: list[tuple[Encoded, int]] = []
         pixels: list[Pixels] = []
-        for loaded in stream(files, preprocess, wanted, augmentation, fingerprinted, ahead):
+        for loaded in stream(files, preprocess, wanted, augmentation, fingerprinted, ahead, whole):
             item = Encoded(loaded, due=len(loaded.views))
             waiting.append(item)
             for number, image in loaded.views.items():

@@ -119,10 +119,7 @@ def upright_image(image: Any, shorter_side: int | None = None) -> Image.Image:
                 "unreadable", "is a folder; predict_batch(FOLDER) takes all images in it"
             )
         return decode(read_bytes(path), shorter_side)
-    if hasattr(image, "read") and not isinstance(image, Image.Image):
-        image = image.read()
-        if not isinstance(image, bytes):
-            raise UsageError(f"{EXPECTED}; got a file that is open for text, open it with 'rb'")
+    image = _read(image)
     if isinstance(image, ENCODED):
         if not len(image):
             raise UnusableImageError("empty", "has no bytes in it")
@@ -134,29 +131,40 @@ def upright_image(image: Any, shorter_side: int | None = None) -> Image.Image:
     return _to_rgb(_array(image))
 
 
-def network_pixels(image: Any, preprocess: Preprocess, name: str = "an image in memory") -> Pixels:
-    """The (height, width, 3) uint8 pixels that a network is fed for an image.
+def network_pixels(
+    image: Any, preprocess: Preprocess, name: str = "an image in memory", whole: bool = False
+) -> Pixels:
+    """The (height, width, 3) uint8 pixels that a network is fed for an image; `whole`: of a JPEG
+    decoded at its full size.
 
     Raises UsageError for an image that cannot be used, by its path or else by `name`.
     """
     try:
-        return center_view(upright_image(image, resized_shorter_side(preprocess)), preprocess)
+        side = None if whole else resized_shorter_side(preprocess)
+        return center_view(upright_image(image, side), preprocess)
     except UnusableImageError as problem:
         raise UsageError(f"{path_of(image) or name} {problem}") from problem
+
+
+def whole_pixels(image: Any, pixels: Pixels, preprocess: Preprocess) -> Pixels:
+    """What the network is fed for an image decoded at its full size, given its `pixels`."""
+    if isinstance(image, str | os.PathLike | ENCODED):
+        return network_pixels(image, preprocess, whole=True)
+    return pixels
 
 
 def each_network_pixels(
     images: Iterable[Any], preprocess: Preprocess, least: int
 ) -> Iterator[tuple[Any, Pixels]]:
-    """Each image with its `network_pixels`, in order; there are at least `least`. Files and bytes
-    are decoded on all cores, unless there is only one.
+    """Each image, an open file as its bytes, with its `network_pixels`, in order; there are at
+    least `least`. Files and bytes are decoded on all cores, unless there is only one.
 
     A bounded number is held: AHEAD encoded images, and one of the others.
     """
     if least <= 1:
-        yield from ((image, network_pixels(image, preprocess)) for image in images)
+        yield from ((image, network_pixels(image, preprocess)) for image in map(_read, images))
         return
-    rest = enumerate(images, 1)
+    rest = enumerate(map(_read, images), 1)
     with ThreadPoolExecutor(cores(), thread_name_prefix="graft-decode") as pool:
 
         def begun(number: int, image: Any) -> tuple[Any, Callable[[], Pixels]]:
@@ -175,6 +183,16 @@ def each_network_pixels(
                 window.extend(begun(*item) for item in islice(rest, 1))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(image: Any) -> Any:
+    """An open file's bytes; any other image as it is."""
+    if isinstance(image, Image.Image) or not hasattr(image, "read"):
+        return image
+    data = image.read()
+    if not isinstance(data, bytes):
+        raise UsageError(f"{EXPECTED}; got a file that is open for text, open it with 'rb'")
+    return data
 
 
 def _small(image: Any) -> bool:

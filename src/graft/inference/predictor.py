@@ -5,7 +5,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -23,6 +23,7 @@ from graft.inference.image_input import (
     each_network_pixels,
     is_one,
     path_of,
+    whole_pixels,
 )
 from graft.inference.neighbors import Neighbors
 from graft.inference.policy import Policy, abstention, prediction_set
@@ -34,8 +35,9 @@ from graft.models.head import Head
 from graft.models.ood import OODDetector
 from graft.runs.run import Run
 
-# An image whose two best classes are closer than this is computed again in float32: half
-# precision moves probabilities by less, so the answer is float32's (docs/recipes.md).
+# An image whose two best classes are closer than this is computed again, in float32 and from a
+# JPEG decoded at its full size: half precision and decoding at a half, a quarter or an eighth move
+# probabilities by less, so the label is that of the exact way (docs/recipes.md).
 CLOSE_CALL = 0.15
 # So few images go through one at a time: a batch is padded to its full size, which costs more.
 FEW = 4
@@ -69,8 +71,12 @@ class Predictor(FittedEstimator):
     def __post_init__(self) -> None:
         build = self.backbone.build
         self.single = LazyBackend(build, self.backend.wanted, batch=1)
-        # In float32, one image at a time: they are few.
-        self.exact = LazyBackend(build, "float32", batch=1)
+        self._float32 = LazyBackend(build, "float32", batch=1)
+
+    @property
+    def exact(self) -> LazyBackend:
+        """What computes close calls again: in float32, one image at a time, as they are few."""
+        return self.single if self.backend.exact else self._float32
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -100,7 +106,7 @@ class Predictor(FittedEstimator):
 
     def close(self) -> None:
         """Free the compiled backends; another prediction compiles them again."""
-        for backend in (self.backend, self.single, self.exact):
+        for backend in (self.backend, self.single, self._float32):
             backend.close()
         vars(self).pop("classifier", None)
 
@@ -164,7 +170,7 @@ class Predictor(FittedEstimator):
         """
         rest = iter(files)
         first = list(itertools.islice(rest, FEW + 1))
-        backend = self._backend_for(len(first))
+        backend = self.single if len(first) <= FEW else self.backend
         encoded = encode(
             itertools.chain(first, rest), self.backbone.preprocess, backend, batch=backend.batch
         )
@@ -175,21 +181,19 @@ class Predictor(FittedEstimator):
                 yield item, next(rows) if item.loaded.problem is None else None
 
     def predict_proba(self, images: Iterable[OneImage] | str | Path) -> Floats:
-        """Calibrated probabilities (N, K) of N images, in the order of `classes_`; images as for
-        `predict_batch`.
-        """
+        """Calibrated probabilities (N, K) of N images, given as for `predict_batch`."""
         found = [row for _, _, row in self._answers(each_image(images))]
         return np.stack(found) if found else np.empty((0, len(self.classes)))
 
     def transform(self, images: Iterable[OneImage] | str | Path) -> NDArray[np.float32]:
-        """Features (N, D) of N images, what the head sees; images as for `predict_batch`."""
+        """Features (N, D) of N images, given as for `predict_batch`."""
         found = [row for _, row, _ in self._answers(each_image(images), settle=False)]
         features = int(self.head.shape["features"])
         return np.array(found, np.float32).reshape(len(found), features)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
-        """`classes` (K,), as scikit-learn calls them."""
+        """The classes (K,)."""
         return np.array(self.classes)
 
     def probabilities(self, features: Features) -> Floats:
@@ -204,15 +208,10 @@ class Predictor(FittedEstimator):
         return logits
 
     def close_calls(self, probabilities: Floats) -> list[int]:
-        """The rows of (N, K) to compute again in float32; none if the backend is exact itself."""
-        if self.backend.exact:
-            return []
+        """The rows of (N, K) to compute again, exactly."""
         best = np.sort(probabilities, axis=1)
         margin: Floats = best[:, -1] - best[:, -2]
         return [int(row) for row in np.flatnonzero(margin < CLOSE_CALL)]
-
-    def _backend_for(self, count: int) -> LazyBackend:
-        return self.single if count <= FEW else self.backend
 
     def _one(self, image: OneImage, policy: Policy | None) -> Prediction:
         return next(self._each([image], policy or self.policy))
@@ -224,12 +223,13 @@ class Predictor(FittedEstimator):
     def _answers(
         self, images: Iterable[OneImage], settle: bool = True
     ) -> Iterator[tuple[OneImage, Features, Floats]]:
-        """Each image with its features (D,) and probabilities (K,), in order; those of close calls
-        in float32 if they are to `settle`.
-        """
+        """Each image with features (D,) and probabilities (K,); `settle`: exact in close calls."""
         rest = iter(images)
         first = list(itertools.islice(rest, FEW + 1))
-        backend, preprocess = self._backend_for(len(first)), self.backbone.preprocess
+        backend, preprocess = (
+            self.single if len(first) <= FEW else self.backend,
+            self.backbone.preprocess,
+        )
         waiting: deque[tuple[OneImage, Pixels]] = deque()
 
         def pixels() -> Iterator[Pixels]:
@@ -242,17 +242,19 @@ class Predictor(FittedEstimator):
             given = [waiting.popleft() for _ in chunk]
             features = np.stack(chunk)
 
-            def exact(rows: list[int], given: Sequence[Any] = given) -> Iterator[Features]:
-                return encode_pixels((given[row][1] for row in rows), self.exact, 1)
-
+            exact = partial(self._of_whole, given)
             answers = self._settled(features, exact) if settle else self.probabilities(features)
             for (image, _), own, probabilities in zip(given, features, answers, strict=True):
                 yield image, own, probabilities
 
+    def _of_whole(self, given: list[tuple[Any, Pixels]], rows: list[int]) -> Iterator[Features]:
+        fed = self.backbone.preprocess
+        return encode_pixels((whole_pixels(*given[row], fed) for row in rows), self.exact, 1)
+
     def _of_files(self, items: Sequence[Encoded]) -> Floats:
         def exact(rows: list[int]) -> Iterator[Features]:
             files = [items[row].loaded.file for row in rows]
-            for again in encode(files, self.backbone.preprocess, self.exact, batch=1):
+            for again in encode(files, self.backbone.preprocess, self.exact, batch=1, whole=True):
                 if again.loaded.problem is not None:
                     raise DataError(f"{again.loaded.file}: changed while it was read")
                 yield again.values[0]
