@@ -34,7 +34,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def resident() -> float:
-    """This process's memory in MB; 0 where the system does not say."""
+    """The memory of the process in MB; 0 where the system does not say."""
     status = Path("/proc/self/status")
     if not status.exists():
         return 0
