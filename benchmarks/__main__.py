@@ -19,6 +19,7 @@ NEEDS = {
     "accuracy": "",
     "truth": "",
     "predict_speed": PHOTOS,
+    "predict_latency": PHOTOS,
     "memory": PHOTOS,
     "train_speed": PHOTOS,
     "loop_speed": "",

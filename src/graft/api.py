@@ -117,7 +117,7 @@ def validate(
 @cache_in_use()
 def compare(
     *sources: str | Path,
-    models: Sequence[str] | None = None,
+    models: str | Sequence[str] | None = None,
     out: str | Path | None = None,
     time_budget: str | None = None,
     progress: Progress = SILENT,
@@ -156,7 +156,8 @@ def compare(
         _, split_config = configs_of(settings, TrainConfig)
         own = {name: value for name, value in settings.items() if name in TrainConfig.model_fields}
         seconds = seconds_of(time_budget)
-        runs = train_models(sources[0], models, folder, progress, seconds, own, split_config)
+        names = [models] if isinstance(models, str) else models
+        runs = train_models(sources[0], names, folder, progress, seconds, own, split_config)
     read_comparison([run.path for run in runs])  # is refused before anything is measured
     for run in runs:
         if run.lacks_report:
@@ -184,9 +185,8 @@ def rank(
     from graft.training.rank import rank as rank_backbones
 
     dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
-    # A text is a sequence, too: of letters.
-    backbones = [backbones] if isinstance(backbones, str) else backbones
-    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
+    names = [backbones] if isinstance(backbones, str) else backbones
+    return rank_backbones(dataset, names, cache_folder(), progress, seconds, backend)
 
 
 def policy(

@@ -88,13 +88,14 @@ class _Fitted:
 
     def __init__(self, method: str) -> None:
         self.method = method
-        self.wordings = ngrams.kept()
-        if self.wordings is None:
+        found = ngrams.kept()
+        if found is None:
             pairs = [*examples(), *examples("more_examples.csv")]
             said = [_filled(question) for _, question in pairs]
             sentences = [(each, concepts(each)) for each in said]
-            self.wordings = ngrams.learned([intent for intent, _ in pairs], sentences)
-            ngrams.keep(self.wordings)
+            found = ngrams.learned([intent for intent, _ in pairs], sentences)
+            ngrams.keep(found)
+        self.wordings = found
         self.intents = self.wordings.labels
         self.meanings = _Meanings(self.intents) if method == "minilm" else None
 

@@ -6,20 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from torch import Tensor
 
-from graft.data.decode import (
-    Pixels,
-    UnusableImageError,
-    center_view,
-    decode,
-    read_bytes,
-    resized_shorter_side,
-    upright_rgb,
-)
+from graft.data.decode import Pixels
 from graft.errors import DataError, UsageError
 from graft.features.extraction import infer_float16
-from graft.inference.predictor import FEW, OneImage, Predictor
+from graft.inference.image_input import OneImage, network_pixels, path_of
+from graft.inference.predictor import FEW, Predictor
 
 Floats = NDArray[np.float64]
 Maps = NDArray[np.float32]
@@ -27,30 +19,17 @@ Maps = NDArray[np.float32]
 
 def network_input(image: OneImage, predictor: Predictor) -> Pixels:
     """The (H, W, 3) uint8 pixels that the network is fed for an image: resized, and cropped where
-    the run crops. `image`: a path, a Pillow image or (H, W, 3) uint8 pixels.
+    the run crops. `image` as for `Predictor.predict`.
 
     Raises UsageError for what is no image, DataError for a file that cannot be used as one.
     """
-    preprocess = predictor.backbone.preprocess
-    array = image.numpy(force=True) if isinstance(image, Tensor) else image
     try:
-        if isinstance(array, str | Path):
-            opened = decode(read_bytes(Path(array)), resized_shorter_side(preprocess))
-        elif isinstance(array, Image.Image):
-            opened = upright_rgb(array)
-        elif isinstance(array, np.ndarray) and array.ndim == 3 and array.dtype == np.uint8:
-            opened = upright_rgb(Image.fromarray(np.ascontiguousarray(array)))
-        else:
-            raise UsageError(
-                "expected a path, a Pillow image or (H, W, 3) uint8 pixels, got "
-                f"{type(image).__name__}; Image.open(FILE) reads an image"
-            )
-    except UnusableImageError as problem:
-        if not isinstance(array, str | Path):
-            raise UsageError(f"an image in memory {problem}") from problem
-        error = DataError if Path(array).is_file() else UsageError
-        raise error(f"{array} {problem}") from problem
-    return np.array(center_view(opened, preprocess))  # a copy that may be written to
+        # A copy that may be written to.
+        return np.array(network_pixels(image, predictor.backbone.preprocess, whole=True))
+    except UsageError as error:
+        if path_of(image) and Path(path_of(image)).is_file():
+            raise DataError(str(error)) from error
+        raise
 
 
 def log_probabilities(predictor: Predictor, inputs: Pixels, settle: bool = False) -> Floats:
