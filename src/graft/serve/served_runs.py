@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from graft.errors import ModelError, UsageError
 from graft.features.backends import BATCH
@@ -143,6 +144,7 @@ def warm_up(run: ServedRun) -> ServedRun:
     preprocess = run.predictor.backbone.preprocess
     shape = (BATCH, preprocess.height, preprocess.width, 3)
     views = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    Image.init()  # all of Pillow's readers: else the first odd upload waits for their import
     run.predictor.exact()
     one = _seconds(lambda: list(infer_float16(run.predictor.single, iter([(0, views[:1])]))))
     whole = _seconds(lambda: list(infer_float16(run.predictor.backend, iter([(0, views)]))))
