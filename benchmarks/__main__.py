@@ -19,14 +19,15 @@ NEEDS = {
     "accuracy": "",
     "truth": "",
     "predict_speed": PHOTOS,
+    "predict_latency": PHOTOS,
     "memory": PHOTOS,
     "train_speed": PHOTOS,
     "loop_speed": "",
     "tune_speed": PHOTOS,
     "chat": "",
 }
-# Those that `make bench` leaves out and that need nothing, either.
-ALSO = {"explain": ""}
+# Those that `make bench` leaves out.
+ALSO = {"explain": "", "serve_load": PHOTOS, "serve_hostile": PHOTOS, "serve_stops": PHOTOS}
 
 
 def missing() -> str:

@@ -104,6 +104,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("graft")
     if name not in _WHERE:
         raise AttributeError(f"module 'graft' has no attribute {name!r}")
     import importlib

@@ -112,7 +112,7 @@ def validate(
 
 def compare(
     *sources: str | Path,
-    models: Sequence[str] | None = None,
+    models: str | Sequence[str] | None = None,
     out: str | Path | None = None,
     time_budget: str | None = None,
     progress: Progress = SILENT,
@@ -149,7 +149,8 @@ def compare(
         _, split_config = configs_of(settings, TrainConfig)
         own = {name: value for name, value in settings.items() if name in TrainConfig.model_fields}
         seconds = seconds_of(time_budget)
-        runs = train_models(sources[0], models, folder, progress, seconds, own, split_config)
+        names = [models] if isinstance(models, str) else models
+        runs = train_models(sources[0], names, folder, progress, seconds, own, split_config)
     read_comparison([run.path for run in runs])  # is refused before anything is measured
     from graft.report.run_page import write_report
 
@@ -165,21 +166,22 @@ def compare(
 
 def rank(
     source: str | Path,
-    backbones: Sequence[str],
+    backbones: str | Sequence[str],
     *,
     time_budget: str | None = None,
     backend: str = "auto",
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Backbones, best first, by how well a head on their frozen features classifies these images;
-    see graft.training.rank.
+    see graft.training.rank. One name is a list of one.
     """
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
     from graft.utils.cache_folder import cache_folder, sources_folder
 
     dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
-    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
+    names = [backbones] if isinstance(backbones, str) else backbones
+    return rank_backbones(dataset, names, cache_folder(), progress, seconds, backend)
 
 
 def policy(

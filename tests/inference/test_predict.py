@@ -269,3 +269,47 @@ def test_the_page_of_answers_shows_the_set_of_a_refused_image_beside_the_reason(
     text = re.sub(r"<abbr[^>]*>|</abbr>|<a [^>]*>|</a>", "", text)
     found = f"{answer['reason']}. Prediction set: <b>{' or '.join(answer['prediction_set'])}</b>"
     assert found in text
+
+
+def test_the_table_of_predictions_has_a_row_an_image_and_the_classes_names_apart(
+    frozen_run, digits, graft_here, tmp_path
+):
+    (tmp_path / "song.png").write_text("la la la")
+    files = [*sorted((digits / "1").iterdir())[:3], noise_file(tmp_path), tmp_path / "song.png"]
+    table = tmp_path / "out" / "answers.csv"
+    asked = ["predict", frozen_run, *files, "--csv", table, "--coverage", "80%", "--json"]
+    ended = graft_here(*asked)
+    assert ended.code == 3
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["path"] for row in rows] == [str(file) for file in files]
+    for row, line in zip(rows, ended.out.splitlines(), strict=False):
+        answer = json.loads(line)
+        assert row["label"] == (answer["label"] or "")
+        assert row["reason"] == answer["reason"]
+        assert json.loads(row["prediction_set"]) == answer["prediction_set"]
+        shares = {name: float(row[f"p: {name}"]) for name in answer["probabilities"]}
+        assert shares == pytest.approx(answer["probabilities"], abs=1e-8)
+    assert (rows[3]["label"], rows[4]["label"]) == ("", "")
+    assert "cannot be decoded" in rows[4]["problem"]
+    assert graft_here(*asked).code == 3, "its own table is replaced"
+
+
+def test_a_table_that_is_not_its_own_is_left_as_it_is(finished, digits, graft_here, tmp_path):
+    own = tmp_path / "photos.csv"
+    own.write_text("image,label\na.png,cat\n")
+    file = next((digits / "1").iterdir())
+    for name, said in ((own, "was not written by graft predict"), (file, "takes the name of a")):
+        before = name.read_bytes()
+        ended = graft_here("predict", finished, file, "--csv", name)
+        assert (ended.code, ended.out) == (2, "")
+        assert said in ended.err
+        assert name.read_bytes() == before
+
+
+def test_a_folder_without_an_image_is_named(finished, graft_here, tmp_path):
+    (tmp_path / "fish").mkdir()
+    (tmp_path / "fish" / "a.txt").write_text("no image")
+    ended = graft_here("predict", finished, tmp_path / "fish")
+    assert (ended.code, ended.out) == (3, "")
+    assert "fish: no image in this folder; expected files whose names end in" in ended.err

@@ -110,7 +110,6 @@ def test_files_come_lazily_with_their_problems(predictor, files, tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        np.zeros((8, 8), np.uint8),
         np.zeros((3, 8, 8), np.uint8),
         np.zeros((8, 8, 3), np.float32),
         torch.zeros(1, 3, 8, 8),
@@ -120,7 +119,7 @@ def test_files_come_lazily_with_their_problems(predictor, files, tmp_path):
     ids=lambda value: f"{type(value).__name__}{getattr(value, 'shape', '')}",
 )
 def test_what_is_no_image_is_refused_with_what_was_expected(predictor, wrong):
-    with pytest.raises(UsageError, match=r"expected a path, a Pillow image or \(H, W, 3\) uint8"):
+    with pytest.raises(UsageError, match="expected a path, the bytes or an open file of an image"):
         predictor.predict(wrong)
 
 
@@ -154,3 +153,23 @@ def test_a_prediction_in_json_is_what_the_command_prints(frozen_run, files, graf
     assert stored | {"prediction_set": 0} == printed | {"prediction_set": 0}
     assert isinstance(stored["prediction_set"], list)
     assert not answer.abstained
+
+
+def test_a_close_call_on_a_large_photo_is_the_same_from_a_file_and_from_pillow(untrained, tmp_path):
+    # Files are decoded at an eighth of their size here, Pillow images are there in full.
+    predictor = untrained("base_cnn", 16)
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    file = tmp_path / "large.jpg"
+    Image.fromarray(pixels).resize((1203, 905)).save(file, quality=95)
+    with Image.open(file) as opened:
+        found = [predictor.predict(form) for form in (file, file.read_bytes(), opened)]
+        from_file, from_bytes, from_pillow = (
+            predictor.transform([form])[0] for form in (file, file.read_bytes(), opened)
+        )
+    first, second = found[0].ranked[:2]
+    assert first[1] - second[1] < 0.15
+    assert all(replace(answer, path="") == found[1] for answer in found)
+    assert np.array_equal(from_file, from_bytes)
+    assert not np.array_equal(from_file, from_pillow), "where it does not matter, it is fast"
+    (listed,) = predictor.predict_files([file])
+    assert listed.prediction == found[0]

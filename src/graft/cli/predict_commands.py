@@ -89,6 +89,7 @@ def classify(
     help="Nearest training images to show.",
 )
 @HTML
+@click.option("--csv", "table", shell_complete=files, help="Write the predictions to this file.")
 @click.option("--answer-all", is_flag=True, help="Answer for out-of-distribution images, too.")
 @BACKEND
 @JSON
@@ -100,6 +101,7 @@ def predict(
     coverage: str | None,
     nearest: int,
     html: str | None,
+    table: str | None,
     answer_all: bool,
     backend: str,
     as_json: bool,
@@ -114,9 +116,12 @@ def predict(
     """
     from graft.inference.policy import policy_for
     from graft.inference.predict import predict_paths
+    from graft.inference.predictions_csv import check_csv, write_csv
     from graft.inference.saved_model import load
     from graft.runs.run import Run
 
+    if table:
+        check_csv(Path(table))
     policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
     if promise:
         click.echo(promise, err=True)
@@ -124,7 +129,7 @@ def predict(
     answers = []
     results = predict_paths(load(run_folder, backend), paths, policy)
     for prediction in _readable(results, failed):
-        if html:
+        if html or table:
             answers.append(prediction)
         if as_json:
             click.echo(json.dumps(prediction.to_json(), ensure_ascii=False))
@@ -132,6 +137,9 @@ def predict(
             click.echo(f"{prediction.path}  {_sentence(prediction, top)}")
             for like in prediction.nearest or ():
                 click.echo(f"    {like.similarity:.2f}  {like.label}  {like.path}")
+    if table:
+        write_csv(Path(table), answers, failed)
+        click.echo(f"written: {table}", err=True)
     if html:
         from graft.report.predictions_page import write_answers
 
@@ -160,7 +168,7 @@ def _sentence(prediction: "Prediction", top: int) -> str:
     named = " or ".join(prediction.prediction_set or ())
     if prediction.reason:
         kept = f"; prediction set: {named}" if named else ""
-        return f"none of these ({prediction.reason}{kept}; best guess: {shares})"
+        return f"{prediction.refusal} ({prediction.reason}{kept}; best guess: {shares})"
     return f"{named}  ({shares})" if named else shares
 
 

@@ -57,15 +57,17 @@ def stream(
     augmentation: Augmentation = PLAIN,
     fingerprinted: Callable[[bytes], bool] = lambda digest: False,
     ahead: int = WINDOW,
+    whole: bool = False,
 ) -> Iterator[Loaded]:
     """Yield a Loaded for each file, in the order of `files`, `ahead` others at most in memory.
 
     `wanted` says, given a file's position and sha256, which views of it to make; a file of which
     none is wanted is hashed but not decoded. Pillow decodes and resamples outside the
     interpreter lock, so threads use all cores. A file that cannot be used comes with its
-    problem, never with replacement pixels.
+    problem, never with replacement pixels. `whole`: JPEGs are decoded at their full size, whatever
+    is needed of it.
     """
-    shorter_side = resized_shorter_side(preprocess)
+    shorter_side = None if whole else resized_shorter_side(preprocess)
 
     def load(index: int, file: Path) -> Loaded:
         loaded = Loaded(index, file)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from graft.explanation.network_input import Maps, network_input
-from graft.inference.predictor import OneImage, Predictor
+from graft.inference.image_input import OneImage
+from graft.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ from graft.explanation.network_input import (
 )
 from graft.explanation.occlusion import occlusion_map
 from graft.explanation.overlay import painted, resized
+from graft.inference.image_input import OneImage
 from graft.inference.prediction import Prediction
-from graft.inference.predictor import OneImage, Predictor
+from graft.inference.prediction_html import SIDE, bars, block, image_of
+from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
 
 METHODS = dict(zip(EXPLANATIONS, (occlusion_map, gradient_map), strict=True))
@@ -106,6 +108,13 @@ class Explanation:
             "covered": self.after,
             "covered_elsewhere": self.elsewhere,
         }
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what the network saw, the map over it, what covering does, and bars."""
+        title, note = self.prediction.headline
+        why = f"{note}; {self.sentence}" if note else self.sentence
+        images = [image_of(self.pixels), self.overlay(SIDE)]
+        return block(title, f"{why}; {self.comparison}", images, bars(self.prediction.ranked))
 
     def _change(self, name: str) -> str:
         return changed(name, self.prediction.probabilities[name], self.after[name])

@@ -1,25 +1,15 @@
 """The image as the network sees it, and what the network says of such pixels."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from torch import Tensor
 
-from graft.data.decode import (
-    Pixels,
-    UnusableImageError,
-    center_view,
-    decode,
-    read_bytes,
-    resized_shorter_side,
-    upright_rgb,
-)
-from graft.errors import UsageError
+from graft.data.decode import Pixels
 from graft.features.extraction import infer_float16
-from graft.inference.predictor import FEW, OneImage, Predictor
+from graft.inference.image_input import OneImage, network_pixels
+from graft.inference.predictor import FEW, Predictor
 
 Floats = NDArray[np.float64]
 Maps = NDArray[np.float32]
@@ -29,21 +19,10 @@ def network_input(image: OneImage, predictor: Predictor) -> Pixels:
     """The (H, W, 3) uint8 pixels that the network is fed for an image: resized, and cropped where
     the run crops.
 
-    Raises UsageError for a file that cannot be read as an image.
+    Raises UsageError for what cannot be read as an image.
     """
-    preprocess = predictor.backbone.preprocess
-    try:
-        if isinstance(image, str | Path):
-            opened = decode(read_bytes(Path(image)), resized_shorter_side(preprocess))
-        elif isinstance(image, Image.Image):
-            opened = upright_rgb(image)
-        else:
-            array = image.numpy(force=True) if isinstance(image, Tensor) else image
-            opened = Image.fromarray(np.ascontiguousarray(array))
-    except UnusableImageError as problem:
-        name = image if isinstance(image, str | Path) else "an image in memory"
-        raise UsageError(f"{name} {problem}") from problem
-    return np.array(center_view(opened, preprocess))  # a copy that may be written to
+    # A copy that may be written to.
+    return np.array(network_pixels(image, predictor.backbone.preprocess, whole=True))
 
 
 def log_probabilities(predictor: Predictor, inputs: Pixels, settle: bool = False) -> Floats:

@@ -15,7 +15,8 @@ from graft.data.decode import Pixels
 from graft.errors import UsageError
 from graft.explanation.network_input import Maps, network_input
 from graft.explanation.stage_outputs import as_grid, kept_outputs
-from graft.inference.predictor import OneImage, Predictor
+from graft.inference.image_input import OneImage
+from graft.inference.predictor import Predictor
 
 MOST = 200  # training images that are looked through, for reasons of time
 BATCH = 16

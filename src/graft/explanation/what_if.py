@@ -10,7 +10,8 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from graft.errors import UsageError
 from graft.explanation.network_input import log_probabilities, network_input
-from graft.inference.predictor import OneImage, Predictor
+from graft.inference.image_input import OneImage
+from graft.inference.predictor import Predictor
 
 KEPT = 0.6  # of each side, by the crop
 DARK, BLUR = 0.4, 0.03  # the brightness kept; the blur's deviation as a share of the shorter side

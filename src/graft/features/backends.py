@@ -8,8 +8,10 @@ of one fixed size, the last one padded, so that an image's features do not depen
 
 import contextlib
 import functools
+import os
 import threading
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -92,15 +94,28 @@ def compile_encoder(
         return torch_backend(encoder.to(memory_format=torch.channels_last), batch, note=note)
 
 
-@dataclass
+@dataclass(eq=False)
 class LazyBackend:
-    """An encoder's backend: named at once, compiled at the first call, then kept."""
+    """An encoder's backend: named at once, compiled at the first call, then kept.
+
+    It is compiled anew in another process: after a fork, whose child has none of the threads that
+    a compiled network waits for, and where it was sent to by pickle.
+    """
 
     build: Callable[[], "Encoder | Prefix"]
     wanted: str = "auto"
     batch: int = BATCH
     ready: Backend | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        _LIVING.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"build": self.build, "wanted": self.wanted, "batch": self.batch}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     @property
     def name(self) -> str:
@@ -116,8 +131,45 @@ class LazyBackend:
         """The backend itself."""
         with self.lock:  # one thread compiles, the others wait for it
             if self.ready is None:
+                if _forked:
+                    _compute_on_one_thread(self.wanted)
                 self.ready = compile_encoder(self.build(), self.wanted, self.batch)
-        return self.ready
+            return self.ready
+
+    def close(self) -> None:
+        """Free the compiled encoder; another call compiles it again."""
+        with self.lock:
+            self.ready = None
+
+
+_LIVING: "weakref.WeakSet[LazyBackend]" = weakref.WeakSet()
+_forked = False  # whether this process is a child that was forked after this module was imported
+_left_behind: list[Backend | None] = []  # a child must not take apart what its parent's threads run
+
+
+def _in_forked_child() -> None:
+    global _forked
+    _forked = True
+    for backend in _LIVING:
+        _left_behind.append(backend.ready)
+        backend.ready, backend.lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
+
+
+def _compute_on_one_thread(wanted: str) -> None:
+    """For a forked child: PyTorch would wait forever for the threads that its parent had.
+
+    Raises ModelError for a GPU, which no forked child can use.
+    """
+    if torch.cuda.is_available() and choose(wanted).startswith("torch"):
+        raise ModelError(
+            "a forked process cannot use the GPU; start it with multiprocessing's 'spawn', or "
+            "load with backend='openvino'"
+        )
+    torch.set_num_threads(1)
 
 
 def infer(

@@ -28,7 +28,8 @@ AHEAD_BYTES, MOST_AHEAD = 2**26, 512
 class CachedEncoder:
     """What is computed of each image once, by view: features of a backbone (D,); with `cut`, the
     activation at that split point, `cut_size` numbers, and the features after it; or, for a
-    network that trains from pixels (`backend` None), the pixels themselves.
+    network that trains from pixels (`backend` None), the pixels themselves. `whole` as in
+    `graft.data.reader.stream`.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class CachedEncoder:
         augmentation: Augmentation = PLAIN,
         cut: str | None = None,
         cut_size: int = 0,
+        whole: bool = False,
     ):
         self.cache = cache
         self.backbone, self.views, self.backend = backbone, views, backend
         self.augmentation = augmentation
-        self.cut, self.cut_size = cut, cut_size
+        self.cut, self.cut_size, self.whole = cut, cut_size, whole
         # An image's fingerprint depends on the size that it is decoded at, if that is small.
         least = min(SIDE, resized_shorter_side(backbone.preprocess))
         key = key_of(sketch=FINGERPRINT_FORMAT, side=least)
@@ -75,7 +77,8 @@ class CachedEncoder:
         else:
             digest = self.backbone.digest
             described = {"encoder": digest, "engine": name, "format": PIXELS_FORMAT}
-            key = key_of(**described, **({"cut": self.cut} if self.cut else {}))
+            more = ({"cut": self.cut} if self.cut else {}) | ({"whole": 1} if self.whole else {})
+            key = key_of(**described, **more)
             shape, dtype = (self.cut_size + self.backbone.features,), np.float16
         names = ["view0", *(f"view{v}{self.augmentation.key}" for v in range(1, self.views))]
         return [open_store(self.cache, key, name, shape, dtype) for name in names]
@@ -126,6 +129,7 @@ class CachedEncoder:
                 on_loaded=loaded,
                 fingerprinted=lambda digest: digest not in self.fingerprints,
                 ahead=self._ahead(),
+                whole=self.whole,
                 **({"batch": self.backend.batch} if self.backend else {}),
             ):
                 for view, value in item.values.items():

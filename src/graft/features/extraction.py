@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from graft.data.augmentation import Augmentation
-from graft.data.decode import Pixels, Preprocess, center_view, upright_rgb
+from graft.data.decode import Pixels, Preprocess
 from graft.data.reader import PLAIN, WINDOW, Loaded, stream
 from graft.errors import ModelError
 from graft.features.backends import BATCH, Backend, infer
@@ -38,21 +37,22 @@ def encode(
     fingerprinted: Callable[[bytes], bool] = lambda digest: False,
     batch: int = BATCH,
     ahead: int = WINDOW,
+    whole: bool = False,
 ) -> Iterator[Encoded]:
     """Read, decode and encode files, in order, a bounded number at a time.
 
     `backend` is called for the compiled encoder (of that `batch` size) when the first batch is
     full; None gives the pixels themselves, (H, W, 3) uint8. Features are rounded to float16 here
     and nowhere else, so a value from the cache equals one computed now. `on_loaded` sees every
-    file as soon as it is read; `fingerprinted` and `ahead` as in `stream`. Raises ModelError for
-    features that are not finite.
+    file as soon as it is read; `fingerprinted`, `ahead` and `whole` as in `stream`. Raises
+    ModelError for features that are not finite.
     """
     waiting: deque[Encoded] = deque()
 
     def batches() -> Iterator[tuple[list[tuple[Encoded, int]], Pixels]]:
         tags: list[tuple[Encoded, int]] = []
         pixels: list[Pixels] = []
-        for loaded in stream(files, preprocess, wanted, augmentation, fingerprinted, ahead):
+        for loaded in stream(files, preprocess, wanted, augmentation, fingerprinted, ahead, whole):
             item = Encoded(loaded, due=len(loaded.views))
             waiting.append(item)
             for number, image in loaded.views.items():
@@ -75,21 +75,17 @@ def encode(
     yield from waiting
 
 
-def encode_images(
-    images: Iterable[Image.Image],
-    preprocess: Preprocess,
-    backend: Callable[[], Backend],
-    batch: int = BATCH,
+def encode_pixels(
+    pixels: Iterable[Pixels], backend: Callable[[], Backend], batch: int = BATCH
 ) -> Iterator[NDArray[np.float16]]:
-    """As `encode`, of images in memory: the features (D,) float16 of each, in order.
-
-    Raises UnusableImageError for an image that cannot be used.
+    """As `encode`, of pixels (height, width, 3) as the network is fed them: the features (D,)
+    float16 of each, in order.
     """
 
     def batches() -> Iterator[tuple[None, Pixels]]:
-        rest = iter(images)
+        rest = iter(pixels)
         while group := list(islice(rest, batch)):
-            yield None, np.stack([center_view(upright_rgb(image), preprocess) for image in group])
+            yield None, np.stack(group)
 
     for _, values in infer_float16(backend, batches()):
         yield from values

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from graft.data.sources import find_images
-from graft.errors import UsageError
+from graft.inference.image_input import images_below
 from graft.inference.policy import Policy
 from graft.inference.prediction import FileResult
 from graft.inference.predictor import Predictor
@@ -17,10 +16,6 @@ def predict_paths(
 ) -> Iterator[FileResult]:
     """Predict files and, in folders, every image file below; lazily, in order.
 
-    Raises UsageError for a path that does not exist.
+    Raises UsageError for a path that does not exist, DataError for a folder without images.
     """
-    for path in paths:
-        if not Path(path).exists():
-            raise UsageError(f"{path}: no such file or folder")
-    files = (file for path in paths for file in find_images(Path(path)))
-    yield from predictor.predict_files(files, policy)
+    return predictor.predict_files(images_below(paths), policy)

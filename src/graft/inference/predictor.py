@@ -1,49 +1,61 @@
-"""Predictor: what an image shows, from a file, a Pillow image or pixels."""
+"""Predictor: what an image shows, whatever form it comes in and whoever asks."""
 
+import asyncio
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import overload
+from typing import Any, Self, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
-from graft.data.decode import Pixels, UnusableImageError
-from graft.errors import DataError, ModelError, UsageError
+from graft.data.decode import Pixels
+from graft.errors import DataError, ModelError
 from graft.features.backends import BATCH, LazyBackend
-from graft.features.extraction import Encoded, encode, encode_images, infer_float16
+from graft.features.extraction import Encoded, encode, encode_pixels
+from graft.inference.image_input import (
+    OneImage,
+    each_image,
+    each_network_pixels,
+    is_one,
+    path_of,
+    whole_pixels,
+)
 from graft.inference.neighbors import Neighbors
 from graft.inference.policy import Policy, abstention, prediction_set
-from graft.inference.prediction import FileResult, Prediction
+from graft.inference.prediction import FileResult, Picture, Prediction
+from graft.inference.scikit import FittedEstimator
 from graft.models.backbone import Backbone
 from graft.models.classifier import Classifier
 from graft.models.head import Head
 from graft.models.ood import OODDetector
 from graft.runs.run import Run
 
-# An image whose two best classes are closer than this is computed again in float32: half
-# precision moves probabilities by less, so the answer is float32's (docs/recipes.md).
+# An image whose two best classes are closer than this is computed again, in float32 and from a
+# JPEG decoded at its full size: half precision and decoding at a half, a quarter or an eighth move
+# probabilities by less, so the label is that of the exact way (docs/recipes.md).
 CLOSE_CALL = 0.15
 # So few images go through one at a time: a batch is padded to its full size, which costs more.
 FEW = 4
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.float16]
-OneImage = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 
 
 @dataclass
-class Predictor:
+class Predictor(FittedEstimator):
     """A trained classifier with its backend, its batches and its policy. Any thread may use it.
 
     `classes` are in the order of the logits; `temperature` > 0 divides them. `backend` runs the
     encoder of `backbone`. `frozen` says that the backbone was not trained. `policy` holds where
     `predict` is given none. `run` is the folder it was read from.
+
+    It can be pickled and used after a fork: the other process compiles its own backend, at its
+    first prediction. As a context manager it frees the backend at the end.
     """
 
     backbone: Backbone
@@ -59,8 +71,12 @@ class Predictor:
     def __post_init__(self) -> None:
         build = self.backbone.build
         self.single = LazyBackend(build, self.backend.wanted, batch=1)
-        # In float32, one image at a time: they are few.
-        self.exact = LazyBackend(build, "float32", batch=1)
+        self._float32 = LazyBackend(build, "float32", batch=1)
+
+    @property
+    def exact(self) -> LazyBackend:
+        """What computes close calls again: in float32, one image at a time, as they are few."""
+        return self.single if self.backend.exact else self._float32
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -78,6 +94,22 @@ class Predictor:
             )
         return Neighbors.read(Run(self.run), self.ood_detector)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The whole network is built again from the backbone where it is asked for.
+        return {name: value for name, value in vars(self).items() if name != "classifier"}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the compiled backends; another prediction compiles them again."""
+        for backend in (self.backend, self.single, self._float32):
+            backend.close()
+        vars(self).pop("classifier", None)
+
     @overload
     def predict(self, images: OneImage, policy: Policy | None = None) -> Prediction: ...  # type: ignore[overload-overlap]
 
@@ -91,20 +123,33 @@ class Predictor:
     ) -> Prediction | list[Prediction]:
         """What an image shows; a list for a list or another iterable of images.
 
-        An image is a path, a Pillow image (turned upright by its EXIF tag, as a file is), or
-        (H, W, 3) uint8 RGB pixels of any size as a NumPy array or a tensor; (N, H, W, 3) are N
-        images.
+        An image is a path, the bytes or an open file of an image, a Pillow image of any mode but
+        F, or pixels of any size as a NumPy array, a tensor or nested lists: (H, W, 3) RGB,
+        (H, W, 4) RGBA, laid over white, or (H, W) gray, whole numbers of 0..255 (uint16: of
+        0..65535). Files, bytes and Pillow images are turned upright by their EXIF tag; pixels
+        have none and are taken as they are. (N, H, W, 3) are N images.
 
         Raises UsageError for the first that is no usable image, with the reason.
         """
-        policy = policy or self.policy
-        if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 0) == 3:
-            return self._predict_all([images], policy)[0]  # type: ignore[list-item]
-        if isinstance(images, np.ndarray | Tensor) and images.ndim != 4:
-            raise UsageError(_expected(images))
-        if not isinstance(images, Iterable):
-            raise UsageError(_expected(images))
-        return self._predict_all(list(images), policy)
+        if is_one(images) or not isinstance(images, Iterable):  # what is none is told so
+            return self._one(images, policy)
+        return list(self._each(each_image(images), policy or self.policy))
+
+    def predict_batch(
+        self, images: Iterable[OneImage] | str | Path, policy: Policy | None = None
+    ) -> Iterator[Prediction]:
+        """Each image's prediction, in order; lazily, a bounded number at a time.
+
+        `images` are a list, an iterator, a folder (every image file below it, sorted), or pixels
+        (N, H, W, 3); each image as for `predict`.
+
+        Raises UsageError for the first that is no usable image; `predict_files` goes on.
+        """
+        return self._each(each_image(images), policy or self.policy)
+
+    async def predict_async(self, image: OneImage, policy: Policy | None = None) -> Prediction:
+        """`predict` of one image in another thread: an event loop goes on meanwhile."""
+        return await asyncio.to_thread(self._one, image, policy)
 
     def predict_files(
         self, files: Iterable[str | Path], policy: Policy | None = None
@@ -119,37 +164,13 @@ class Predictor:
                 found = self._prediction(path, item.values[0], probabilities, policy)
                 yield FileResult(path, found)
 
-    def predict_views(
-        self, views: Pixels, policy: Policy | None = None, names: Sequence[str] = ()
-    ) -> list[Prediction]:
-        """The predictions of (N, height, width, 3) uint8 pixels that `center_view` made of images,
-        for who decodes elsewhere; `names` become their paths.
-        """
-
-        def encoded(rows: Sequence[int], backend: LazyBackend) -> Iterator[Features]:
-            pixels = [
-                views[list(rows[i : i + backend.batch])] for i in range(0, len(rows), backend.batch)
-            ]
-            for _, values in infer_float16(backend, ((None, some) for some in pixels)):
-                yield from values
-
-        everything = range(len(views))
-        features = np.stack(list(encoded(everything, self._backend_for(len(views)))))
-        answers = self._settled(features, lambda rows: encoded(rows, self.exact))
-        return [
-            self._prediction(name, own, probabilities, policy or self.policy)
-            for name, own, probabilities in zip(
-                names or [""] * len(views), features, answers, strict=True
-            )
-        ]
-
     def encoded_files(self, files: Iterable[Path]) -> Iterator[tuple[Encoded, Floats | None]]:
         """Each file's digest and features with its (K,) probabilities, in order; None for an
         unusable file. Holds a bounded number of images in memory, however many there are.
         """
         rest = iter(files)
         first = list(itertools.islice(rest, FEW + 1))
-        backend = self._backend_for(len(first))
+        backend = self.single if len(first) <= FEW else self.backend
         encoded = encode(
             itertools.chain(first, rest), self.backbone.preprocess, backend, batch=backend.batch
         )
@@ -158,6 +179,22 @@ class Predictor:
             rows = iter(self._of_files(usable) if usable else ())
             for item in chunk:
                 yield item, next(rows) if item.loaded.problem is None else None
+
+    def predict_proba(self, images: Iterable[OneImage] | str | Path) -> Floats:
+        """Calibrated probabilities (N, K) of N images, given as for `predict_batch`."""
+        found = [row for _, _, row in self._answers(each_image(images))]
+        return np.stack(found) if found else np.empty((0, len(self.classes)))
+
+    def transform(self, images: Iterable[OneImage] | str | Path) -> NDArray[np.float32]:
+        """Features (N, D) of N images, given as for `predict_batch`."""
+        found = [row for _, row, _ in self._answers(each_image(images), settle=False)]
+        features = int(self.head.shape["features"])
+        return np.array(found, np.float32).reshape(len(found), features)
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """The classes (K,)."""
+        return np.array(self.classes)
 
     def probabilities(self, features: Features) -> Floats:
         """(N, D) features to (N, K) calibrated probabilities, each row summing to 1."""
@@ -171,51 +208,58 @@ class Predictor:
         return logits
 
     def close_calls(self, probabilities: Floats) -> list[int]:
-        """The rows of (N, K) to compute again in float32; none if the backend is exact itself."""
-        if self.backend.exact:
-            return []
+        """The rows of (N, K) to compute again, exactly."""
         best = np.sort(probabilities, axis=1)
         margin: Floats = best[:, -1] - best[:, -2]
         return [int(row) for row in np.flatnonzero(margin < CLOSE_CALL)]
 
-    def _backend_for(self, count: int) -> LazyBackend:
-        return self.single if count <= FEW else self.backend
+    def _one(self, image: OneImage, policy: Policy | None) -> Prediction:
+        return next(self._each([image], policy or self.policy))
 
-    def _predict_all(self, images: Sequence[OneImage], policy: Policy) -> list[Prediction]:
-        found: dict[int, Prediction] = {}
-        files = {i: Path(x) for i, x in enumerate(images) if isinstance(x, str | Path)}
-        for i, result in zip(files, self.predict_files(files.values(), policy), strict=True):
-            if result.prediction is None:
-                raise UsageError(f"{result.path} {result.problem}")
-            found[i] = result.prediction
-        others = {i: _pillow(x) for i, x in enumerate(images) if not isinstance(x, str | Path)}
-        if others:
-            features, answers = self._of_images(list(others.values()))
-            for i, own, probabilities in zip(others, features, answers, strict=True):
-                found[i] = self._prediction("", own, probabilities, policy)
-        return [found[i] for i in range(len(images))]
+    def _each(self, images: Iterable[OneImage], policy: Policy) -> Iterator[Prediction]:
+        for image, features, probabilities in self._answers(images):
+            yield self._prediction(path_of(image), features, probabilities, policy, image)
+
+    def _answers(
+        self, images: Iterable[OneImage], settle: bool = True
+    ) -> Iterator[tuple[OneImage, Features, Floats]]:
+        """Each image with features (D,) and probabilities (K,); `settle`: exact in close calls."""
+        rest = iter(images)
+        first = list(itertools.islice(rest, FEW + 1))
+        backend, preprocess = (
+            self.single if len(first) <= FEW else self.backend,
+            self.backbone.preprocess,
+        )
+        waiting: deque[tuple[OneImage, Pixels]] = deque()
+
+        def pixels() -> Iterator[Pixels]:
+            for item in each_network_pixels(itertools.chain(first, rest), preprocess, len(first)):
+                waiting.append(item)
+                yield item[1]
+
+        encoded = encode_pixels(pixels(), backend, backend.batch)
+        while chunk := list(itertools.islice(encoded, backend.batch)):
+            given = [waiting.popleft() for _ in chunk]
+            features = np.stack(chunk)
+
+            exact = partial(self._of_whole, given)
+            answers = self._settled(features, exact) if settle else self.probabilities(features)
+            for (image, _), own, probabilities in zip(given, features, answers, strict=True):
+                yield image, own, probabilities
+
+    def _of_whole(self, given: list[tuple[Any, Pixels]], rows: list[int]) -> Iterator[Features]:
+        fed = self.backbone.preprocess
+        return encode_pixels((whole_pixels(*given[row], fed) for row in rows), self.exact, 1)
 
     def _of_files(self, items: Sequence[Encoded]) -> Floats:
         def exact(rows: list[int]) -> Iterator[Features]:
             files = [items[row].loaded.file for row in rows]
-            for again in encode(files, self.backbone.preprocess, self.exact, batch=1):
+            for again in encode(files, self.backbone.preprocess, self.exact, batch=1, whole=True):
                 if again.loaded.problem is not None:
                     raise DataError(f"{again.loaded.file}: changed while it was read")
                 yield again.values[0]
 
         return self._settled(np.stack([item.values[0] for item in items]), exact)
-
-    def _of_images(self, images: Sequence[Image.Image]) -> tuple[Features, Floats]:
-        def encoded(some: Sequence[Image.Image], backend: LazyBackend) -> Iterator[Features]:
-            return encode_images(some, self.backbone.preprocess, backend, backend.batch)
-
-        try:
-            features = np.stack(list(encoded(images, self._backend_for(len(images)))))
-        except UnusableImageError as problem:
-            raise UsageError(f"an image in memory {problem}") from problem
-        return features, self._settled(
-            features, lambda rows: encoded([images[row] for row in rows], self.exact)
-        )
 
     def _settled(
         self, features: Features, exact: Callable[[list[int]], Iterable[Features]]
@@ -228,7 +272,12 @@ class Predictor:
         return answers
 
     def _prediction(
-        self, path: str, features: Features, probabilities: Floats, policy: Policy
+        self,
+        path: str,
+        features: Features,
+        probabilities: Floats,
+        policy: Policy,
+        image: object = None,
     ) -> Prediction:
         row = features[np.newaxis]
         ood_score = float(self.ood_detector.score(row)[0]) if self.ood_detector else None
@@ -247,26 +296,5 @@ class Predictor:
             nearest=tuple(self.neighbors.nearest(row, policy.nearest)[0])
             if policy.nearest
             else None,
+            picture=Picture(image),
         )
-
-
-def _pillow(image: object) -> Image.Image:
-    if isinstance(image, Image.Image):
-        return image
-    if isinstance(image, Tensor):
-        image = image.numpy(force=True)
-    if not (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3):
-        raise UsageError(_expected(image))
-    if image.dtype != np.uint8 or not image.size:
-        raise UsageError(_expected(image))
-    return Image.fromarray(np.ascontiguousarray(image))
-
-
-def _expected(came: object) -> str:
-    what = type(came).__name__
-    if isinstance(came, np.ndarray | Tensor):
-        what = f"{tuple(came.shape)} {came.dtype}"
-    return (
-        f"expected a path, a Pillow image or (H, W, 3) uint8 pixels, got {what}; "
-        "Image.open(FILE) reads an image"
-    )

@@ -21,8 +21,7 @@ def measure_speed(run: Run, files: Sequence[Path], progress: Progress) -> None:
     # Of every class; a small set is gone through as often as it takes for a time worth giving.
     there = [there[i] for i in np.random.default_rng(0).permutation(len(there))]
     timed = (there * -(-TIMED // max(1, len(there))))[:TIMED]
-    if not predictor.backend.exact:
-        predictor.exact()  # what computes close calls again: made once, whenever the first comes
+    predictor.exact()  # what computes close calls again: made once, whenever the first comes
     for _ in predictor.encoded_files(timed[:WARM]):
         pass
     start = time.perf_counter()

@@ -19,6 +19,7 @@ from graft.features.extraction import infer_float16
 from graft.inference.policy import Policy, policy_for
 from graft.inference.predictor import FEW, Predictor
 from graft.inference.saved_model import load
+from graft.inference.views import predict_views
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 FILES = ("model.json", "model.safetensors")
@@ -148,7 +149,7 @@ def warm_up(run: ServedRun) -> ServedRun:
     run.predictor.exact()
     one = _seconds(lambda: list(infer_float16(run.predictor.single, iter([(0, views[:1])]))))
     whole = _seconds(lambda: list(infer_float16(run.predictor.backend, iter([(0, views)]))))
-    run.predictor.predict_views(views[:1], run.policy)
+    predict_views(run.predictor, list(views[:1]), lambda row: views[row], run.policy, [""])
     run.whole_batch = min(BATCH, max(FEW + 1, int(whole / one)))
     return run
 

@@ -117,7 +117,7 @@ def _logits(model: Predictor, table: FeatureTable, encoded: Encoded) -> NDArray[
     close = model.close_calls(softmax(logits, model.temperature))
     if close:
         chosen = encoded.rows[close]
-        exact = CachedEncoder(cache_folder(), model.backbone, model.exact, views=1)
+        exact = CachedEncoder(cache_folder(), model.backbone, model.exact, views=1, whole=True)
         exact.compute(
             [table.dataset.examples[i].file for i in chosen],
             lambda index, digest: range(1),
