@@ -146,6 +146,7 @@ def test_what_is_no_request_is_refused_with_one_line(client, make_form):
         (b"{", "application/json", 400),
         (b"[" * 100_000, "application/json", 400),
         (b"[1]", "application/json", 400),
+        (b"[" + b"1," * 2_000_001 + b"1]", "application/json", 413),
         (b'{"image": 3}', "application/json", 400),
         (b'{"image": "###"}', "application/json", 400),
         (b'{"images": []}', "application/json", 400),
@@ -157,6 +158,7 @@ def test_what_is_no_request_is_refused_with_one_line(client, make_form):
         (make_form([])[0], "multipart/form-data; boundary=edge", 400),
         (make_form([("a", b"b")] * 65)[0], "multipart/form-data; boundary=edge", 413),
     )
+    assert client.predict(b"x", "image/png", Content_Encoding="gzip").status == 415
     for body, kind, status in good:
         reply = client.predict(body, kind)
         assert (reply.status, kind) == (status, kind), reply.body

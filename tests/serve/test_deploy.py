@@ -44,7 +44,7 @@ def test_every_curl_example_of_the_page_is_answered(server_of, finished, place):
 def test_every_python_example_of_the_page_prints_a_label(server_of, finished, place):
     pytest.importorskip("tritonclient.http", reason="needs tritonclient[http]")
     with server_of({"flowers": finished}) as (client, _):
-        for text in blocks("python"):
+        for text in blocks("py"):
             text = text.replace("localhost:8000", f"127.0.0.1:{client.port}")
             command = [sys.executable, "-c", text]
             done = subprocess.run(command, cwd=place, capture_output=True, text=True)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
 from PIL import Image
 
 from graft.data.decode import (
@@ -28,6 +27,7 @@ from graft.data.reader import cores
 from graft.features.backends import BATCH
 from graft.inference.prediction import Prediction
 from graft.inference.predictor import FEW
+from graft.inference.views import predict_views
 from graft.serve.served_runs import ServedRun
 from graft.serve.uploads import Upload
 
@@ -35,6 +35,7 @@ LOG = logging.getLogger("graft.serve")
 # Images of so many megapixels together are decoded at once: a large one takes several times its
 # pixels' bytes, for a moment.
 DECODED_AT_ONCE = 64.0
+JPEG = b"\xff\xd8"
 FAILED = "could not be computed by the model; the server's log has the reason"
 
 
@@ -143,18 +144,13 @@ class Engine:
             self._settle(ticket, index, None)
             return
         try:
-            self.room.enter(image.megapixels)
-            try:
-                pixels = _view(image, ticket.run)
-            finally:
-                self.room.leave(image.megapixels)
+            pixels = self._decoded(image, ticket.run)
         except UnusableImageError as problem:
             self._settle(ticket, index, problem)
         except Exception:  # such as MemoryError: this image only
             LOG.exception("an image could not be decoded")
             self._settle(ticket, index, UnusableImageError("unreadable", FAILED))
         else:
-            image.data = b""  # the pixels are all that is needed
             with self.changed:
                 self.views.append(_View(ticket, index, pixels))
                 self.changed.notify()
@@ -169,7 +165,7 @@ class Engine:
                 began = time.perf_counter()
                 for view in wanted:
                     view.ticket.computed = view.ticket.computed or began
-                for view, outcome in zip(wanted, _computed(wanted), strict=True):
+                for view, outcome in zip(wanted, self._computed(wanted), strict=True):
                     self._settle(view.ticket, view.index, outcome)
                 self.observed(len(wanted), time.perf_counter() - began)
 
@@ -208,24 +204,37 @@ class Engine:
             ticket.answered.set_result(ticket.outcomes)
         self.finished(ticket)
 
+    def _decoded(self, image: Upload, run: ServedRun, whole: bool = False) -> Pixels:
+        """The very pixels that `graft predict` makes of such a file."""
+        preprocess = run.predictor.backbone.preprocess
+        self.room.enter(image.megapixels)
+        try:
+            if isinstance(image.data, Image.Image):
+                return center_view(upright_rgb(image.data), preprocess)
+            side = None if whole else resized_shorter_side(preprocess)
+            return center_view(decode(image.data, side), preprocess)
+        finally:
+            self.room.leave(image.megapixels)
 
-def _view(image: Upload, run: ServedRun) -> Pixels:
-    """The very pixels that `graft predict` makes of such a file."""
-    preprocess = run.predictor.backbone.preprocess
-    if isinstance(image.data, Image.Image):
-        return center_view(upright_rgb(image.data), preprocess)
-    return center_view(decode(image.data, resized_shorter_side(preprocess)), preprocess)
+    def _computed(self, views: Sequence[_View]) -> list[Outcome]:
+        """The prediction of each; where the batch fails, of each that does not fail alone."""
+        run = views[0].ticket.run
 
+        def whole(row: int) -> Pixels:
+            view = views[row]
+            image = view.ticket.images[view.index]
+            data = image.data
+            # Only JPEGs are decoded at less than their full size.
+            if isinstance(data, bytes) and data.startswith(JPEG) and not view.ticket.dropped:
+                return self._decoded(image, run, whole=True)
+            return view.pixels
 
-def _computed(views: Sequence[_View]) -> list[Outcome]:
-    """The prediction of each; where the batch fails, of each that does not fail alone."""
-    run = views[0].ticket.run
-    names = [view.ticket.images[view.index].name for view in views]
-    try:
-        pixels = np.stack([view.pixels for view in views])
-        return list(run.predictor.predict_views(pixels, run.policy, names))
-    except Exception:
-        if len(views) == 1:
-            LOG.exception("an image could not be computed")
-            return [UnusableImageError("failed", FAILED)]
-        return [outcome for view in views for outcome in _computed([view])]
+        names = [view.ticket.images[view.index].name for view in views]
+        try:
+            pixels = [view.pixels for view in views]
+            return list(predict_views(run.predictor, pixels, whole, run.policy, names))
+        except Exception:
+            if len(views) == 1:
+                LOG.exception("an image could not be computed")
+                return [UnusableImageError("failed", FAILED)]
+            return [outcome for view in views for outcome in self._computed([view])]

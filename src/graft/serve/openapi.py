@@ -197,7 +197,7 @@ def _infer(named: list[Json], suffix: str) -> Json:
     return _operation(
         "Predict tensors",
         answer,
-        (400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 504),
+        (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504),
         operationId=f"v2_infer{suffix}",
         parameters=named,
         requestBody={

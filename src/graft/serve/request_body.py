@@ -22,12 +22,16 @@ class Body:
     async def read(self, receive: Receive, headers: Mapping[str, str]) -> bytes:
         """The whole body.
 
-        Raises ProblemError: 413 for one that is too long, or says that it will be, 429 where
-        uploads fill the memory set aside for them, 408 for one that takes too long; and
-        ClientGoneError.
+        Raises ProblemError: 415 for a compressed one, 413 for one that is too long or says that it
+        will be, 429 where uploads fill the memory set aside for them, 408 for one that takes too
+        long; and ClientGoneError.
         """
         limits = self.admission.limits
         most = int(limits.upload_megabytes * MEGA)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise ProblemError(
+                415, "expected a body without content-encoding; images are compressed already"
+            )
         declared = headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared) > most:
             raise _too_long(limits.upload_megabytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from graft.errors import ModelError, UsageError
 from graft.features.backends import BATCH
@@ -18,6 +19,7 @@ from graft.features.extraction import infer_float16
 from graft.inference.policy import Policy, policy_for
 from graft.inference.predictor import FEW, Predictor
 from graft.inference.saved_model import load
+from graft.inference.views import predict_views
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 FILES = ("model.json", "model.safetensors")
@@ -143,10 +145,11 @@ def warm_up(run: ServedRun) -> ServedRun:
     preprocess = run.predictor.backbone.preprocess
     shape = (BATCH, preprocess.height, preprocess.width, 3)
     views = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    Image.init()  # all of Pillow's readers: else the first odd upload waits for their import
     run.predictor.exact()
     one = _seconds(lambda: list(infer_float16(run.predictor.single, iter([(0, views[:1])]))))
     whole = _seconds(lambda: list(infer_float16(run.predictor.backend, iter([(0, views)]))))
-    run.predictor.predict_views(views[:1], run.policy)
+    predict_views(run.predictor, list(views[:1]), lambda row: views[row], run.policy, [""])
     run.whole_batch = min(BATCH, max(FEW + 1, int(whole / one)))
     return run
 
