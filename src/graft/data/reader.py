@@ -58,8 +58,7 @@ def stream(
     `wanted` says, given a file's position and sha256, which views of it to make; a file of which
     none is wanted is hashed but not decoded. Pillow decodes and resamples outside the
     interpreter lock, so threads use all cores. A file that cannot be used comes with its
-    problem, never with replacement pixels. `whole`: JPEGs are decoded at their full size, whatever
-    is needed of it.
+    problem, never with replacement pixels. `whole`: JPEGs are decoded at their full size.
     """
     shorter_side = None if whole else resized_shorter_side(preprocess)
 

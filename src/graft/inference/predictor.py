@@ -123,16 +123,15 @@ class Predictor(FittedEstimator):
     ) -> Prediction | list[Prediction]:
         """What an image shows; a list for a list or another iterable of images.
 
-        An image is a path, the bytes or an open file of an image, a Pillow image of any mode but
-        F, or pixels of any size as a NumPy array, a tensor or nested lists: (H, W, 3) RGB,
-        (H, W, 4) RGBA, laid over white, or (H, W) gray, whole numbers of 0..255 (uint16: of
-        0..65535). Files, bytes and Pillow images are turned upright by their EXIF tag; pixels
-        have none and are taken as they are. (N, H, W, 3) are N images.
+        An image is a path, the bytes or an open file of one, a Pillow image of any mode but F, or
+        pixels of any size as a NumPy array, a tensor or nested lists: (H, W, 3) RGB, (H, W, 4)
+        RGBA, laid over white, or (H, W) gray, of 0..255 (uint16: 0..65535). Files, bytes and Pillow
+        images are turned upright by their EXIF tag; pixels have none. (N, H, W, 3) are N images.
 
         Raises UsageError for the first that is no usable image, with the reason.
         """
         if is_one(images) or not isinstance(images, Iterable):  # what is none is told so
-            return self._one(images, policy)
+            return next(self._each([images], policy or self.policy))
         return list(self._each(each_image(images), policy or self.policy))
 
     def predict_batch(
@@ -149,7 +148,7 @@ class Predictor(FittedEstimator):
 
     async def predict_async(self, image: OneImage, policy: Policy | None = None) -> Prediction:
         """`predict` of one image in another thread: an event loop goes on meanwhile."""
-        return await asyncio.to_thread(self._one, image, policy)
+        return await asyncio.to_thread(self.predict, image, policy)
 
     def predict_files(
         self, files: Iterable[str | Path], policy: Policy | None = None
@@ -207,8 +206,8 @@ class Predictor(FittedEstimator):
             logits: Floats = self.head(torch.from_numpy(features)).double().numpy()
         if not np.isfinite(logits).all():
             raise ModelError(
-                f"{self.run or self.backbone.name}: the network gives NaN or infinity, its weights "
-                "are damaged; copy the run again, or train it again"
+                f"{self.run or self.backbone.name}: the network gives NaN or infinity; its weights "
+                "are damaged, copy the run again or train it again"
             )
         return logits
 
@@ -217,9 +216,6 @@ class Predictor(FittedEstimator):
         best = np.sort(probabilities, axis=1)
         margin: Floats = best[:, -1] - best[:, -2]
         return [int(row) for row in np.flatnonzero(margin < CLOSE_CALL)]
-
-    def _one(self, image: OneImage, policy: Policy | None) -> Prediction:
-        return next(self._each([image], policy or self.policy))
 
     def _each(self, images: Iterable[OneImage], policy: Policy) -> Iterator[Prediction]:
         for image, features, probabilities in self._answers(images):

@@ -218,10 +218,10 @@ class Epoch(Part):
 
 
 class HeatMap(Part):
-    """An explanation of a mistake."""
+    """A mistake's heat map; its sentence only where it was asked for."""
 
     map: Annotated[list[Row], Field(min_length=1, max_length=512)]
-    sentence: Text
+    sentence: Text | None = None
 
     @model_validator(mode="after")
     def _even(self) -> Self:
