@@ -17,7 +17,7 @@ from graft.errors import ModelError
 NAMES = ("daisy", "golden retriever", "coffee mug", "sunflower", "pine cone", "oak", "cat")
 # What must be right on topic, and answered off topic at most: a point below what was measured,
 # which docs/chat.md tells.
-BARS = {"minilm": (0.94, 0.03), "tfidf": (0.91, 0.05)}
+BARS = {"minilm": (0.945, 0.03), "tfidf": (0.915, 0.05)}
 EXAMPLES = ("examples.csv", "more_examples.csv")
 
 

