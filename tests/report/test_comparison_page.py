@@ -48,7 +48,10 @@ def test_page_slides_and_data_are_written_and_say_the_same(comparison, tmp_path)
     for sentence in sentences.the_conclusion(comparison):
         assert sentence in page
     assert "better is better than worse by 26.7 percentage points on 30\u00a0images" in page
-    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == comparison.to_json()
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == {
+        "generator": "graft",
+        **comparison.to_json(),
+    }
     slides = (tmp_path / "out" / "comparison.pdf").read_bytes()
     assert slides.startswith(b"%PDF")
     assert slides.count(b"/Type /Page ") + slides.count(b"/Type /Page\n") == 10
