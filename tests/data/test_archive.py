@@ -203,12 +203,10 @@ def test_an_archive_that_unpacks_to_more_than_images_do_is_refused(
     factor = 3_000_000 / archive.stat().st_size
     assert factor > 150
     monkeypatch.setattr("graft.data.unpacked_size.SMALL", 10_000)
-    with pytest.raises(
-        DataError, match=r"unpacks to more than [\d,]+ bytes, 100 times its own size"
-    ):
+    with pytest.raises(DataError, match=r"unpacks to more than [\d,]+ bytes, 100 times its"):
         unpack(archive, tmp_path / "pets")
     assert list(tmp_path.iterdir()) == [archive]
-    monkeypatch.setattr("graft.data.unpacked_size.FACTOR", int(factor) + 10)
+    monkeypatch.setattr("graft.data.unpacked_size.FACTOR", 2 * int(factor))
     assert read(unpack(archive, tmp_path / "pets")) == {"cat/1.jpg": bytes(3_000_000)}
 
 
