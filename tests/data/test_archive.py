@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -203,13 +204,24 @@ def test_an_archive_that_unpacks_to_more_than_images_do_is_refused(
     factor = 3_000_000 / archive.stat().st_size
     assert factor > 150
     monkeypatch.setattr("graft.data.unpacked_size.SMALL", 10_000)
-    with pytest.raises(
-        DataError, match=r"unpacks to more than [\d,]+ bytes, 100 times its own size"
-    ):
+    with pytest.raises(DataError, match=r"unpacks to more than [\d,]+ bytes, 100 times its"):
         unpack(archive, tmp_path / "pets")
     assert list(tmp_path.iterdir()) == [archive]
-    monkeypatch.setattr("graft.data.unpacked_size.FACTOR", int(factor) + 10)
+    monkeypatch.setattr("graft.data.unpacked_size.FACTOR", 2 * int(factor))
     assert read(unpack(archive, tmp_path / "pets")) == {"cat/1.jpg": bytes(3_000_000)}
+
+
+def test_an_xz_that_asks_for_4_gb_of_memory_is_refused(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "pets.tar.xz", TREE)
+    packed = bytearray(archive.read_bytes())
+    # The block header, from byte 12 on: its size, flags, LZMA2, 1, the exponent of the window.
+    end = 12 + (packed[12] + 1) * 4 - 4
+    assert packed[14:16] == b"\x21\x01"
+    packed[16] = 40
+    packed[end : end + 4] = zlib.crc32(packed[12:end]).to_bytes(4, "little")
+    archive.write_bytes(packed)
+    with pytest.raises(DataError, match="Memory usage limit exceeded"):
+        unpack(archive, tmp_path / "pets")
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])

@@ -28,8 +28,8 @@ from graft.errors import DataError
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 
-_PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 
+XZ_MEMORY = 2**28
 # What the standard library raises for damaged archives. gzip and bz2 add OSError without a number.
 _BROKEN = (
     tarfile.TarError,
@@ -151,6 +151,16 @@ def written_beside(destination: Path) -> Iterator[Path]:
         raise DataError(
             f"{destination} could not be made: {error}; free some space or choose another folder"
         ) from error
+
+
+def _opened_xz(file: BinaryIO) -> lzma.LZMAFile:
+    # The window that an archive asks for is taken as memory: 64 MB if packed by xz -9.
+    lzma.LZMADecompressor(memlimit=XZ_MEMORY).decompress(file.read(1 << 16), 1)
+    file.seek(0)
+    return lzma.open(file)
+
+
+_PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", _opened_xz))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ KINDS = {
     "empty": Kind(MATTERS, "a file of 0 bytes; left out"),
     "truncated": Kind(MATTERS, "the end of the file is missing; left out"),
     "unreadable": Kind(MATTERS, "cannot be decoded as an image; left out"),
-    "oversized": Kind(MATTERS, "more pixels than graft decodes; left out"),
+    "oversized": Kind(MATTERS, "more pixels or bytes than graft reads; left out"),
     # Duplicates.
     "two_labels": Kind(MATTERS, "the same bytes under two labels; all copies left out"),
     "two_splits": Kind(MATTERS, "the same bytes in two of the given splits"),

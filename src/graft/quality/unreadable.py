@@ -11,7 +11,7 @@ _ADVICE = {
     "empty": "no bytes in the file; copy it again from the original",
     "truncated": "cut short; copy it again from the original",
     "unreadable": "not decodable as an image; save it again, or remove it",
-    "oversized": "with more pixels than graft decodes; scale it down, or remove it",
+    "oversized": "with more pixels or bytes than graft reads; scale it down, or remove it",
 }
 
 
