@@ -26,7 +26,7 @@ NEEDS = {
     "chat": "",
 }
 # Those that `make bench` leaves out and that need nothing, either.
-ALSO = {"explain": ""}
+ALSO = {"explain": "", "export_parity": ""}
 
 
 def missing() -> str:

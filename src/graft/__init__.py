@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from graft.explanation.heat_map import Explanation, explain
     from graft.explanation.layer_table import NetworkSummary, summary
     from graft.explanation.network_layer import Layer
+    from graft.export.write import export_run
     from graft.inference.policy import Policy
     from graft.inference.predictor import Prediction, Predictor
     from graft.inference.saved_model import load, pretrained
@@ -56,6 +57,7 @@ _WHERE = {
     "evaluate": "graft.api",
     "explain": "graft.explanation.heat_map",
     "explore": "graft.report.explore_page",
+    "export_run": "graft.export.write",
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
@@ -92,6 +94,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explore",
+    "export_run",
     "load",
     "policy",
     "pretrained",

@@ -89,13 +89,22 @@ def export(
         click.echo(NEXT[to].format(found["folder"]))
     if "parity" in found:
         click.echo(_sentence(found["parity"]))
+    if "int8" in found:
+        eight = found["int8"]
+        accuracy, ends = eight["accuracy"], eight["difference"]
+        click.echo(
+            f"int8: accuracy {accuracy['int8']:.1%} against {accuracy['float']:.1%} on "
+            f"{eight['images']} val images ({ends['low']:+.1%} to {ends['high']:+.1%}), "
+            f"{eight['times_as_fast']:.1f} times as fast"
+        )
 
 
 @click.command()
 @click.argument("file", metavar="FILE", shell_complete=files)
 @click.argument("run_folder", metavar="[RUN]", required=False, shell_complete=files)
+@click.option("--trust", is_flag=True, help="Read a .pt2 file, though it might run code.")
 @JSON
-def verify(file: str, run_folder: str | None, as_json: bool) -> None:
+def verify(file: str, run_folder: str | None, trust: bool, as_json: bool) -> None:
     """Check that an exported model says what its run says.
 
     With RUN it is compared on the run's images, as export does; without, on the test vectors
@@ -103,7 +112,7 @@ def verify(file: str, run_folder: str | None, as_json: bool) -> None:
     """
     from graft.export.verify import verify_file
 
-    found = verify_file(file, run_folder, progress=on_stderr_progress())
+    found = verify_file(file, run_folder, trusted=trust, progress=on_stderr_progress())
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:

@@ -40,6 +40,8 @@ class Tolerance:
 
 
 FLOAT32, FLOAT16 = Tolerance(), Tolerance(0.02, 0.05)
+# For int8, which is judged by its accuracy instead (graft.export.int8): any difference.
+ANY = Tolerance(1.0, 1e6)
 
 
 @dataclass

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.errors import DataError, ModelError
+from graft.errors import DataError, ModelError, UsageError
 from graft.export.contract import KEY, Contract, read_contract
 from graft.export.graph import INPUT, OUTPUTS
+from graft.export.quiet import quiet
 
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 # Of a file that is opened; larger networks are not exported into one file.
@@ -35,11 +36,14 @@ class Program:
         return bool(self.contract["input"]["square"])
 
 
-def open_program(file: str | Path, threads: int | None = None) -> Program:
+def open_program(file: str | Path, *, trusted: bool = False) -> Program:
     """Load an exported file: .onnx, .xml (OpenVINO) or .pt2 (PyTorch).
 
-    Raises DataError for a file that is none or was not made by graft export, ModelError where the
-    runtime is not installed.
+    PyTorch falls back to pickle for parts of a .pt2, which may then run any code: one that is not
+    `trusted` is refused.
+
+    Raises DataError for a file that is none or was not made by graft export, UsageError for a .pt2
+    that is not trusted, ModelError where the runtime is not installed.
     """
     file = Path(file)
     opener = _OPENERS.get(file.suffix.lower())
@@ -48,11 +52,16 @@ def open_program(file: str | Path, threads: int | None = None) -> Program:
             f"{file}: expected an exported model ({', '.join(_OPENERS)}), "
             + ("there is no such file" if not file.exists() else "this is something else")
         )
+    if file.suffix.lower() == ".pt2" and not trusted:
+        raise UsageError(
+            f"{file}: PyTorch may run code that is hidden in such a file; add --trust if you know "
+            "who made it"
+        )
     if file.stat().st_size > MOST_BYTES:
         raise DataError(f"{file}: is larger than any export ({MOST_BYTES:,} bytes)")
     try:
-        return opener(file, threads)
-    except (DataError, ModelError):
+        return opener(file)
+    except (DataError, ModelError, UsageError):
         raise
     # Each runtime has exceptions of its own for bytes that are no model.
     except Exception as error:
@@ -65,15 +74,13 @@ def missing(package: str, extra: str) -> ModelError:
     return ModelError(f"{package} is not installed; pip install 'graft[{extra}]'")
 
 
-def _open_onnx(file: Path, threads: int | None) -> Program:
+def _open_onnx(file: Path) -> Program:
     try:
         import onnxruntime  # type: ignore[import-untyped]
     except ImportError as error:
         raise missing("onnxruntime", "onnx") from error
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # a dynamic size is worth no warning
-    if threads:
-        options.intra_op_num_threads = threads
     session: Any = onnxruntime.InferenceSession(
         str(file), options, providers=["CPUExecutionProvider"]
     )
@@ -89,7 +96,7 @@ def _open_onnx(file: Path, threads: int | None) -> Program:
     )
 
 
-def _open_openvino(file: Path, threads: int | None) -> Program:
+def _open_openvino(file: Path) -> Program:
     import openvino
 
     core = openvino.Core()
@@ -98,8 +105,6 @@ def _open_openvino(file: Path, threads: int | None) -> Program:
     contract = read_contract(text, file)
     # The resize in bfloat16 would round pixels to even ones.
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
     compiled = core.compile_model(model, "CPU", settings)
 
     def run(image: NDArray[np.uint8]) -> Outputs:
@@ -110,22 +115,23 @@ def _open_openvino(file: Path, threads: int | None) -> Program:
     return Program(file, f"openvino {release} f32 on CPU", contract, run)
 
 
-def _open_torch(file: Path, threads: int | None) -> Program:
+def _open_torch(file: Path) -> Program:
     import torch
 
     extra = {f"{KEY}.json": ""}
-    loaded = torch.export.load(file, extra_files=extra).module()
+    with quiet():
+        loaded = torch.export.load(file, extra_files=extra).module()
     contract = read_contract(extra[f"{KEY}.json"], file)
 
     def run(image: NDArray[np.uint8]) -> Outputs:
         with torch.inference_mode():
-            found = loaded(torch.from_numpy(np.ascontiguousarray(image)))
+            found = loaded(torch.tensor(image))
         return tuple(each.numpy() for each in found)
 
     return Program(file, f"torch {torch.__version__.partition('+')[0]} on CPU", contract, run)
 
 
-_OPENERS: dict[str, Callable[[Path, int | None], Program]] = {
+_OPENERS: dict[str, Callable[[Path], Program]] = {
     ".onnx": _open_onnx,
     ".xml": _open_openvino,
     ".pt2": _open_torch,

@@ -50,7 +50,7 @@ if __name__ == "__main__":
         print(json.dumps(predict(name), ensure_ascii=False))
 '''
 
-_SQUARE = '''
+_SQUARE = """
 def squared(image):
     w, h = image.size
     size = ({size})
@@ -61,7 +61,7 @@ def squared(image):
     part = (left * x, top * y, min(w, right * x), min(h, bottom * y))
     return image.resize(({width}, {height}), Image.Resampling.{method}, box=part)
 
-'''
+"""
 
 _IMPORTS = {
     "onnx": "import onnxruntime\nfrom PIL import Image, ImageOps",
@@ -83,8 +83,7 @@ CONTRACT = json.loads(EXTRA["graft.json"])""",
 _RUN = {
     "onnx": 'probabilities, ood_score, _ = MODEL.run(None, {"image": images})',
     "openvino": "probabilities, ood_score, _ = RUN([images]).to_tuple()",
-    "torch": "with torch.inference_mode():\n"
-    "        probabilities, ood_score, _ = MODEL(torch.tensor(images))",
+    "torch": "probabilities, ood_score, _ = MODEL(torch.tensor(images))",
 }
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from graft.data.decode import Preprocess, center_view, decode, read_bytes
 from graft.errors import DataError
 from graft.export.odd_images import drawing
-from graft.export.parity import FLOAT32, Tolerance, predicted
+from graft.export.parity import FLOAT32, Answers, Tolerance, exported, predicted
 from graft.export.programs import Program
 from graft.inference.predictor import Predictor
 from graft.utils.files import write_json
@@ -28,9 +28,15 @@ MOST_VECTORS, MOST_BYTES, MOST_SIDE = 16, 2**20, 4096
 
 
 def write_vectors(
-    folder: Path, predictor: Predictor, square: bool, tolerance: Tolerance = FLOAT32
+    folder: Path,
+    predictor: Predictor,
+    square: bool,
+    tolerance: Tolerance = FLOAT32,
+    program: Program | None = None,
 ) -> None:
-    """Write vectors/ into an export's folder; the answers are the run's own, in float32."""
+    """Write vectors/ into an export's folder; the answers are the run's own, in float32, or those
+    of a `program` that is known to differ.
+    """
     place = folder / FOLDER
     place.mkdir()
     turned = Image.Exif()
@@ -41,12 +47,18 @@ def write_vectors(
     clear.putalpha(Image.fromarray(drawing(97, 131, 4)).convert("L"))
     clear.save(place / "transparent.png")
     files = [place / name for name in ("turned.jpg", "gray.png", "transparent.png")]
-    answers = predicted(predictor, files)
+    if program is None:
+        answers = predicted(predictor, files)
+    else:
+        said = list(exported(program, files, _decoded, predictor.backbone.preprocess))
+        answers = Answers(
+            np.array([p for p, _ in said], np.float64), np.array([s for _, s in said])
+        )
     rows: list[dict[str, Any]] = []
     for file, probabilities, score in zip(
         files, answers.probabilities, answers.ood_scores, strict=True
     ):
-        image = decode(read_bytes(file))
+        image = _decoded(file)
         pixels = _fed(image, predictor.backbone.preprocess, square)
         name = f"{file.stem}-pixels.png"
         Image.fromarray(pixels).save(place / name)
@@ -75,7 +87,7 @@ def check_vectors(program: Program) -> list[str]:
     problems = []
     for row, tolerance in _read(place, len(program.contract["classes"])):
         for name in (row["pixels"], row["file"]):
-            image = decode(read_bytes(place / name))
+            image = _decoded(place / name)
             if name == row["pixels"]:
                 pixels = np.asarray(image)
             else:
@@ -90,6 +102,10 @@ def check_vectors(program: Program) -> list[str]:
                     f"{tolerance['ood_score']:g}"
                 )
     return problems
+
+
+def _decoded(file: Path) -> Image.Image:
+    return decode(read_bytes(file))
 
 
 def _fed(image: Image.Image, fed: Preprocess, square: bool) -> Any:

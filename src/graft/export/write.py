@@ -11,10 +11,11 @@ from typing import Any
 
 from graft.data.sources import find_images
 from graft.errors import DataError, UsageError
-from graft.export.contract import contract_of
+from graft.export.contract import Contract, contract_of
 from graft.export.graph import graph_of
 from graft.export.odd_images import write_odd_images
 from graft.export.parity import (
+    ANY,
     FLOAT16,
     FLOAT32,
     IMAGES,
@@ -28,6 +29,7 @@ from graft.export.standalone import standalone
 from graft.export.vectors import check_vectors, write_vectors
 from graft.export.writers import (
     Save,
+    copier,
     onnx_saver,
     openvino_saver,
     require_onnx,
@@ -140,9 +142,9 @@ def write_model(job: Job) -> dict[str, Any]:
     text = standalone(job.to, fed, job.square)
     write_text(job.folder / "predict.py", text)
     write_json(job.folder / "parity.json", parity)
-    contract = open_program(program_file).contract
+    contract = open_program(program_file, trusted=True).contract
     write_json(job.folder / "preprocess.json", contract)
-    return {"parity": parity}
+    return {"parity": parity} | {key: contract[key] for key in ("int8",) if key in contract}
 
 
 def write_checked(job: Job, to: str) -> tuple[Path, dict[str, Any]]:
@@ -155,20 +157,43 @@ def write_checked(job: Job, to: str) -> tuple[Path, dict[str, Any]]:
     job.progress.say(f"exporting {job.run.name} to {to} (20 s or more)")
     save = _saver(job, to)
     contract = contract_of(job.predictor, to, job.square)
-    tolerance = FLOAT16 if job.half else FLOAT32
-    with tempfile.TemporaryDirectory() as place:
-        odd = write_odd_images(Path(place) / "odd")
+    tolerance = ANY if job.int8 else FLOAT16 if job.half else FLOAT32
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        odd = write_odd_images(place / "odd")
         sample.add(odd, [f"(odd) {file.name}" for file in odd], [-1] * len(odd))
-        trial = Path(place) / FILES[to]
+        trial = place / FILES[to]
         save(trial, contract)
-        parity = check_parity(open_program(trial), job.predictor, sample, job.progress, tolerance)
+        if job.int8:
+            save, contract = _in_int8(job, trial, contract)
+            save(trial, contract)
+        program = open_program(trial, trusted=True)
+        parity = check_parity(program, job.predictor, sample, job.progress, tolerance)
     refuse_difference(parity, f"the export of {job.run.path} to {to}")
     file = job.folder / FILES[to]
     save(file, contract | {"parity": _travelling(parity)})
-    write_vectors(job.folder, job.predictor, job.square, tolerance)
-    if problems := check_vectors(open_program(file)):
+    program = open_program(file, trusted=True)
+    own = program if job.int8 else None
+    write_vectors(job.folder, job.predictor, job.square, FLOAT16 if own else tolerance, own)
+    if problems := check_vectors(program):
         refuse_difference(parity | {"differ": problems, "differing": len(problems)}, str(file))
     return file, parity
+
+
+def _in_int8(job: Job, plain: Path, contract: Contract) -> tuple[Save, Contract]:
+    """What writes the model with its encoder in int8, and a contract with the figures; raises
+    ModelError for one that is worse than its limits.
+    """
+    from graft.export.int8 import judge, quantize, refuse_if_worse
+
+    fed = job.predictor.backbone.preprocess
+    eight = plain.with_name("int8.onnx")
+    job.progress.say("calibrating int8 on training images")
+    quantize(plain, eight, job.run, fed, job.square)
+    save = copier(eight)
+    found = judge(open_program(plain), open_program(eight), job.run, fed, job.progress)
+    refuse_if_worse(found)
+    return save, contract | {"int8": found}
 
 
 def _saver(job: Job, to: str) -> Save:

@@ -1,10 +1,7 @@
-"""A graph to a file of each format. Nothing of the exporters' own chatter reaches the user."""
+"""A graph to a file of each format."""
 
 import contextlib
-import io
 import json
-import logging
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import torch
 from graft.errors import GraftError, ModelError, UsageError
 from graft.export.contract import KEY, Contract
 from graft.export.graph import INPUT, OUTPUTS, Graph
+from graft.export.quiet import quiet
 
 # Writes the file, with a contract in its metadata.
 Save = Callable[[Path, Contract], None]
@@ -35,7 +33,6 @@ def torch_program(graph: Graph, square: tuple[int, int] | None) -> Any:
 def onnx_saver(program: Any) -> Save:
     """The program in ONNX: one file, plain operators of the standard domain."""
     require_onnx()
-    import onnx
 
     with quiet(), _explained():
         made = torch.onnx.export(
@@ -49,6 +46,18 @@ def onnx_saver(program: Any) -> Save:
         )
         model = made.model_proto  # type: ignore[union-attr]
     _name_axes(model)
+    return _proto_saver(model)
+
+
+def copier(source: Path) -> Save:
+    """What writes an ONNX file again, with another contract."""
+    import onnx
+
+    return _proto_saver(onnx.load(source))
+
+
+def _proto_saver(model: Any) -> Save:
+    import onnx
 
     def save(file: Path, contract: Contract) -> None:
         del model.metadata_props[:]
@@ -128,22 +137,3 @@ def _explained() -> Iterator[None]:
     except Exception as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0][:300]
         raise ModelError(f"this network cannot be exported: {reason}") from error
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without warnings, log lines and prints of the exporters, some of which write to the
-    process's own streams.
-    """
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
