@@ -13,7 +13,7 @@ class Hub(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Asked)
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.repositories, self.files, self.stored, self.asked = {}, {}, {}, []
-        self.broken, self.token = False, "hf_" + "a" * 34
+        self.broken, self.cut, self.token = False, False, "hf_" + "a" * 34
 
 
 class Asked(http.server.BaseHTTPRequestHandler):
@@ -44,6 +44,9 @@ class Asked(http.server.BaseHTTPRequestHandler):
             return self.answer(200, {"url": f"{hub.address}/{name}"})
         if path == "/api/validate-yaml":
             return self.answer(200, {"errors": [], "warnings": [{"message": "a word on the card"}]})
+        if hub.cut:
+            self.close_connection = True
+            return self.connection.close()
         if hub.broken:
             return self.answer(507, {"error": "no room"})
         if "/preupload/" in path:

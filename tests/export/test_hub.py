@@ -130,10 +130,10 @@ def test_a_fine_tuned_network_is_there_in_timms_own_form(finished, tmp_path):
     with torch.inference_mode():
         assert torch.equal(body(image), own(image))
     config = timm.data.resolve_model_data_config(body)
-    assert config["input_size"] == (3, 48, 64)
+    assert tuple(config["input_size"]) == (3, 48, 64)
     assert (config["crop_pct"], config["crop_mode"]) == (0.9, "center")
     assert config["interpolation"] == fed["interpolation"]
-    assert config["mean"] == tuple(fed["mean"])
+    assert list(config["mean"]) == list(fed["mean"])
     assert "local-dir:timm" in (tmp_path / "out" / "README.md").read_text()
     check_hub_folder(tmp_path / "out")
 
@@ -186,6 +186,22 @@ def test_a_hub_that_breaks_off_or_is_not_there_is_one_line(graft, hub, hub_folde
     assert ended.code == 5
     assert "cannot be reached" in ended.err
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.slow  # huggingface_hub tries five times
+def test_a_connection_that_is_cut_off_is_one_line(graft, hub, hub_folder):
+    hub.cut = True
+    ended = pushed(graft, hub, hub_folder, "digits")
+    assert ended.code == 5
+    assert "broke off" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("option", [["--offline"], ["--license", "mit"]])
+def test_an_option_of_another_format_is_refused(graft_here, finished, option):
+    ended = graft_here("export", finished, "--to", "onnx", *option)
+    assert ended.code == 2
+    assert "leave it out" in ended.err
 
 
 def test_a_folder_that_is_no_hub_folder_is_refused(graft_here, hub_folder, finished, tmp_path):

@@ -9,6 +9,11 @@ from graft.cli.options import JSON, files, on_stderr_progress
 from graft.errors import ModelError
 
 FORMATS = ("onnx", "openvino", "torch", "web", "hub-folder", "repository")
+# What to do with the folder that was written.
+NEXT = {
+    "web": "open it: python -m http.server --directory {}, then http://localhost:8000",
+    "hub-folder": "publish it: graft push {} NAME",
+}
 
 
 @click.command()
@@ -80,6 +85,8 @@ def export(
     for name, size in found["files"].items():
         click.echo(f"{size / 1e6:10.3f} MB  {name}")
     click.echo(f"written: {found['folder']}")
+    if to in NEXT:
+        click.echo(NEXT[to].format(found["folder"]))
     if "parity" in found:
         click.echo(_sentence(found["parity"]))
     if "int8" in found:

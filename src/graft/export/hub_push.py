@@ -52,7 +52,8 @@ def push(
         raise _refusal(error, repository) from error
     except ValueError as error:  # huggingface_hub's word for a card that the hub refuses
         raise UsageError(f"the hub refuses the folder: {_line(error)}") from error
-    except (OSError, RuntimeError) as error:
+    # What else breaks off has the types of whichever HTTP client the installed package uses.
+    except Exception as error:
         cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else None
         if cause:
             raise _refusal(cause, repository) from error

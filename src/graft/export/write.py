@@ -111,6 +111,10 @@ def export_run(
         raise UsageError(f"--int8 is for --to onnx, not {to}; leave it out")
     if half and to != "openvino":
         raise UsageError(f"--half is for --to openvino, not {to}; leave it out")
+    if offline and to != "web":
+        raise UsageError(f"--offline is for --to web, not {to}; leave it out")
+    if license_id != "unknown" and to != "hub-folder":
+        raise UsageError(f"--license is for --to hub-folder, not {to}; leave it out")
     finished = Run(run)
     predictor = load(run, "float32")
     folder = _free(out, finished.name, to)
