@@ -166,7 +166,9 @@ def test_what_is_no_request_is_refused_with_one_line(client, make_form):
     assert client.ask("POST", "/v1/models/other:predict", b"x").status == 404
     assert client.get("/v1/models/other").status == 404
     assert client.get("/nowhere").status == 404
-    assert client.get(client.predict_path).status == 405
+    for method in ("GET", "OPTIONS", "DELETE"):
+        refused = client.ask(method, client.predict_path)
+        assert (refused.status, refused.headers["allow"]) == (405, "POST")
     assert client.get("/healthz").json == {"live": True}
 
 

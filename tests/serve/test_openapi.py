@@ -84,4 +84,4 @@ def test_schemathesis_finds_nothing_in_a_few_requests(client):
 
 @pytest.mark.slow
 def test_schemathesis_finds_nothing(client):
-    assert fuzzed(client, 100) > 1000
+    assert fuzzed(client, 100) > 500

@@ -135,6 +135,8 @@ def tensor(**changed):
         ({"inputs": [tensor()]}, b"", "x"),
         ({"inputs": [tensor()], "outputs": [{"name": "features"}]}, b"", None),
         ({"inputs": [tensor()], "outputs": 3}, b"", None),
+        ({"inputs": [tensor()], "outputs": [{"name": {}}]}, b"", None),
+        ({"inputs": [tensor(name={}, datatype=[], data={})]}, b"", None),
         ({"inputs": [tensor()], "id": 3}, b"", None),
     ],
 )

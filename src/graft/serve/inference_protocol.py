@@ -77,7 +77,7 @@ def _check_request(asked: dict[str, Any]) -> None:
     if not isinstance(outputs, list):
         raise ProblemError(400, "outputs is a list")
     for output in outputs:
-        if not isinstance(output, dict) or output.get("name") not in OUTPUTS:
+        if not isinstance(output, dict) or output.get("name") not in list(OUTPUTS):
             raise ProblemError(400, f"an output is one of {', '.join(OUTPUTS)}")
         _parameters(output)
 

@@ -52,9 +52,10 @@ def application(service: Service) -> Starlette:
         ("GET", "/docs", docs),
         ("GET", "/openapi.json", document),
         ("GET", "/v1/models", handle.models),
-        ("GET", "/v1/models/{name}", handle.model),
+        # Before the model itself: to whom a method is refused, they say which they take.
         ("POST", "/v1/models/{name}:predict", handle.predict),
         ("POST", "/v1/models/{name}:reload", handle.reload),
+        ("GET", "/v1/models/{name}", handle.model),
         ("GET", "/v2", handle.v2_server),
         ("GET", "/v2/health/live", handle.v2_live),
         ("GET", "/v2/health/ready", handle.v2_ready),
@@ -67,7 +68,11 @@ def application(service: Service) -> Starlette:
         ]
     return Starlette(
         routes=[Route(path, _named(path, work), methods=[verb]) for verb, path, work in routes],
-        exception_handlers={ProblemError: _problem, HTTPException: _http_problem},
+        exception_handlers={
+            ProblemError: _problem,
+            HTTPException: _http_problem,
+            Exception: _fault,
+        },
     )
 
 
@@ -209,6 +214,15 @@ async def _problem(request: Request, problem: Exception) -> Response:
         error_body(problem.message, seen.id),
         problem.status,
         problem.headers,
+        media_type="application/json",
+    )
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """A fault of graft; the gate logs it."""
+    return Response(
+        error_body("graft failed; see its log", request.scope["graft.seen"].id),
+        500,
         media_type="application/json",
     )
 
