@@ -206,8 +206,8 @@ class Predictor(FittedEstimator):
             logits: Floats = self.head(torch.from_numpy(features)).double().numpy()
         if not np.isfinite(logits).all():
             raise ModelError(
-                f"{self.run or self.backbone.name}: the network gives NaN or infinity; its weights "
-                "are damaged, copy the run again or train it again"
+                f"{self.run or self.backbone.name}: the network gives NaN, its weights are damaged; "
+                "copy the run again or train it again"
             )
         return logits
 
@@ -268,8 +268,7 @@ class Predictor(FittedEstimator):
         """Probabilities (N, K) of features (N, D); those of close calls by `exact` features."""
         answers = self.probabilities(features)
         if close := self.close_calls(answers):
-            for row, again in zip(close, exact(close), strict=True):
-                answers[row] = self.probabilities(again[np.newaxis])[0]
+            answers[close] = self.probabilities(np.stack(list(exact(close))))
         return answers
 
     def _prediction(
