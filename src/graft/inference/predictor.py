@@ -206,7 +206,7 @@ class Predictor(FittedEstimator):
             logits: Floats = self.head(torch.from_numpy(features)).double().numpy()
         if not np.isfinite(logits).all():
             raise ModelError(
-                f"{self.run or self.backbone.name}: the network gives NaN, its weights are damaged; "
+                f"{self.run or self.backbone.name}: the network gives NaN, its weights are bad; "
                 "copy the run again or train it again"
             )
         return logits
