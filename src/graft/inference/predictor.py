@@ -132,7 +132,7 @@ class Predictor(FittedEstimator):
         Raises UsageError for the first that is no usable image, with the reason.
         """
         if is_one(images) or not isinstance(images, Iterable):  # what is none is told so
-            return self._one(images, policy)
+            return next(self._each([images], policy or self.policy))
         return list(self._each(each_image(images), policy or self.policy))
 
     def predict_batch(
@@ -149,7 +149,7 @@ class Predictor(FittedEstimator):
 
     async def predict_async(self, image: OneImage, policy: Policy | None = None) -> Prediction:
         """`predict` of one image in another thread: an event loop goes on meanwhile."""
-        return await asyncio.to_thread(self._one, image, policy)
+        return await asyncio.to_thread(self.predict, image, policy)
 
     def predict_files(
         self, files: Iterable[str | Path], policy: Policy | None = None
@@ -205,6 +205,11 @@ class Predictor(FittedEstimator):
         """(N, D) features to (N, K) logits, in float32 on the CPU whatever the machine."""
         with torch.inference_mode():
             logits: Floats = self.head(torch.from_numpy(features)).double().numpy()
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"{self.run or self.backbone.name}: the network gives NaN or infinity, its weights "
+                "are damaged; copy the run again, or train it again"
+            )
         return logits
 
     def close_calls(self, probabilities: Floats) -> list[int]:
@@ -213,12 +218,9 @@ class Predictor(FittedEstimator):
         margin: Floats = best[:, -1] - best[:, -2]
         return [int(row) for row in np.flatnonzero(margin < CLOSE_CALL)]
 
-    def _one(self, image: OneImage, policy: Policy | None) -> Prediction:
-        return next(self._each([image], policy or self.policy))
-
     def _each(self, images: Iterable[OneImage], policy: Policy) -> Iterator[Prediction]:
         for image, features, probabilities in self._answers(images):
-            yield self._prediction(path_of(image), features, probabilities, policy, image)
+            yield self._prediction(image, features, probabilities, policy)
 
     def _answers(
         self, images: Iterable[OneImage], settle: bool = True
@@ -272,12 +274,7 @@ class Predictor(FittedEstimator):
         return answers
 
     def _prediction(
-        self,
-        path: str,
-        features: Features,
-        probabilities: Floats,
-        policy: Policy,
-        image: object = None,
+        self, image: object, features: Features, probabilities: Floats, policy: Policy
     ) -> Prediction:
         row = features[np.newaxis]
         ood_score = float(self.ood_detector.score(row)[0]) if self.ood_detector else None
@@ -285,7 +282,7 @@ class Predictor(FittedEstimator):
         guess, probability = self.classes[best], float(probabilities[best])
         reason = abstention(policy, guess, probability, ood_score)
         return Prediction(
-            path=path,
+            path=path_of(image),
             label=None if reason else guess,
             best_guess=guess,
             probability=probability,
