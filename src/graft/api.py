@@ -172,16 +172,17 @@ def rank(
     backend: str = "auto",
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
-    """Backbones, best first, by how well a head on their frozen features classifies these images;
-    see graft.training.rank. One name is a list of one.
+    """Backbones (one name or several), best first, by how well a head on their frozen features
+    classifies these images; see graft.training.rank.
     """
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
     from graft.utils.cache_folder import cache_folder, sources_folder
 
     dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
-    names = [backbones] if isinstance(backbones, str) else backbones
-    return rank_backbones(dataset, names, cache_folder(), progress, seconds, backend)
+    # A text is a sequence, too: of letters.
+    backbones = [backbones] if isinstance(backbones, str) else backbones
+    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
 
 
 def policy(
