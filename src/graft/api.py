@@ -185,8 +185,9 @@ def rank(
     from graft.training.rank import rank as rank_backbones
 
     dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
-    names = [backbones] if isinstance(backbones, str) else backbones
-    return rank_backbones(dataset, names, cache_folder(), progress, seconds, backend)
+    # A text is a sequence, too: of letters.
+    backbones = [backbones] if isinstance(backbones, str) else backbones
+    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
 
 
 def policy(

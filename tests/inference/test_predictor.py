@@ -173,3 +173,4 @@ def test_a_close_call_on_a_large_photo_is_the_same_from_a_file_and_from_pillow(u
     assert not np.array_equal(from_file, from_pillow), "where it does not matter, it is fast"
     (listed,) = predictor.predict_files([file])
     assert listed.prediction == found[0]
+    assert "<img" in listed.prediction._repr_html_()

@@ -123,10 +123,11 @@ class Predictor(FittedEstimator):
     ) -> Prediction | list[Prediction]:
         """What an image shows; a list for a list or another iterable of images.
 
-        An image is a path, the bytes or an open file of one, a Pillow image of any mode but F, or
-        pixels of any size as a NumPy array, a tensor or nested lists: (H, W, 3) RGB, (H, W, 4)
-        RGBA, laid over white, or (H, W) gray, of 0..255 (uint16: 0..65535). Files, bytes and Pillow
-        images are turned upright by their EXIF tag; pixels have none. (N, H, W, 3) are N images.
+        An image is a path, the bytes or an open file of an image, a Pillow image of any mode but
+        F, or pixels of any size as a NumPy array, a tensor or nested lists: (H, W, 3) RGB,
+        (H, W, 4) RGBA, laid over white, or (H, W) gray, whole numbers of 0..255 (uint16: of
+        0..65535). Files, bytes and Pillow images are turned upright by their EXIF tag; pixels
+        have none and are taken as they are. (N, H, W, 3) are N images.
 
         Raises UsageError for the first that is no usable image, with the reason.
         """
@@ -206,8 +207,8 @@ class Predictor(FittedEstimator):
             logits: Floats = self.head(torch.from_numpy(features)).double().numpy()
         if not np.isfinite(logits).all():
             raise ModelError(
-                f"{self.run or self.backbone.name}: the network gives NaN, its weights are bad; "
-                "copy the run again or train it again"
+                f"{self.run or self.backbone.name}: the network gives NaN or infinity, its weights "
+                "are damaged; copy the run again, or train it again"
             )
         return logits
 
@@ -219,7 +220,7 @@ class Predictor(FittedEstimator):
 
     def _each(self, images: Iterable[OneImage], policy: Policy) -> Iterator[Prediction]:
         for image, features, probabilities in self._answers(images):
-            yield self._prediction(path_of(image), features, probabilities, policy, image)
+            yield self._prediction(image, features, probabilities, policy)
 
     def _answers(
         self, images: Iterable[OneImage], settle: bool = True
@@ -268,16 +269,12 @@ class Predictor(FittedEstimator):
         """Probabilities (N, K) of features (N, D); those of close calls by `exact` features."""
         answers = self.probabilities(features)
         if close := self.close_calls(answers):
-            answers[close] = self.probabilities(np.stack(list(exact(close))))
+            for row, again in zip(close, exact(close), strict=True):
+                answers[row] = self.probabilities(again[np.newaxis])[0]
         return answers
 
     def _prediction(
-        self,
-        path: str,
-        features: Features,
-        probabilities: Floats,
-        policy: Policy,
-        image: object = None,
+        self, image: object, features: Features, probabilities: Floats, policy: Policy
     ) -> Prediction:
         row = features[np.newaxis]
         ood_score = float(self.ood_detector.score(row)[0]) if self.ood_detector else None
@@ -285,7 +282,7 @@ class Predictor(FittedEstimator):
         guess, probability = self.classes[best], float(probabilities[best])
         reason = abstention(policy, guess, probability, ood_score)
         return Prediction(
-            path=path,
+            path=path_of(image),
             label=None if reason else guess,
             best_guess=guess,
             probability=probability,
