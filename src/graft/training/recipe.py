@@ -66,8 +66,8 @@ def train(
     folders = [out] if out else folders_for(str(source), config.model)
     with claimed(folders, resume, _read_by(source, config.model, dataset)) as folder:
         run = Run(folder)
-        progress.say_all(other_work())
         plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
+        progress.say_all(other_work())
 
         table = extract(dataset, plan.encoder, split_config, progress)
         audited = audit(dataset, table, cache_folder())
