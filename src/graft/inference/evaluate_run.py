@@ -25,6 +25,9 @@ from graft.runs.run import Run
 from graft.utils.cache_folder import cache_in_use, sources_folder
 from graft.utils.progress import Progress
 
+# More names than these are counted in a message.
+LISTED = 12
+
 
 @cache_in_use()
 def evaluate_run(
@@ -84,10 +87,15 @@ def _evaluated(
     known = [i for i, example in enumerate(chosen.examples) if example.label in classes]
     if unknown and not known:
         raise DataError(
-            f"{source}: the run knows the classes {', '.join(classes)}; {', '.join(unknown)} is "
+            f"{source}: the run knows the classes {_listed(classes)}; {_listed(unknown)} is "
             "not among them: rename or remove these labels"
         )
     return chosen.select(known), "test" if tested else "all", _unknown(chosen, unknown, classes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _unknown(dataset: Dataset, unknown: list[str], classes: Sequence[str]) -> list[Finding]:
@@ -95,7 +103,7 @@ def _unknown(dataset: Dataset, unknown: list[str], classes: Sequence[str]) -> li
         return []
     paths = tuple(example.path for example in dataset.examples if example.label in unknown)
     message = (
-        f"the run does not know {some(unknown)}, only {', '.join(classes)}; {images(len(paths))} "
+        f"the run does not know {some(unknown)}, only {_listed(classes)}; {images(len(paths))} "
         "left out, though the run would call each of them one of its own classes; rename these "
         "labels if they are known under another name"
     )

@@ -178,7 +178,10 @@ def _source(place: Rooted, source: str) -> Path:
 
     found = place.there(source)
     unpacked = sources_folder().resolve()
-    for example in load_dataset(found, sources_folder()).examples:
+    dataset = load_dataset(found, sources_folder())
+    for link in dataset.left_out.get("link_outside", ()):
+        place.inside(str(found.absolute() / link))
+    for example in dataset.examples:
         if not example.file.resolve().is_relative_to(unpacked):
             place.inside(str(example.file.absolute()))
     return found
@@ -194,8 +197,9 @@ def _file(place: Rooted, image: str) -> Path:
 def _images(place: Rooted, image: str) -> list[Path]:
     from graft.data.sources import find_images
 
-    files = [Path(file) for file in find_images(place.there(image))]
-    for file in files:
+    outside: list[Path] = []
+    files = [Path(file) for file in find_images(place.there(image), outside)]
+    for file in [*files, *outside]:
         place.inside(str(file.absolute()))
     if not files:
         raise DataError(f"{image!r}: expected an image or a folder of images, there is none")
