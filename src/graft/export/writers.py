@@ -20,7 +20,7 @@ _AXES = ("batch", "height", "width")
 
 def torch_program(graph: Graph, square: tuple[int, int] | None) -> Any:
     """The graph as torch.export's program: any number of images, of any height and width, or of
-    the `square` size alone.
+    the `square` size alone. To be saved in one format: converting it changes it.
     """
     height, width = square or (97, 131)
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
