@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.errors import DataError, ModelError, UsageError
+from graft.errors import DataError, UsageError
 from graft.export.contract import KEY, Contract, read_contract
 from graft.export.graph import INPUT, OUTPUTS
 from graft.export.quiet import quiet
@@ -43,7 +43,7 @@ def open_program(file: str | Path, *, trusted: bool = False) -> Program:
     `trusted` is refused.
 
     Raises DataError for a file that is none or was not made by graft export, UsageError for a .pt2
-    that is not trusted, ModelError where the runtime is not installed.
+    that is not trusted, or where the runtime is not installed.
     """
     file = Path(file)
     opener = _OPENERS.get(file.suffix.lower())
@@ -61,7 +61,7 @@ def open_program(file: str | Path, *, trusted: bool = False) -> Program:
         raise DataError(f"{file}: is larger than any export ({MOST_BYTES:,} bytes)")
     try:
         return opener(file)
-    except (DataError, ModelError, UsageError):
+    except (DataError, UsageError):
         raise
     # Each runtime has exceptions of its own for bytes that are no model.
     except Exception as error:
@@ -69,9 +69,9 @@ def open_program(file: str | Path, *, trusted: bool = False) -> Program:
         raise DataError(f"{file}: cannot be loaded: {reason}; export the run again") from error
 
 
-def missing(package: str, extra: str) -> ModelError:
+def missing(package: str, extra: str) -> UsageError:
     """The error for a package that an extra of graft's brings."""
-    return ModelError(f"{package} is not installed; pip install 'graft[{extra}]'")
+    return UsageError(f"{package} is not installed; pip install 'graft[{extra}]'")
 
 
 def _open_onnx(file: Path) -> Program:
