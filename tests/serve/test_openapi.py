@@ -79,7 +79,7 @@ def schema_given(operation):
 
 
 def test_schemathesis_finds_nothing_in_a_few_requests(client):
-    assert fuzzed(client, 5) > 50
+    assert fuzzed(client, 3) > 20
 
 
 @pytest.mark.slow

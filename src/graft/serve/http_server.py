@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import socket
 import threading
@@ -47,7 +48,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 limit_concurrency=limits.connections,
                 timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=int(limits.stop_seconds),
+                timeout_graceful_shutdown=math.ceil(limits.stop_seconds),
                 h11_max_incomplete_event_size=LONGEST_HEADERS,
             )
         )

@@ -35,7 +35,7 @@ def openapi(names: Sequence[str] | None, version: str, limits: Limits, keyed: bo
             "summary": "Trained image classifiers behind HTTP",
             "description": _description(limits),
         },
-        "paths": _own_paths(names, limits) | _protocol_paths(names) | _server_paths(),
+        "paths": _own_paths(names) | _protocol_paths(names) | _server_paths(),
         "components": {"schemas": SCHEMAS},
     }
     if keyed:
@@ -79,8 +79,8 @@ def _name(names: Sequence[str] | None) -> Json:
     return {"name": "name", "in": "path", "required": True, "schema": schema}
 
 
-def _predict_body(limits: Limits) -> Json:
-    images = {"type": "array", "minItems": 1, "maxItems": limits.images}
+def _predict_body() -> Json:
+    images = {"type": "array", "minItems": 1}  # how many at most: told above, and by 413
     form = {
         "type": "object",
         "properties": {"image": images | {"items": {"type": "string", "format": "binary"}}},
@@ -102,7 +102,7 @@ def _predict_body(limits: Limits) -> Json:
     }
 
 
-def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
+def _own_paths(names: Sequence[str] | None) -> Json:
     computing = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
     one_or_more = {"oneOf": [ref("Prediction"), ref("Predictions")]}
     named = [_name(names)]
@@ -131,7 +131,7 @@ def _own_paths(names: Sequence[str] | None, limits: Limits) -> Json:
                 computing,
                 operationId="predict",
                 parameters=named,
-                requestBody=_predict_body(limits),
+                requestBody=_predict_body(),
             )
         },
         "/v1/models/{name}:reload": {
