@@ -137,3 +137,15 @@ def test_vectors_that_are_missing_are_asked_for(copied):
     shutil.rmtree(copied / "vectors")
     with pytest.raises(DataError, match="expected test vectors"):
         verify_file(copied)
+
+
+def test_a_run_is_held_against_its_digests_its_schemas_and_itself(finished, graft_here, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    ended = graft_here("verify", run)
+    assert (ended.code, ended.out) == (0, "it is whole, and as graft wrote it\n"), ended.err
+    (run / "findings.json").write_text("[]")
+    ended = graft_here("verify", run, "--json")
+    assert ended.code == 4
+    said = json.loads(ended.out)["problems"]
+    assert "findings.json was changed after the run was finished" in said

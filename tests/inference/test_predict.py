@@ -335,11 +335,3 @@ def test_a_table_that_is_not_its_own_is_left_as_it_is(finished, digits, graft_he
         assert (ended.code, ended.out) == (2, "")
         assert said in ended.err
         assert name.read_bytes() == before
-
-
-def test_a_folder_without_an_image_is_named(finished, graft_here, tmp_path):
-    (tmp_path / "fish").mkdir()
-    (tmp_path / "fish" / "a.txt").write_text("no image")
-    ended = graft_here("predict", finished, tmp_path / "fish")
-    assert (ended.code, ended.out) == (3, "")
-    assert "fish: no image in this folder; expected files whose names end in" in ended.err

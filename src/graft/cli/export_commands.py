@@ -1,12 +1,14 @@
 """Commands that carry a run into other programs: export, and verify what was exported."""
 
-import json
 import sys
+from pathlib import Path
 
 import click
 
+from graft.cli.answers import print_json, print_line
 from graft.cli.options import JSON, files, on_stderr_progress
 from graft.errors import ModelError
+from graft.runs.folder import has_predictions
 
 FORMATS = ("onnx", "openvino", "torch", "web", "hub-folder", "repository")
 # What to do with the folder that was written.
@@ -80,13 +82,13 @@ def export(
         progress=on_stderr_progress(),
     )
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
         return
     for name, size in found["files"].items():
-        click.echo(f"{size / 1e6:10.3f} MB  {name}")
-    click.echo(f"written: {found['folder']}")
+        print_line(f"{size / 1e6:10.3f} MB  {name}")
+    print_line(f"written: {found['folder']}")
     if to in NEXT:
-        click.echo(NEXT[to].format(found["folder"]))
+        print_line(NEXT[to].format(found["folder"]))
     if "parity" in found:
         click.echo(_sentence(found["parity"]))
     if "int8" in found:
@@ -100,30 +102,48 @@ def export(
 
 
 @click.command()
-@click.argument("file", metavar="FILE", shell_complete=files)
+@click.argument("file", metavar="FILE|RUN", shell_complete=files)
 @click.argument("run_folder", metavar="[RUN]", required=False, shell_complete=files)
 @click.option("--trust", is_flag=True, help="Read a .pt2 file, though it might run code.")
 @JSON
 def verify(file: str, run_folder: str | None, trust: bool, as_json: bool) -> None:
-    """Check that an exported model says what its run says.
+    """Check that an exported model says what its run says, or that a run is as graft wrote it.
 
-    With RUN it is compared on the run's images, as export does; without, on the test vectors
-    beside it. Exit code 4 where it differs.
+    With RUN an exported file is compared on the run's images, as export does; without, on the
+    test vectors beside it. Where FILE is a run folder, its files are held against their digests,
+    their schemas and each other. Exit code 4 where something differs.
     """
+    if run_folder is None and has_predictions(Path(file)):
+        _verify_run(Path(file), as_json)
+        return
     from graft.export.verify import verify_file
 
     found = verify_file(file, run_folder, trusted=trust, progress=on_stderr_progress())
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
     else:
         for problem in found["problems"]:
-            click.echo(problem)
+            print_line(problem)
         if "parity" in found:
             click.echo(_sentence(found["parity"]))
         else:
-            click.echo(f"{found['file']} on its test vectors, by {found['runtime']}")
+            print_line(f"{found['file']} on its test vectors, by {found['runtime']}")
         click.echo("it differs" if found["problems"] else "it agrees")
     if found["problems"]:
+        sys.exit(ModelError.exit_code)
+
+
+def _verify_run(run: Path, as_json: bool) -> None:
+    from graft.runs.digests import check
+
+    problems = check(run)
+    if as_json:
+        print_json({"run": str(run), "problems": problems})
+    else:
+        for problem in problems:
+            print_line(problem)
+        click.echo("it differs" if problems else "it is whole, and as graft wrote it")
+    if problems:
         sys.exit(ModelError.exit_code)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from graft.cli.answers import print_line
 from graft.cli.options import BACKEND, files
 from graft.errors import ModelError, UsageError
 
@@ -108,7 +109,7 @@ def serve(
     loaded = served.read()
     for run in loaded:
         if run.promise:
-            click.echo(f"{run.name}: {run.promise}", err=True)
+            print_line(f"{run.name}: {run.promise}", err=True)
     from graft.serve.http_server import Server, address_of, bound, is_loopback
     from graft.serve.request_log import log_json
     from graft.serve.service import Service
@@ -121,7 +122,7 @@ def serve(
             err=True,
         )
     address = address_of(listening)
-    click.echo(f"{address}/docs  serves {', '.join(paths)}; Ctrl-C ends it")
+    print_line(f"{address}/docs  serves {', '.join(paths)}; Ctrl-C ends it")
     log_json()
     service = Service(served, within, key)
     Server(service, loaded).run([listening])
