@@ -173,17 +173,20 @@ def test_every_family_of_networks_can_be_exported(name, size, untrained, tmp_pat
     predictor = untrained(name, size)
     graph = graph_of(predictor)
     images = [drawing(100, 130, 0), drawing(size, size, 1), drawing(333, 90, 2)]
-    for file, save in (
-        # A program of its own for each: converting one leaves its symbols in disorder.
-        (tmp_path / "m.onnx", onnx_saver(torch_program(graph, None))),
-        (tmp_path / "m.xml", openvino_saver(torch_program(graph, None))),
-    ):
+    # A program of its own for each: converting one leaves its symbols in disorder.
+    saved = {tmp_path / "m.onnx": onnx_saver(torch_program(graph, None))}
+    if name == "test_vit":  # has an operator that OpenVINO reads from ONNX only
+        with pytest.raises(ModelError, match="export it to onnx, which OpenVINO reads, too"):
+            openvino_saver(torch_program(graph, None))
+    else:
+        saved[tmp_path / "m.xml"] = openvino_saver(torch_program(graph, None))
+    for file, save in saved.items():
         save(file, contract_of(predictor, "onnx", False))
         loaded = open_program(file)
         for image in images:
             pixels = center_view(Image.fromarray(image), predictor.backbone.preprocess)
             with torch.no_grad():
-                expected = predictor.classifier(torch.from_numpy(pixels)[None])[0].numpy()
+                expected = predictor.classifier(torch.from_numpy(pixels.copy())[None])[0].numpy()
             probabilities, ood_score, _ = loaded.run(image[None])
             assert np.abs(probabilities[0] - expected).max() < TOLERANCE, (file, image.shape)
             assert ood_score[0] == 0, "there is no detector"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.errors import DataError, UsageError
+from graft.errors import DataError, ModelError, UsageError
 from graft.export.contract import MOST_BYTES, read_contract
 from graft.export.verify import verify_file
 
@@ -62,7 +62,9 @@ def test_another_runs_export_is_named(copied, frozen_run, finished, tmp_path):
     model = json.loads((run / "model.json").read_text())
     model["classes"] = ["x", "y", "z"]
     (run / "model.json").write_text(json.dumps(model))
-    with pytest.raises(Exception, match="its classes are not those of"):
+    for name in ("predictions.csv", "digests.json"):
+        (run / name).unlink()
+    with pytest.raises(ModelError, match="its classes are not those of"):
         verify_file(copied, run)
     assert any("weights_sha256" in line for line in verify_file(copied, frozen_run)["problems"])
 

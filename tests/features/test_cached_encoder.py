@@ -86,10 +86,10 @@ def test_features_are_kept_under_the_name_of_the_backend_that_made_them(
 def test_a_image_that_is_kept_is_hashed_and_not_decoded(tmp_path, files, monkeypatch):
     computed(encoder(tmp_path / "cache", scratch(image_size=16)), files)
 
-    def decode(*arguments):
+    def decoded(*arguments):
         raise UnusableImageError("unreadable", "must not be decoded")
 
-    monkeypatch.setattr("graft.data.reader.decode", decode)
+    monkeypatch.setattr("graft.data.reader.decoded", decoded)
     assert computed(encoder(tmp_path / "cache", scratch(image_size=16)), files)[0] == 0
 
 

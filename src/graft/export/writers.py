@@ -78,7 +78,7 @@ def openvino_saver(program: Any, half: bool = False) -> Save:
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     # Not openvino.convert_model, which reports usage to its maker's server.
-    with quiet(), _explained():
+    with quiet(), _explained("; export it to onnx, which OpenVINO reads, too"):
         frontend = FrontEndManager().load_by_framework("pytorch")
         decoder = TorchFXPythonDecoder.from_exported_program(program)
         model = frontend.convert(frontend.load(decoder))
@@ -128,7 +128,7 @@ def _name_axes(model: Any) -> None:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def _explained(advice: str = "") -> Iterator[None]:
     try:
         yield
     except (GraftError, KeyboardInterrupt):
@@ -136,4 +136,4 @@ def _explained() -> Iterator[None]:
     # Exporters raise whatever their own code stumbles over.
     except Exception as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0][:300]
-        raise ModelError(f"this network cannot be exported: {reason}") from error
+        raise ModelError(f"this network cannot be exported: {reason}{advice}") from error
