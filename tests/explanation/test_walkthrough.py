@@ -143,5 +143,5 @@ def test_an_image_comes_from_a_file_from_pillow_or_from_pixels(untrained, noise,
     file.write_text("no image")
     with pytest.raises(DataError, match=r"noise\.png cannot be decoded"):
         network_input(file, predictor)
-    with pytest.raises(UsageError, match="expected a path, a Pillow image"):
+    with pytest.raises(UsageError, match="fractions have no agreed range"):
         network_input(noise.astype(float), predictor)
