@@ -5,6 +5,8 @@ import copy
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -48,10 +50,7 @@ class Asked(Dataset):
         return list(self.predictor.predict(self.files[place]).probabilities.values())
 
 
-@pytest.mark.parametrize("way", ["fork", "spawn"])
-def test_the_workers_of_a_data_loader_answer_as_the_predictor_does(used, files, way):
-    if way not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"this system cannot {way}")
+def check_data_loader(used, files, way):
     loader = DataLoader(
         Asked(used, files),
         batch_size=None,
@@ -65,9 +64,7 @@ def test_the_workers_of_a_data_loader_answer_as_the_predictor_does(used, files, 
     assert np.array(found) == pytest.approx(np.array(expected), abs=1e-6)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_plain_fork_of_a_predictor_in_use_answers(used, files):
+def check_plain_fork(used, files):
     expected = used.predict(files[1])
     receive, send = multiprocessing.Pipe(duplex=False)
     child = os.fork()
@@ -85,6 +82,19 @@ def test_a_plain_fork_of_a_predictor_in_use_answers(used, files):
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
     assert count == len(files)
     assert used.predict(files[1]) == expected, "the parent goes on"
+
+
+def test_the_spawned_workers_of_a_data_loader_answer_as_the_predictor_does(used, files):
+    check_data_loader(used, files, "spawn")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_forked_children_of_a_predictor_in_use_answer_as_it_does(frozen_run, files, backend):
+    """In a process of its own, as a user's would be: this one holds what hundreds of tests left."""
+    asked = [sys.executable, __file__, frozen_run, backend, *files]
+    done = subprocess.run([*map(str, asked)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_predictor_in_use_can_be_pickled_and_copied(used, files):
@@ -187,3 +197,12 @@ def test_one_image_takes_no_longer_than_the_bare_network_and_reading_it(frozen_r
     # This network takes under a millisecond, so what is left is what graft itself does for one
     # image; with a padded batch it would be ten times as much.
     assert np.median(ours) < np.median(bare) + 0.02
+
+
+if __name__ == "__main__":
+    run, asked_backend, *images = sys.argv[1:]
+    parent = package.load(run, asked_backend)
+    parent.predict(images)
+    parent.predict(images[0])
+    check_data_loader(parent, images, "fork")
+    check_plain_fork(parent, images)
