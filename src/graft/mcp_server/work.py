@@ -80,7 +80,7 @@ def predict(place: Rooted, run: str, images: list[str]) -> list[Record]:
         if result.prediction is None:
             found.append({"path": name, "problem": result.problem})
         else:
-            found.append(asdict(result.prediction) | {"path": name})
+            found.append(result.prediction.to_json() | {"path": name})
     return found
 
 
