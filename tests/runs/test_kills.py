@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from graft.runs.folder import FILES, UNFINISHED
+from graft.runs.folder import FILES, OPTIONAL, UNFINISHED
 
 GRAFT = str(Path(sys.executable).parent / "graft")
 SMALL = ["--model", "base_cnn", "--image-size", "16", "--epochs", "4", "--views", "1"]
@@ -82,7 +82,9 @@ def check_whole(folder):
 def check_run(folder):
     if folder.exists():
         names = {file.name for file in folder.iterdir()}
-        assert not [n for n in names if n not in FILES and not UNFINISHED.fullmatch(n)], names
+        assert not [
+            n for n in names if n not in FILES + OPTIONAL and not UNFINISHED.fullmatch(n)
+        ], names
         check_whole(folder)
 
 

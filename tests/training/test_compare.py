@@ -7,6 +7,7 @@ from PIL import Image
 from graft.config import SplitConfig
 from graft.errors import ModelError, UsageError
 from graft.inference.speed import measure_speed
+from graft.runs.claim import MARK, TEXT
 from graft.training.compare import _folder_names, train_models
 from graft.utils.progress import Progress
 from graft.utils.time_budget import seconds_of
@@ -48,6 +49,7 @@ def test_a_second_time_nothing_is_trained_again_but_what_is_missing(compared):
     weights = [run.weights.stat().st_mtime_ns for run in runs]
     metrics = out / "finished@1" / "metrics.json"
     metrics.unlink()
+    (metrics.parent / MARK).write_text(TEXT)  # as of a run that is not finished
     assert [run.metrics["n"] for run in again()] == [runs[0].metrics["n"]] * 2
     first, second = (run.weights.stat().st_mtime_ns for run in runs)
     assert (first, second > weights[1]) == (weights[0], True)
