@@ -84,13 +84,8 @@ def check_plain_fork(used, files):
     assert used.predict(files[1]) == expected, "the parent goes on"
 
 
-def test_the_spawned_workers_of_a_data_loader_answer_as_the_predictor_does(used, files):
-    check_data_loader(used, files, "spawn")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("backend", ["auto", "torch"])
-def test_forked_children_of_a_predictor_in_use_answer_as_it_does(frozen_run, files, backend):
+def test_children_of_a_predictor_in_use_answer_as_it_does(frozen_run, files, backend):
     """In a process of its own, as a user's would be: this one holds what hundreds of tests left."""
     asked = [sys.executable, __file__, frozen_run, backend, *files]
     done = subprocess.run([*map(str, asked)], capture_output=True, text=True, timeout=300)
@@ -204,5 +199,7 @@ if __name__ == "__main__":
     parent = package.load(run, asked_backend)
     parent.predict(images)
     parent.predict(images[0])
-    check_data_loader(parent, images, "fork")
-    check_plain_fork(parent, images)
+    check_data_loader(parent, images, "spawn")
+    if hasattr(os, "fork"):
+        check_data_loader(parent, images, "fork")
+        check_plain_fork(parent, images)
