@@ -14,7 +14,17 @@ import time
 import urllib.request
 from pathlib import Path
 
-GRAFT = str(Path(sys.executable).with_name("graft"))
+from benchmarks.common import GRAFT, WEIGHTS, images, timed
+
+
+def run_and_folder(place: Path, cache: Path) -> tuple[Path, Path]:
+    """RUN and FOLDER of the command line; without them a run that is trained now, on flowers."""
+    if len(sys.argv) > 2:
+        return Path(sys.argv[1]), Path(sys.argv[2])
+    run, folder = place / "run", images("flowers")
+    command = [*GRAFT, "train", str(folder), "--model", WEIGHTS, "--views", "1"]
+    timed([*command, "--out", str(run)], cache)
+    return run, folder
 
 
 class Served:
@@ -22,7 +32,7 @@ class Served:
 
     def __init__(self, run: Path, folder: Path, *options: object, ready: bool = True) -> None:
         self.log = folder / "serve.log"
-        command = [GRAFT, "serve", f"model={run}", "--port", "0", *map(str, options)]
+        command = [*GRAFT, "serve", f"model={run}", "--port", "0", *map(str, options)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=self.log.open("w"), text=True
         )

@@ -13,7 +13,6 @@ import random
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 import zlib
@@ -22,8 +21,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
-from benchmarks.serve_client import Connection, Served, form, percentile, request
+from benchmarks.common import GRAFT, show, workplace
+from benchmarks.serve_client import Connection, Served, form, percentile, request, run_and_folder
 
 COUNT = int(os.environ.get("GRAFT_SERVE_HOSTILE", "10000"))
 GOOD = COUNT // 10
@@ -158,12 +157,7 @@ def differs(answer: dict, wanted: dict) -> bool:
 def main() -> None:
     with workplace() as place:
         cache = place / "cache"
-        if len(sys.argv) > 2:
-            run, folder = Path(sys.argv[1]), Path(sys.argv[2])
-        else:
-            run, folder = place / "run", images("flowers")
-            command = [*GRAFT, "train", str(folder), "--model", WEIGHTS, "--views", "1"]
-            timed([*command, "--out", str(run)], cache)
+        run, folder = run_and_folder(place, cache)
         from graft.data.sources import find_images
 
         files = sorted(find_images(folder))

@@ -16,8 +16,8 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.common import GRAFT, WEIGHTS, images, median, module, show, timed, workplace
-from benchmarks.serve_client import Connection, Served, form, percentile, request
+from benchmarks.common import median, module, show, timed, workplace
+from benchmarks.serve_client import Connection, Served, form, percentile, request, run_and_folder
 
 SECONDS = float(os.environ.get("GRAFT_SERVE_SECONDS", "15"))
 ROUNDS, BATCH, QUEUE, TIMES = 3, 32, 32, 10
@@ -253,12 +253,7 @@ def overload(run: Path, files: list[Path], place: Path) -> None:
 def main() -> None:
     with workplace() as place:
         cache = place / "cache"
-        if len(sys.argv) > 2:
-            run, folder = Path(sys.argv[1]), Path(sys.argv[2])
-        else:
-            run, folder = place / "run", images("flowers")
-            command = [*GRAFT, "train", str(folder), "--model", WEIGHTS, "--views", "1"]
-            timed([*command, "--out", str(run)], cache)
+        run, folder = run_and_folder(place, cache)
         from graft.data.sources import find_images
 
         files = sorted(find_images(folder))

@@ -10,13 +10,12 @@ temporary file and no shared memory may be left.
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
 
-from benchmarks.common import GRAFT, WEIGHTS, images, show, timed, workplace
-from benchmarks.serve_client import Connection, Served, request
+from benchmarks.common import show, workplace
+from benchmarks.serve_client import Connection, Served, request, run_and_folder
 
 STOPS = int(os.environ.get("GRAFT_SERVE_STOPS", "100"))
 CLIENTS = 4
@@ -68,12 +67,7 @@ def main() -> None:
     with workplace() as place:
         cache, temporary = place / "cache", place / "temporary"
         temporary.mkdir()
-        if len(sys.argv) > 2:
-            run, folder = Path(sys.argv[1]), Path(sys.argv[2])
-        else:
-            run, folder = place / "run", images("flowers")
-            command = [*GRAFT, "train", str(folder), "--model", WEIGHTS, "--views", "1"]
-            timed([*command, "--out", str(run)], cache)
+        run, folder = run_and_folder(place, cache)
         from graft.data.sources import find_images
 
         data = request(next(iter(find_images(folder))).read_bytes())

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -147,21 +148,21 @@ def _verify_run(run: Path, as_json: bool) -> None:
         sys.exit(ModelError.exit_code)
 
 
-def _sentence(parity: dict[str, object]) -> str:
+def _sentence(parity: dict[str, Any]) -> str:
     """The parity found, in words."""
-    worst, accuracy = parity["probability"]["worst"], parity.get("accuracy")  # type: ignore[index]
+    worst, accuracy = parity["probability"]["worst"], parity.get("accuracy")
     text = (
         f"{parity['runtime']} against {parity['compared_with']}, {parity['images']} images: "
         f"{parity['labels_changed']} labels and {parity['refusals_changed']} refusals change, "
         f"the worst probability is {worst:.1g} away"
     )
     if accuracy:
-        text += f"; accuracy {accuracy['export']:.1%} against {accuracy['graft']:.1%}"  # type: ignore[index]
+        text += f"; accuracy {accuracy['export']:.1%} against {accuracy['graft']:.1%}"
     if whole := parity.get("decoded_whole"):
         text += (
-            f". Of {whole['images']} large JPEGs that are decoded whole instead of at a fraction, "  # type: ignore[index]
-            f"{whole['labels_changed']} change their label (worst probability "  # type: ignore[index]
-            f"{whole['probability']['worst']:.1g} away)"  # type: ignore[index]
+            f". Of {whole['images']} large JPEGs that are decoded whole instead of at a fraction, "
+            f"{whole['labels_changed']} change their label (worst probability "
+            f"{whole['probability']['worst']:.1g} away)"
         )
     return text
 

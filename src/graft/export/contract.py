@@ -1,6 +1,5 @@
 """What travels with an exported graph: its classes, its input, and the parity found."""
 
-import hashlib
 import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from graft.errors import DataError
 from graft.export.graph import INPUT, OUTPUTS
 from graft.inference.predictor import Predictor
+from graft.runs.digest_file import digest_of
 
 KEY = "graft"  # of the metadata
 FORMAT = 1
@@ -47,7 +47,7 @@ def contract_of(predictor: Predictor, to: str, square: bool) -> Contract:
         "temperature": predictor.temperature,
         "ood_limit": 1.0 if predictor.ood_detector else None,
         "backbone": predictor.backbone.name,
-        "weights_sha256": sha256(weights) if weights else None,
+        "weights_sha256": digest_of(weights) if weights else None,
         "versions": versions(),
     }
 
@@ -61,12 +61,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def sha256(file: Path) -> str:
-    """The digest of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_contract(text: str | None, file: Path) -> Contract:

@@ -6,12 +6,12 @@ from typing import Any
 
 from graft.errors import DataError, ModelError
 from graft.evaluation.paired_tests import LEVEL
-from graft.export.contract import sha256
 from graft.export.odd_images import write_odd_images
 from graft.export.parity import ANY, FLOAT16, FLOAT32, IMAGES, Tolerance, check_parity, sample_of
 from graft.export.programs import open_program
 from graft.export.vectors import check_vectors
 from graft.inference.saved_model import load
+from graft.runs.digest_file import digest_of
 from graft.runs.run import Run
 from graft.utils.progress import Progress
 
@@ -42,7 +42,7 @@ def verify_file(
     if list(predictor.classes) != program.contract["classes"]:
         raise ModelError(f"{program.file}: its classes are not those of {run}; it is another run's")
     weights = predictor.backbone.weights
-    if weights and program.contract.get("weights_sha256") != sha256(weights):
+    if weights and program.contract.get("weights_sha256") != digest_of(weights):
         problems.append(f"its weights_sha256 is not that of {weights}: another run, or a newer one")
     sample = sample_of(stored, most)
     with tempfile.TemporaryDirectory() as place:

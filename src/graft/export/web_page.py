@@ -17,11 +17,11 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from graft.export import web_runtime
-from graft.export.contract import sha256
 from graft.export.vectors import FILE, FOLDER
 from graft.export.write import Job, write_checked
 from graft.models.ood import expected_refusals
 from graft.report.numbers import counted, decimal, listed, percent, span
+from graft.runs.digest_file import digest_of
 from graft.runs.run import Run
 from graft.utils.files import write_json, write_text
 from graft.utils.progress import Progress
@@ -210,7 +210,7 @@ def about(run: Run, offline: bool) -> list[str]:
         "connection, so no image can leave this computer.",
         "Decoding is the browser’s: TIFF and other formats that it does not know cannot be read.",
         f"Made by graft {run.config['versions']['graft']} from run {run.name}, whose weights have "
-        f"the SHA-256 {sha256(run.weights)[:16]}…",
+        f"the SHA-256 {digest_of(run.weights)[:16]}…",
     ]
 
 
@@ -219,7 +219,7 @@ def _bytes(backend: str) -> list[int]:
 
 
 def _pinned(folder: Path, name: str) -> dict[str, str]:
-    return {"url": name, "integrity": web_runtime.integrity(sha256(folder / name))}
+    return {"url": name, "integrity": web_runtime.integrity(digest_of(folder / name))}
 
 
 def _digests(texts: Sequence[str]) -> str:
