@@ -16,11 +16,13 @@ from graft.choices import (
     DEFAULT_MODEL,
     FROM_SCRATCH,
     LARGEST_SIDE,
+    PIXELS_HELP,
     Backend,
     Balance,
     BatchNorm,
     LabelBy,
     Optimizer,
+    PixelScale,
     Preset,
     Resize,
     Schedule,
@@ -116,7 +118,8 @@ class TrainConfig(Settings):
 
     model: Text = Field(
         default=DEFAULT_MODEL,
-        description="A name from graft models, local-dir:FOLDER or the folder of a run.",
+        description="A name from graft models, local-dir:FOLDER, file:FILE (ONNX, SavedModel, TFLite, "
+        "OpenVINO) or the folder of a run.",
     )
     unfreeze: Annotated[str, BeforeValidator(_checked_unfreeze)] = Field(
         default="none",
@@ -124,6 +127,7 @@ class TrainConfig(Settings):
         description="What is trained below the head: none, all, a percentage of the last layers "
         "(20%) or a number of last stages (2).",
     )
+    pixels: PixelScale | None = Field(default=None, description=PIXELS_HELP)
     image_size: Side | None = Field(default=None, description="Pixels a side of the model's input.")
     resize: Resize | None = Field(
         default=None,

@@ -15,7 +15,7 @@ from graft.data.groups import GIVEN, group_ids, numbered
 from graft.errors import DataError, GraftError
 from graft.evaluation.folds import deal
 from graft.evaluation.intervals import fraction_interval
-from graft.features.backends import LazyBackend
+from graft.features.backends import backend_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.table import FeatureTable, extract
 from graft.models.backbone import resized
@@ -70,7 +70,7 @@ def _row(
 ) -> dict[str, Any]:
     start = time.perf_counter()
     backbone = resized(find_backbone(name, cache), None)
-    encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), 1)
+    encoder = CachedEncoder(cache, backbone, backend_of(backbone, backend), 1)
     table = extract(dataset, encoder, SplitConfig(), progress)
     audited = audit(dataset, table, cache, labels=False)
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
