@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from graft.choices import DEFAULT_MODEL, LabelBy
+from graft.choices import DEFAULT_MODEL, LabelBy, PixelScale
 from graft.config import TrainConfig, configs_of
 from graft.errors import UsageError
 from graft.inference.evaluate_run import evaluate_run
@@ -176,10 +176,11 @@ def rank(
     *,
     time_budget: str | None = None,
     backend: str = "auto",
+    pixels: PixelScale | None = None,
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Backbones (one name or several), best first, by how well a head on their frozen features
-    classifies these images; see graft.training.rank.
+    classifies these images; see graft.training.rank. `pixels` as for train.
     """
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
@@ -187,7 +188,7 @@ def rank(
     dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
     # A text is a sequence, too: of letters.
     backbones = [backbones] if isinstance(backbones, str) else backbones
-    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
+    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend, pixels)
 
 
 def policy(

@@ -16,6 +16,7 @@ from graft.choices import (
     DEFAULT_MODEL,
     FROM_SCRATCH,
     LARGEST_SIDE,
+    MODEL_HELP,
     PIXELS_HELP,
     Backend,
     Balance,
@@ -116,11 +117,7 @@ class TrainConfig(Settings):
     training/defaults.py fills it in.
     """
 
-    model: Text = Field(
-        default=DEFAULT_MODEL,
-        description="A name from graft models, local-dir:FOLDER, file:FILE (ONNX, SavedModel, TFLite, "
-        "OpenVINO) or the folder of a run.",
-    )
+    model: Text = Field(default=DEFAULT_MODEL, description=MODEL_HELP)
     unfreeze: Annotated[str, BeforeValidator(_checked_unfreeze)] = Field(
         default="none",
         pattern=f"^({UNFREEZE})$",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from graft.choices import LABELS_BY, LabelBy
+from graft.choices import LABELS_BY, PIXEL_SCALES, PIXELS_HELP, LabelBy, PixelScale
 from graft.cli.answers import print_json, print_line
 from graft.cli.options import BACKEND, JSON, files, model_names, on_stderr_progress
 from graft.errors import DataError
@@ -115,9 +115,17 @@ def augment(source: str, out: str, flip: bool, image_size: int) -> None:
 @click.argument("source", shell_complete=files)
 @click.option("--backbones", default=RANKED, show_default=True, help="Names as in graft models.")
 @click.option("--time-budget", help="Such as 5m; after it no further backbone is begun.")
+@click.option("--pixels", type=click.Choice(PIXEL_SCALES), help=PIXELS_HELP)
 @BACKEND
 @JSON
-def rank(source: str, backbones: str, time_budget: str | None, backend: str, as_json: bool) -> None:
+def rank(
+    source: str,
+    backbones: str,
+    time_budget: str | None,
+    pixels: PixelScale | None,
+    backend: str,
+    as_json: bool,
+) -> None:
     """Rank backbones by how well their frozen features classify the images of SOURCE."""
     from graft.api import rank as rank_backbones
 
@@ -126,6 +134,7 @@ def rank(source: str, backbones: str, time_budget: str | None, backend: str, as_
         backbones.split(","),
         time_budget=time_budget,
         backend=backend,
+        pixels=pixels,
         progress=on_stderr_progress(),
     )
     if as_json:

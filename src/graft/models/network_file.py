@@ -14,8 +14,8 @@ from pathlib import Path
 from graft.choices import PixelScale
 from graft.data.decode import Preprocess
 from graft.errors import ModelError
-from graft.models.onnx_references import external_files
 from graft.models.network_graph import USUAL_SIDE, Image, chosen_output, uniform, written
+from graft.models.onnx_references import external_files
 from graft.models.openvino_body import OpenVinoBody, check_bounds, reason_of
 from graft.runs.reading import checked_size
 

@@ -1,4 +1,5 @@
-"""The graph of a file of another tool, made uniform: normalized RGB (N, 3, H, W) to features (N, D).
+"""The graph of a file of another tool, made uniform: from normalized RGB, (N, 3, H, W), to features
+(N, D).
 
 Which dimension holds the channels, the order of the colors, the type of the pixels and the shape
 of the output differ from file to file; after this they do not.

@@ -110,6 +110,12 @@ class OpenVinoBody(nn.Module):
         self._requests, self._lock = {}, threading.Lock()
 
 
+def named(backbone: Mapping[str, Any]) -> str:
+    """What a run's model.json says the backbone is, for people: a name of timm's, or the file."""
+    of_file = backbone["architecture"] == ARCHITECTURE
+    return str(backbone["source"] if of_file else backbone["architecture"])
+
+
 def from_pixels(
     body: OpenVinoBody, mean: Tensor, std: Tensor, shape: tuple[int, ...], batch: int
 ) -> Any:

@@ -47,8 +47,8 @@ def find_backbone(name: str, cache: Path, pixels: PixelScale | None = None) -> B
     `file:FILE` (a network of another tool: graft.models.network_file; `pixels` is how it was fed,
     where the file does not say), or the folder of an earlier run.
 
-    Raises UsageError for `pixels` of another network, ModelError for a name that nothing answers to, a folder without weights, or weights
-    that can be neither found nor fetched.
+    Raises UsageError for `pixels` of another network, ModelError for a name that nothing answers
+    to, a folder without weights, or weights that can be neither found nor fetched.
     """
     if pixels and not name.startswith(FILE):
         raise UsageError(
@@ -191,7 +191,7 @@ def _open_file(name: str, digest: str, pixels: PixelScale | None) -> tuple[Any, 
         "architecture": OPENVINO,
         "arguments": {},
         "preprocess": preprocess,
-        "source": f"file {file.path.name}, digest {digest[:12]}",
+        "source": f"{file.path.name} (a file, digest {digest[:12]})",
     }
 
 

@@ -14,9 +14,9 @@ from graft.errors import UsageError
 from graft.features.cache import trim
 from graft.features.table import FeatureTable, extract
 from graft.inference.saved_model import save
+from graft.models.network_file import FILE, find_file
 from graft.models.packaged_weights import PACKAGES
 from graft.models.runtime import detect_runtime
-from graft.models.network_file import FILE, find_file
 from graft.models.weights import LOCAL
 from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
