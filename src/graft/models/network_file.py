@@ -136,7 +136,7 @@ def _read(file: NetworkFile, pixels: PixelScale | None) -> tuple[OpenVinoBody, P
     check_bounds(graph)
     mean, std = SCALES[pixels]
     height, width = (side or USUAL_SIDE for side in (image.height, image.width))
-    preprocess = Preprocess(height, width, mean, std, interpolation="bilinear")
+    preprocess = Preprocess(height, width, mean, std)
     return OpenVinoBody(*written(graph)), preprocess
 
 
