@@ -122,7 +122,8 @@ def _of_timm(name: str) -> tuple[Any, Preprocess]:
     if architecture not in timm.list_models():
         raise ModelError(
             f"no model {name!r}: expected base_cnn, deep_cnn, a timm name (graft models), "
-            f"local-dir:FOLDER, file:FILE or a run folder{did_you_mean(architecture)}"
+            "local-dir:FOLDER, torchvision:NAME, file:FILE or a run folder"
+            f"{did_you_mean(architecture)}"
         )
     try:
         with _Uninitialized():

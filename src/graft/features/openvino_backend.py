@@ -1,8 +1,6 @@
 """An encoder compiled by OpenVINO, for the backends: its name, and how a batch is given to it."""
 
-import contextlib
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from graft.models.encoder import Encoder
 from graft.models.openvino_body import OpenVinoBody, from_pixels
 from graft.models.runtime import float32_asked_for
+from graft.models.traced_graph import traced_graph
 
 if TYPE_CHECKING:
     from graft.models.halves import Prefix
@@ -78,33 +77,10 @@ def openvino_submit(
 
 
 def _converted(encoder: "Encoder | Prefix", batch: int) -> Any:
-    # openvino.convert_model does the same and more: it validates by tracing twice at the full
-    # batch size (8 s against 0.7 s for MobileNetV2) and reports usage to its maker's server.
-    import openvino
-
     if isinstance(encoder, Encoder) and isinstance(encoder.body, OpenVinoBody):
         mean, std = encoder.get_buffer("mean"), encoder.get_buffer("std")
         return from_pixels(encoder.body, mean, std, encoder.input_shape, batch)
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
     example = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
-    with torch.inference_mode(), _quiet():
-        script = torch.jit.trace(encoder, example, check_trace=False)  # type: ignore[no-untyped-call]
-        traced = torch.jit.freeze(script)
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchScriptPythonDecoder(traced, example_input=example)  # must outlive convert
-        model = frontend.convert(frontend.load(decoder))
-    model.inputs[0].get_node().set_element_type(openvino.Type.u8)
-    model.validate_nodes_and_infer_types()
+    model = traced_graph(encoder, example, "u8")
     model.reshape([batch, *encoder.input_shape])
     return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # Tracing is deprecated in favor of torch.export, which takes ten times as long here; and it
-    # warns of every Python number in a network that has a fixed input size anyway.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -8,15 +8,20 @@ see OpenVinoBody. Files are not trusted: sizes are bounded, and a file opens no 
 of its folder.
 """
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from graft.choices import PixelScale
 from graft.data.decode import Preprocess
 from graft.errors import ModelError
-from graft.models.network_graph import USUAL_SIDE, Image, chosen_output, uniform, written
+from graft.models.network_reader import CONSTANTS, FED, GRAPH, PROBLEM
 from graft.models.onnx_references import external_files
-from graft.models.openvino_body import OpenVinoBody, check_bounds, reason_of
+from graft.models.openvino_body import OpenVinoBody
 from graft.runs.reading import checked_size
 
 # How a network is named that is a file.
@@ -27,24 +32,6 @@ IMPORTED = "encoder.xml"
 SAVED_MODEL = "saved_model.pb"
 # Bytes of a file, at most: ten times the largest that is used as an encoder for images.
 LARGEST_FILE = 16 * 2**30
-
-Triple = tuple[float, float, float]
-_IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_BYTE: Triple = (1 / 255, 1 / 255, 1 / 255)
-# By scale, the mean and the standard deviation of channels of 0 to 1, in RGB: "caffe" has the
-# means of ImageNet's channels of 0 to 255, and takes BGR.
-SCALES: dict[PixelScale, tuple[Triple, Triple]] = {
-    "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "torch": _IMAGENET,
-    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), _BYTE),
-    "0-255": ((0.0, 0.0, 0.0), _BYTE),
-    "0-1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-}
-SAY_SCALE = (
-    "say how it wants its pixels by --pixels: tf (-1 to 1), torch (ImageNet's mean and standard "
-    "deviation), caffe (BGR minus ImageNet's mean), 0-255 or 0-1; or write that into the file once "
-    "by graft import"
-)
 
 
 @dataclass(frozen=True)
@@ -79,24 +66,38 @@ def find_file(name: str) -> NetworkFile:
 def read_file(
     file: NetworkFile, pixels: PixelScale | None = None
 ) -> tuple[OpenVinoBody, Preprocess]:
-    """The network of a file and how it is fed (Preprocess): images of the size that the graph
-    has, or of USUAL_SIDE where it takes any, scaled as `pixels` says; None: as the file says,
-    which is 0 to 255 for one that takes bytes.
+    """The network of a file, and how it is fed: images of the size that the graph has, or of
+    USUAL_SIDE where it takes any, scaled as `pixels` says; None: as the file says, which is 0 to
+    255 for one that takes bytes.
+
+    It is read by another process, with a bound on its memory: OpenVINO's readers of other tools'
+    formats end the process that they are in where a file is damaged.
 
     Raises ModelError for a file that cannot be read or is larger than any network, and where
     neither says the scale.
     """
     try:
-        for each in file.files:
-            checked_size(each, LARGEST_FILE)
-        return _read(file, pixels)
-    except ModelError as error:
-        raise ModelError(f"{file.name}: {error}") from error
+        size = sum(checked_size(each, LARGEST_FILE) for each in file.files)
     except (OSError, ValueError) as error:
         raise ModelError(f"{file.name}: cannot be read: {error}") from error
-    # OpenVINO raises plain RuntimeErrors, and others where Python meets its own.
-    except Exception as error:
-        raise ModelError(f"{file.name}: OpenVINO cannot read it: {reason_of(error)}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        asked = [str(_entry(file)), file.output or "", pixels or "", folder, str(size)]
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "graft.models.network_reader", *asked],
+            capture_output=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        made = Path(folder)
+        if (problem := made / PROBLEM).is_file():
+            raise ModelError(f"{file.name}: {problem.read_text(encoding='utf-8')}")
+        if done.returncode:
+            raise ModelError(
+                f"{file.name}: OpenVINO cannot read it: its reader ended with {done.returncode}, "
+                "as of a damaged file or one that asks for too much memory"
+            )
+        graph, constants = ((made / name).read_bytes() for name in (GRAPH, CONSTANTS))
+        fed = Preprocess.from_json(json.loads((made / FED).read_text(encoding="utf-8")))
+        return OpenVinoBody(graph, constants), fed
 
 
 def _files(path: Path) -> list[Path]:
@@ -121,23 +122,6 @@ def _files(path: Path) -> list[Path]:
         return [path, *external_files(path)]
     constants = path.with_suffix(".bin")
     return [path, constants] if path.suffix.lower() == ".xml" and constants.is_file() else [path]
-
-
-def _read(file: NetworkFile, pixels: PixelScale | None) -> tuple[OpenVinoBody, Preprocess]:
-    import openvino
-
-    model = openvino.Core().read_model(str(_entry(file)))
-    check_bounds(model)
-    image = Image(model)
-    pixels = pixels or ("0-255" if image.takes_bytes else None)
-    if pixels is None:
-        raise ModelError(SAY_SCALE)
-    graph = uniform(model, image, chosen_output(model, file.output), pixels == "caffe")
-    check_bounds(graph)
-    mean, std = SCALES[pixels]
-    height, width = (side or USUAL_SIDE for side in (image.height, image.width))
-    preprocess = Preprocess(height, width, mean, std)
-    return OpenVinoBody(*written(graph)), preprocess
 
 
 def _entry(file: NetworkFile) -> Path:

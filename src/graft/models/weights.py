@@ -28,6 +28,7 @@ from graft.models.openvino_body import ARCHITECTURE as OPENVINO
 from graft.models.openvino_body import OpenVinoBody
 from graft.models.packaged_weights import PACKAGES, load_packaged, packaged_file
 from graft.models.stored_model import read_model
+from graft.models.torchvision_weights import TORCHVISION, open_torchvision, torchvision_file
 from graft.runs.folder import model_files
 from graft.runs.reading import read_json
 from graft.runs.timm_arguments import check_arguments
@@ -44,8 +45,9 @@ def find_backbone(name: str, cache: Path, pixels: PixelScale | None = None) -> B
 
     `name` is one of PACKAGES (`tf_efficientnet_lite0`), another timm name (`resnet50`, with or
     without a `.tag`), `local-dir:FOLDER` (timm's own form: config.json and model.safetensors),
-    `file:FILE` (a network of another tool: graft.models.network_file; `pixels` is how it was fed,
-    where the file does not say), or the folder of an earlier run.
+    `torchvision:NAME` (graft.models.torchvision_weights), `file:FILE` (a network of another tool:
+    graft.models.network_file; `pixels` is how it was fed, where the file does not say), or the
+    folder of an earlier run.
 
     Raises UsageError for `pixels` of another network, ModelError for a name that nothing answers
     to, a folder without weights, or weights that can be neither found nor fetched.
@@ -84,6 +86,8 @@ def _card(
     described_by = "config" if len(files) == 2 else name
     if from_file:
         described_by = f"{find_file(name).key} {pixels}"
+    elif name.startswith(TORCHVISION):
+        described_by = name.partition("=")[0]
     kind = " with classes" if with_classes else ""
     key = hashlib.sha256(f"graft encoder {ENCODER_FORMAT} {described_by}{kind}".encode())
     for digest in digests:
@@ -94,6 +98,8 @@ def _card(
     is_run = bool(files) and files == model_files(Path(name))
     if from_file:
         body, described = _open_file(name, key.hexdigest(), pixels)
+    elif name.startswith(TORCHVISION):
+        body, described = open_torchvision(name, files[0])
     else:
         body, described = _open_run(Path(name)) if is_run else _open(name, files)
     classes, head = classifier_of(body, name) if with_classes else ([], None)
@@ -119,6 +125,8 @@ def _files(name: str) -> tuple[list[Path], list[bytes]]:
                 )
     elif name.startswith(FILE):
         files = list(find_file(name).files)
+    elif name.startswith(TORCHVISION):
+        files = [torchvision_file(name)]
     else:
         files = model_files(Path(name)) or [_timm_weights(name)]
     return files, [_sha256(file) for file in files]
@@ -146,7 +154,8 @@ def _timm_weights(name: str) -> Path:
     if architecture not in timm.list_models():
         raise ModelError(
             f"no model {name!r}: expected base_cnn, deep_cnn, a timm name (see graft models), "
-            f"local-dir:FOLDER, file:FILE or a run folder{did_you_mean(architecture)}"
+            "local-dir:FOLDER, torchvision:NAME, file:FILE or a run folder"
+            f"{did_you_mean(architecture)}"
         )
     here = ", ".join([*networks_here(), *FROM_SCRATCH])
     return hub_file(name, f"networks on this machine: {here}, and local-dir:FOLDER")
