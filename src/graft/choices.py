@@ -29,8 +29,8 @@ LARGEST_SIDE = 2048
 DEFAULT_MODEL = "tf_efficientnet_lite0"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")
 MODEL_HELP = (
-    "A name from graft models, local-dir:FOLDER, file:FILE (ONNX, SavedModel, TFLite, OpenVINO "
-    "IR) or the folder of a run."
+    "A name from graft models, torchvision:NAME, local-dir:FOLDER, file:FILE (ONNX, SavedModel, "
+    "TFLite, OpenVINO IR) or the folder of a run."
 )
 PIXELS_HELP = (
     "How a network of file:… was fed its pixels, where the file does not say: tf (-1 to 1), torch "
