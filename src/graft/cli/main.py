@@ -17,6 +17,7 @@ from graft.cli import (
     data_commands,
     explain_commands,
     export_commands,
+    import_commands,
     lesson_commands,
     model_commands,
     network_commands,
@@ -63,6 +64,7 @@ for _commands in (
     serve_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
+    import_commands.COMMANDS,
     setup_commands.COMMANDS,
 ):
     for _command in _commands:
