@@ -14,6 +14,7 @@ from torch import nn
 from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
+from graft.models.input_size import rebuilt_for
 from graft.models.scratch_cnns import SCRATCH
 from graft.runs.reading import shown
 
@@ -79,7 +80,8 @@ class Backbone:
 
     def around(self, body: nn.Module) -> Encoder:
         """The encoder that has this body, whatever its weights."""
-        return Encoder(body, self.preprocess, self.taps, self.mirrored)
+        embeds = "embedding" in self.arguments
+        return Encoder(body, self.preprocess, self.taps, self.mirrored, embeds)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The body's weights: all of a card, or what begins with `encoder.` beside a head."""
@@ -114,7 +116,11 @@ class Backbone:
 
 
 def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
-    """An untrained network without classifier; ModelError if timm knows none of that name."""
+    """An untrained network without classifier; ModelError if timm knows none of that name.
+
+    Of the arguments `embedding` is graft's: the width of a linear layer in the classifier's place,
+    as that of CLIP's image towers, or 0 for none.
+    """
     if architecture in SCRATCH:
         return SCRATCH[architecture]()
     import timm
@@ -124,7 +130,9 @@ def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
             f"no model {architecture!r}: expected base_cnn, deep_cnn, a timm name (graft models), "
             f"local-dir:FOLDER or a run folder{did_you_mean(architecture)}"
         )
-    body: nn.Module = timm.create_model(architecture, num_classes=0, **arguments)
+    own = {name: value for name, value in arguments.items() if name != "embedding"}
+    width = arguments.get("embedding", 0)
+    body: nn.Module = timm.create_model(architecture, num_classes=width, **own)
     return body
 
 
@@ -168,7 +176,8 @@ def resized(backbone: Backbone, image_size: int | None, resize: str | None = Non
     """The backbone, fed images of another size, or resized in another way (Preprocess): squash
     shows it whole images, crop their middle.
 
-    Raises UsageError for a network that takes one size only.
+    A network that is built for one size, as most vision transformers, is built anew for the
+    other. Raises UsageError for one that cannot be.
     """
     if resize not in (None, backbone.preprocess.resize):
         crop = 1.0 if resize == "squash" else backbone.preprocess.crop
@@ -179,13 +188,22 @@ def resized(backbone: Backbone, image_size: int | None, resize: str | None = Non
         return backbone
     preprocess = changed(backbone.preprocess, height=image_size, width=image_size)
     digest = hashlib.sha256(f"{backbone.digest} at {image_size}".encode()).hexdigest()
-    other = changed(backbone, preprocess=preprocess, digest=digest)
-    try:
-        with torch.inference_mode():
-            other.build()(torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8))
-    except (RuntimeError, AssertionError) as error:
+    rebuilt = rebuilt_for(backbone, image_size)
+    other = rebuilt or changed(backbone, preprocess=preprocess, digest=digest)
+    if error := _refused(other):
         raise UsageError(
             f"{backbone.name} takes images of {backbone.preprocess.height} pixels a side, not "
             f"{image_size}; leave --image-size out"
         ) from error
     return other
+
+
+def _refused(backbone: Backbone) -> Exception | None:
+    """Why a network takes no images of its size; None where it does."""
+    try:
+        with torch.inference_mode():
+            encoder = backbone.build()
+            encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        return error
+    return None
