@@ -49,7 +49,7 @@ FAMILIES = {
     "beit": Example("beit_base_patch16_224", 64, SMALL_VIT),
     "byoanet": Example("halonet_h1"),
     "byobnet": Example("test_byobnet", 64),
-    "cait": Example("cait_xxs24_224", 64, {"depth": 6, "embed_dim": 96, "num_heads": 3}),
+    "cait": Example("cait_xxs24_224", 0, {"depth": 6, "embed_dim": 96, "num_heads": 3}),
     "coat": Example("coat_tiny"),
     "convit": Example("convit_tiny"),
     "convmixer": Example("convmixer_768_32"),
@@ -261,8 +261,8 @@ def explained(backbone: Backbone) -> str:
 
 def another_size(backbone: Backbone) -> str:
     """`--image-size`: half of its own, in whole patches."""
-    half = backbone.preprocess.height // 2 // 32 * 32 or 32
-    resized(backbone, half).build()
+    side = backbone.preprocess.height
+    resized(backbone, side // 2 // 32 * 32 if side > 160 else 128).build()
     return "yes"
 
 

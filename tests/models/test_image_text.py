@@ -1,7 +1,10 @@
 """Networks of images and captions: open_clip is the reference, a tiny random one in a folder."""
 
+import hashlib
+import http.server
 import json
 import socket
+import threading
 import time
 
 import numpy as np
@@ -139,3 +142,91 @@ def test_a_folder_without_weights_and_a_name_that_is_neither_are_refused(tmp_pat
         zero_shot_weights(f"open-clip:{tmp_path}", LABELS)
     with pytest.raises(ModelError, match="expected open-clip:FOLDER or open-clip:OWNER/REPOS"):
         zero_shot_weights("open-clip:nowhere", LABELS)
+
+
+class Repository(http.server.SimpleHTTPRequestHandler):
+    """A folder as a repository me/tiny of a model hub: GET /me/tiny/resolve/main/FILE."""
+
+    def translate_path(self, path):
+        owner, name, _, _, *rest = [*path.strip("/").split("/"), "", "", "", ""]
+        known = (owner, name) == ("me", "tiny")
+        return str(self.server.folder / "/".join(filter(None, rest))) if known else "/nowhere"
+
+    def end_headers(self):
+        file = self.translate_path(self.path)
+        self.send_header("ETag", f'"{hashlib.sha256(file.encode()).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "c" * 40)
+        super().end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """The address of a model hub on this machine that serves the folder tmp_path/served."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Repository)
+    server.folder = tmp_path / "served"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(tmp_path / "hub"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    server.shutdown()
+    server.server_close()
+
+
+def write_tokenizer(folder):
+    """Files of a tokenizer as SigLIP's models have them: one number a word."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ("a", "bad", "photo", "of", "the", "daisy", "rose", "tulip")
+    known = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
+    made = Tokenizer(models.WordLevel(known, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.save(str(folder / "tokenizer.json"))
+    described = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(described | {"unk_token": "[UNK]"}))
+
+
+@pytest.mark.slow
+def test_labels_are_read_by_a_model_that_is_fetched_once_and_then_works_offline(
+    hub, graft, tmp_path, noise
+):
+    from PIL import Image
+
+    # As SigLIP: a tokenizer of its own, which lies in the repository, too.
+    text = TEXT | {"hf_tokenizer_name": "me/tiny", "tokenizer_kwargs": {"clean": "canonicalize"}}
+    place = write_model(tmp_path / "served", text_cfg=text)
+    write_tokenizer(place)
+    Image.fromarray(noise).save(tmp_path / "image.png")
+    asked = ["classify", tmp_path / "image.png", "--labels", "daisy,rose, tulip"]
+    asked += ["--model", "open-clip:me/tiny", "--json"]
+    answers = []
+    for offline in ({}, {"HF_HUB_OFFLINE": "1"}):
+        ended = graft(*asked, **hub, **offline)
+        assert ended.code == 0, ended.err
+        answers.append(json.loads(ended.out))
+    assert answers[0] == answers[1]
+    assert set(answers[0]["top"]) == {"daisy", "rose", "tulip"}
+    assert sum(answers[0]["top"].values()) == pytest.approx(1, abs=1e-6)
+    # A model that is nowhere is one line.
+    asked[-2] = "open-clip:me/other"
+    ended = graft(*asked, **hub)
+    assert ended.code == 4
+    assert "could not be fetched from the model hub" in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_a_hub_that_does_not_answer_is_one_line_within_three_seconds(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the call and says nothing
+        monkeypatch.setattr(
+            "huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
+        began = time.monotonic()
+        with pytest.raises(ModelError, match="the model hub cannot be reached") as raised:
+            zero_shot_weights("open-clip:nobody/nothing", LABELS)
+        assert time.monotonic() - began < 4  # 2.5 s, and what else this machine does
+    assert "\n" not in str(raised.value)

@@ -30,7 +30,7 @@ def adapted_layers(encoder: Encoder) -> list[str]:
         for name, module in body.named_modules()
         if isinstance(module, nn.Linear) and "." in name
     ]
-    with torch.inference_mode():
+    with torch.no_grad():
         encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
     for hook in hooks:
         hook.remove()

@@ -17,6 +17,9 @@ from graft.models.sequence import (
     within,
 )
 
+# A mean square below this counts as it: its root is 0 in the cache.
+LEAST = 1e-30
+
 
 class Encoder(nn.Module):
     """Normalizes pixels, runs a body and returns features: (N, H, W, 3) uint8 to (N, D) float32.
@@ -118,4 +121,6 @@ def pooled(x: Tensor, channels_last: bool = False) -> Tensor:
     """
     x = x.float()
     dims = (1,) if x.ndim == 3 else (1, 2) if channels_last else (2, 3)
-    return torch.cat([x.mean(dims), x.square().mean(dims).sqrt(), x.amax(dims)], dim=1)
+    # Of a channel that is 0 everywhere the root has no gradient, and one NaN spoils them all.
+    root = x.square().mean(dims).clamp_min(LEAST).sqrt()
+    return torch.cat([x.mean(dims), root, x.amax(dims)], dim=1)

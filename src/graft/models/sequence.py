@@ -68,11 +68,16 @@ def sequence(body: nn.Module, shape: tuple[int, ...]) -> tuple[str, ...]:
     if family(body) in KNOWN:
         return tuple(_names(body))
     x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected: Any = body.forward_features(x)  # type: ignore[operator]
-        for names in (_names(body), _names(body, whole=stages(body))):
-            if _repeats(body, names, x, expected):
-                return tuple(names)
+    training = body.training
+    body.eval()  # what is dropped at random is not the same twice
+    try:
+        with torch.no_grad():  # not inference mode: ConViT keeps what it computes, for training
+            expected: Any = body.forward_features(x)  # type: ignore[operator]
+            for names in (_names(body), _names(body, whole=stages(body))):
+                if _repeats(body, names, x, expected):
+                    return tuple(names)
+    finally:
+        body.train(training)
     return ()
 
 

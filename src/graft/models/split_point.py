@@ -158,7 +158,7 @@ def _units(encoder: Encoder) -> list[Unit]:
 
 def _described(encoder: Encoder, order: tuple[str, ...]) -> list[Unit]:
     body, units = encoder.body, []
-    with torch.inference_mode():
+    with torch.no_grad():
         x = encoder.normalized(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
         for name in order:
             if name != POSITIONS:
