@@ -99,7 +99,8 @@ def models_table(rows: list[dict[str, Any]]) -> None:
     _print(
         table,
         "here: works on this machine without a network connection; others are fetched once",
-        "also: local-dir:FOLDER (timm's form), or the folder of an earlier run",
+        "also: local-dir:FOLDER (timm's form), the folder of an earlier run, or for labels of "
+        "your own open-clip:FOLDER and open-clip:OWNER/REPOSITORY",
     )
 
 

@@ -113,11 +113,13 @@ def _write_body(run: Run, folder: Path) -> None:
     body: Any = new_body(backbone.architecture, backbone.arguments)
     fed = backbone.preprocess
     known = body.pretrained_cfg
+    own = {name: value for name, value in backbone.arguments.items() if name != "embedding"}
+    width = backbone.arguments.get("embedding", 0)
     described = {
         "architecture": backbone.architecture,
-        "num_classes": 0,
+        "num_classes": width,
         "num_features": int(body.num_features),
-        "model_args": backbone.arguments,
+        "model_args": own,
         "pretrained_cfg": {
             "input_size": [3, fed.height, fed.width],
             "fixed_input_size": bool(known.get("fixed_input_size", False)),
@@ -126,7 +128,7 @@ def _write_body(run: Run, folder: Path) -> None:
             "crop_mode": {"crop": "center"}.get(fed.resize, fed.resize),
             "mean": list(fed.mean),
             "std": list(fed.std),
-            "num_classes": 0,
+            "num_classes": width,
             "pool_size": None,
             "first_conv": known.get("first_conv"),
             "classifier": known.get("classifier"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import warnings
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +29,12 @@ def rebuilt_for(backbone: "Backbone", side: int) -> "Backbone | None":
         return None
     arguments = backbone.arguments | {"img_size": side}
     try:
-        body = new_body(backbone.architecture, arguments)
-        fitted = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
-        state = backbone.state()
-        body.load_state_dict(fitted(state, body) if fitted else state)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of timm's own resampling
+            body = new_body(backbone.architecture, arguments)
+            fitted = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
+            state = backbone.state()
+            body.load_state_dict(fitted(state, body) if fitted else state)
     # Networks refuse a size in as many ways as there are networks.
     except Exception:
         return None

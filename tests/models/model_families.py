@@ -1,8 +1,9 @@
 """What works with each family of timm, from random weights: nothing is downloaded.
 
-[NAME…] [--json FILE]: the smallest network of each family (or those named) at its own input size
-goes through frozen features, the last 20 %, the whole, ONNX and a heat map. One line a network;
-`--docs` writes the table of docs/families.md from the lines of FILE.
+`python tests/models/model_families.py [FAMILY…] [--json FILE] [--checks NAME,NAME]`: the smallest
+network of each family (or of those named) goes through frozen features, the last 20 %, the whole,
+ONNX, a heat map and another input size, and adds a line to FILE. `--docs` then writes the table of
+docs/families.md from the lines of FILE.
 """
 
 import argparse
@@ -30,15 +31,16 @@ from graft.models.split_point import find_split_point
 from graft.models.weights import preprocess_of
 from graft.training.optim import Group, Optimizer
 
-DOCS = Path(__file__).parents[1] / "docs" / "families.md"
-# A family is a module of timm. Its smallest network; pixels a side of a quick look; arguments that
-# make a smaller one, where the smallest is large.
+DOCS = Path(__file__).parents[2] / "docs" / "families.md"
+# Arguments that make a small network of a large one.
 SMALL_VIT = {"embed_dim": 96, "depth": 6, "num_heads": 3}
 
 
 @dataclass(frozen=True)
 class Example:
-    """A network that stands for its family, and the pixels a side (0: its own) of a quick look."""
+    """A network that stands for its family, and the pixels a side that it is tried at (0: its
+    own, where it takes no others or is quick at them).
+    """
 
     name: str
     quick: int = 0
@@ -276,15 +278,13 @@ CHECKS: dict[str, Callable[[Backbone], str]] = {
 }
 
 
-def examined(
-    family: str, folder: Path, checks: tuple[str, ...] = tuple(CHECKS), quick: bool = False
-) -> dict[str, Any]:
+def examined(family: str, folder: Path, checks: tuple[str, ...] = tuple(CHECKS)) -> dict[str, Any]:
     """A row: what each check found, or "no: " and graft's own line; other errors are bugs."""
     example = FAMILIES[family]
     row: dict[str, Any] = {"family": family, "network": example.name}
     began = time.perf_counter()
     try:
-        backbone = backbone_of(example, folder, example.quick if quick else 0)
+        backbone = backbone_of(example, folder, example.quick)
     except GraftError as error:
         return row | {"build": f"no: {error}"}
     except Exception as error:  # a bug here or in a library: to be seen in the table
@@ -321,16 +321,49 @@ def main() -> None:
                 print(json.dumps(row), file=file, flush=True)
                 print(json.dumps(row), flush=True)
         return
-    lines = chosen.json.read_text().splitlines()
-    rows = {row["family"]: row for row in map(json.loads, lines)}
+    rows: dict[str, dict[str, Any]] = {}
+    for line in chosen.json.read_text().splitlines():
+        row = json.loads(line)
+        rows[row["family"]] = rows.get(row["family"], {}) | row
     text = DOCS.read_text()
     table = f"<!-- table -->\n{table_of(rows)}\n<!-- end -->"
     DOCS.write_text(re.sub(r"<!-- table -->.*<!-- end -->", lambda _: table, text, flags=re.S))
 
 
+TITLES = {
+    "frozen": "frozen features by",
+    "20%": "`--unfreeze 20%`",
+    "all": "`--unfreeze all`",
+    "onnx": "ONNX",
+    "gradients": "heat map by gradients",
+    "image size": "another `--image-size`",
+}
+
+
 def table_of(rows: dict[str, dict[str, Any]]) -> str:
-    """The table of docs/families.md, in Markdown."""
-    return "\n".join(map(str, rows))
+    """The table of docs/families.md and the reasons below it, in Markdown."""
+    titles = ["family", "network", "pixels", *TITLES.values()]
+    lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for family, row in sorted(rows.items()):
+        cells = [family, f"`{row['network']}`", str(row.get("pixels", ""))]
+        for check in TITLES:
+            found = row.get(check, row.get("build", "not tried"))
+            word = found.partition(":")[0]
+            if word in ("no", "fails"):
+                reasons.setdefault((check, reason(found, row["network"])), []).append(family)
+            cells.append({"fails": "**no**"}.get(word, found if word == found else word))
+        lines.append(f"| {' | '.join(cells)} |")
+    said = [f"- {TITLES[check]}: {why}: {', '.join(who)}." for (check, why), who in reasons.items()]
+    return "\n".join([*lines, "", "Why not:", "", *said])
+
+
+def reason(found: str, network: str) -> str:
+    """A message without what is of one network only."""
+    said = found.partition(": ")[2].partition("; ")[0].replace(network, "it")
+    said = re.sub(r"^[A-Z][A-Za-z0-9]+ (cannot|has no block)", r"it \1", said)
+    said = re.sub(r"the stages of \w+ ", "its stages ", said)
+    return re.sub(r"images of \d+ pixels a side, not \d+", "images of one size only", said)
 
 
 if __name__ == "__main__":
