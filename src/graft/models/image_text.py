@@ -8,6 +8,7 @@ The text tower turns the names of classes into a linear head. Neither is needed 
 import json
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +106,12 @@ def zero_shot_weights(name: str, labels: Sequence[str]) -> Tensor:
     """
     folder = open_clip_folder(name)
     model = _opened(folder, name)
-    from open_clip import (
-        SIMPLE_IMAGENET_TEMPLATES,
-        build_zero_shot_classifier,
-        get_tokenizer,
-    )
-
+    library = import_module("open_clip")
     words = [label.replace("_", " ").replace("-", " ").strip() for label in labels]
     try:
-        tokenizer = get_tokenizer(f"local-dir:{folder}")
-        weights = build_zero_shot_classifier(model, tokenizer, words, SIMPLE_IMAGENET_TEMPLATES)
+        tokenizer = library.get_tokenizer(f"local-dir:{folder}")
+        sentences = library.SIMPLE_IMAGENET_TEMPLATES
+        weights = library.build_zero_shot_classifier(model, tokenizer, words, sentences)
     except Exception as error:  # a tokenizer whose files are missing or damaged
         raise ModelError(f"{name}: its tokenizer cannot be used: {first_line(error)}") from error
     # A bias that is the same for all classes (SigLIP's) changes no probability.
@@ -143,7 +140,7 @@ def _text_config(folder: Path, name: str) -> dict[str, Any]:
 
 def _opened(folder: Path, name: str) -> Any:
     try:
-        import open_clip
+        open_clip = import_module("open_clip")
     except ImportError as error:
         raise ModelError(
             f"{name} needs open_clip, which is not installed; pip install 'graft[zero-shot]'"
