@@ -233,7 +233,9 @@ def onnx(backbone: Backbone) -> str:
     from graft.export.writers import onnx_saver, torch_program
 
     predictor = predictor_of(backbone)
-    program = torch_program(graph_of(predictor), None)
+    # At the network's own size: the resize before it is the same for all.
+    side = (backbone.preprocess.height, backbone.preprocess.width)
+    program = torch_program(graph_of(predictor, square=True), side)
     file = io.BytesIO()
 
     class InMemory:
