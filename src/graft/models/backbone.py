@@ -1,6 +1,8 @@
 """Backbone: which network an encoder is, how it is fed, and where its weights are."""
 
 import hashlib
+import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
@@ -8,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
-from graft.models.input_size import rebuilt_for
 from graft.models.scratch_cnns import SCRATCH
 from graft.runs.reading import shown
+from graft.utils.files import replacing
 
 # Pixels a side of the networks that are trained from scratch, unless told otherwise.
 SCRATCH_SIZE = 64
@@ -188,7 +190,7 @@ def resized(backbone: Backbone, image_size: int | None, resize: str | None = Non
         return backbone
     preprocess = changed(backbone.preprocess, height=image_size, width=image_size)
     digest = hashlib.sha256(f"{backbone.digest} at {image_size}".encode()).hexdigest()
-    rebuilt = rebuilt_for(backbone, image_size)
+    rebuilt = _rebuilt_for(backbone, image_size)
     other = rebuilt or changed(backbone, preprocess=preprocess, digest=digest)
     if error := _refused(other):
         raise UsageError(
@@ -196,6 +198,41 @@ def resized(backbone: Backbone, image_size: int | None, resize: str | None = Non
             f"{image_size}; leave --image-size out"
         ) from error
     return other
+
+
+def _rebuilt_for(backbone: Backbone, side: int) -> Backbone | None:
+    """The backbone built anew for images of `side` pixels a side, its position embeddings (or the
+    biases of its windows) resampled as timm does when it loads such weights. They lie in a card
+    beside the backbone's own.
+
+    None where timm cannot build the network for that size, or has no way to fit its weights.
+    """
+    if backbone.weights is None:
+        return None
+    arguments = backbone.arguments | {"img_size": side}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of timm's own resampling
+            body = new_body(backbone.architecture, arguments)
+            fitted = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
+            state = backbone.state()
+            body.load_state_dict(fitted(state, body) if fitted else state)
+    # Networks refuse a size in as many ways as there are networks.
+    except Exception:
+        return None
+    preprocess = changed(backbone.preprocess, height=side, width=side)
+    digest = hashlib.sha256(f"{backbone.digest} rebuilt for {side}".encode()).hexdigest()
+    card = backbone.weights.with_name(f"{digest[:32]}.safetensors")
+    if not card.is_file():
+        apart: dict[str, torch.Tensor] = {
+            key: value.clone(memory_format=torch.contiguous_format)
+            for key, value in body.state_dict().items()
+        }
+        with replacing(card) as beside:
+            save_file(apart, beside)
+    return changed(
+        backbone, arguments=arguments, preprocess=preprocess, digest=digest, weights=card, held=None
+    )
 
 
 def _refused(backbone: Backbone) -> Exception | None:
