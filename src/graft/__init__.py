@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from graft.inference.policy import Policy
     from graft.inference.prediction import Prediction
     from graft.inference.predictor import Predictor
-    from graft.inference.saved_model import load, pretrained
+    from graft.inference.saved_model import load, pretrained, zero_shot
     from graft.models.classifier import Classifier
     from graft.models.importing import import_network
     from graft.quality.check import CheckResult
@@ -68,6 +68,7 @@ _WHERE = {
     "summary": "graft.explanation.layer_table",
     "train": "graft.api",
     "validate": "graft.api",
+    "zero_shot": "graft.inference.saved_model",
 }
 
 __all__ = [
@@ -106,6 +107,7 @@ __all__ = [
     "summary",
     "train",
     "validate",
+    "zero_shot",
 ]
 
 

@@ -100,7 +100,8 @@ def models_table(rows: list[dict[str, Any]]) -> None:
         table,
         "here: works on this machine without a network connection; others are fetched once",
         "also: torchvision:NAME, local-dir:FOLDER (timm's form), file:FILE (ONNX, TFLite, "
-        "SavedModel, OpenVINO IR), or the folder of an earlier run",
+        "SavedModel, OpenVINO IR), the folder of an earlier run, or for labels of your own "
+        "open-clip:FOLDER and open-clip:OWNER/REPOSITORY",
     )
 
 
