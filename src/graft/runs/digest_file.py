@@ -9,14 +9,14 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from graft.runs.folder import FILES, OPTIONAL
+from graft.runs.folder import FILES, FOLDERS, OPTIONAL
 from graft.runs.reading import read_json
 from graft.utils.files import write_json
 
 NAME = "digests.json"
 FORMAT = 1
 # tensorboard/ is a folder of its own format.
-DIGESTED = tuple(name for name in (*FILES, *OPTIONAL) if name not in (NAME, "tensorboard"))
+DIGESTED = tuple(name for name in (*FILES, *OPTIONAL) if name not in (NAME, *FOLDERS))
 
 
 def seal(run: Path, coming: Mapping[str, Path] | None = None) -> None:

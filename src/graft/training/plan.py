@@ -66,7 +66,7 @@ def make_plan(
 
     Raises ModelError or UsageError for an `unfreeze` that the backbone cannot follow.
     """
-    main = _settings(config, epochs=config.epochs)
+    main = fit_settings(config)
     if backbone.weights is None:
         return _plan_from_pixels(config, backbone, dataset, main, progress)
     backend = LazyBackend(backbone.build, config.backend)
@@ -103,9 +103,10 @@ def backend_notes(plan: Plan) -> list[str]:
     return [*notes, f"backend: {backend.ready.note}"] if backend.ready.note else notes
 
 
-def _settings(config: ResolvedConfig, epochs: int) -> FitSettings:
+def fit_settings(config: ResolvedConfig) -> FitSettings:
+    """What the loop needs to know of resolved settings."""
     return FitSettings(
-        epochs=epochs,
+        epochs=config.epochs,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         optimizer=config.optimizer,

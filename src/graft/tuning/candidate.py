@@ -111,7 +111,7 @@ def complexity(members: Members, default: Candidate) -> tuple[float, ...]:
 
 
 def described(members: Members) -> str:
-    """In words: `tf_efficientnet_lite0, frozen, linear head by ridge regression of strength 0.1`."""
+    """In words: `tf_efficientnet_lite0, frozen, ridge regression of strength 0.1`."""
     if len(members) > 1:
         return f"the average of {len(members)} heads on {_fed(members[0])}"
     one = members[0]

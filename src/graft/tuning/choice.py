@@ -1,7 +1,8 @@
 """Which trial wins, and what its figure is worth: arithmetic on who classified what correctly.
 
 `right` (M, N) is 1.0 where trial m classified image n correctly without having seen it, 0.0 where
-not, and NaN where it was not tested on it. Trial 0 is the default, and is tested on all images.
+not, and NaN where it was not tested on it. Trial 0 is the default: all others are compared with it
+on what both were tested on.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ Ints = NDArray[np.int64]
 DRAWS = 200
 FLIPS = 2000
 WEIGHTS = 2**24  # numbers in memory at once
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def choose(
     on.
     """
     weight = np.ones(hits.shape[1]) if weight is None else weight
+    hits, tested = _with_default(hits, tested)
     share = tested @ weight
-    shared = np.minimum(tested, tested[0])
-    base = np.where(tested[0] > 0, hits[0] / np.maximum(tested[0], 1), 0.0)
-    gain = ((hits - base * shared) @ weight) / np.maximum(share, 1e-12)
+    base = hits[0] / np.maximum(tested[0], 1)
+    gain = ((hits - base * tested) @ weight) / np.maximum(share, 1e-12)
     accuracy = float(hits[0] @ weight) / float(tested[0] @ weight) + gain
     accuracy = np.where(share > 0, accuracy, -np.inf)
     best = int(np.argmax(accuracy))
@@ -67,8 +67,14 @@ def choose(
     return Chosen(best, simplest, accuracy, errors)
 
 
+def _with_default(hits: Floats, tested: Floats) -> tuple[Floats, Floats]:
+    """Both (M, U) but for units that the default was not tested on."""
+    known = tested[0] > 0
+    return np.where(known, hits, 0.0), np.where(known, tested, 0.0)
+
+
 def _error(hits: Floats, tested: Floats, weight: Floats, one: int, other: int) -> float:
-    """The standard error of the difference of two accuracies, over units that both were tested on."""
+    """The standard error of the difference of two accuracies, over units both were tested on."""
     both = (tested[one] > 0) & (tested[other] > 0) & (weight > 0)
     if one == other or both.sum() < 2:
         return 0.0
@@ -89,7 +95,8 @@ def optimism(hits: Floats, tested: Floats, order: Sequence[int], seed: int) -> d
     """
     random = np.random.default_rng(seed)
     units = hits.shape[1]
-    best, chosen = [], []
+    best: list[float] = []
+    chosen: list[float] = []
     for _ in range(DRAWS):
         drawn = np.bincount(random.integers(0, units, units), minlength=units).astype(np.float64)
         out = (drawn == 0).astype(np.float64)
@@ -111,11 +118,10 @@ def corrected_p(hits: Floats, tested: Floats, trial: int, seed: int) -> float:
     if none were better: sign flips of whole units, common to all trials, so that trials that are
     right on the same images count as about one (Westfall & Young 1993, single-step maxT).
     """
-    size = np.maximum(tested, 1e-12)
-    base = np.where(tested[0] > 0, hits[0] / np.maximum(tested[0], 1), 0.0)
-    gains = np.where(tested > 0, hits - base * tested, 0.0)[1:] if len(hits) > 1 else hits[:0]
-    if trial == 0 or not len(gains) or not size.any():
+    if trial == 0:
         return 1.0
+    hits, tested = _with_default(hits, tested)
+    gains = (hits - hits[0] / np.maximum(tested[0], 1) * tested)[1:]
     scale = np.sqrt((gains**2).sum(1))
     kept = scale > 0
     if not kept[trial - 1]:
@@ -136,8 +142,9 @@ def corrected_p(hits: Floats, tested: Floats, trial: int, seed: int) -> float:
 def average_members(
     logits: Sequence[NDArray[np.float32]], labels: Ints, start: int, most: int = 8
 ) -> list[int]:
-    """Which of several classifiers to average (Caruana et al. 2004; as a soup, Wortsman et al. 2022,
-    arXiv:2203.05482): from `start` on, greedily, as long as the mean loss of the average falls.
+    """Which of several classifiers to average (Caruana et al. 2004; as a soup, Wortsman et al.
+    2022, arXiv:2203.05482): from `start` on, greedily, as long as the mean loss of the average
+    falls.
 
     Takes logits (N, K) each; the same one is not taken twice.
     """

@@ -8,6 +8,7 @@ together with the others'.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,8 @@ class HeadBatch(nn.Module):
         if logits.requires_grad:
             # The mean over heads would give each an M-th of the gradient that it has alone.
             count = len(self.members)
-            logits.register_hook(lambda gradient: gradient * count)
+            hook: Any = logits.register_hook
+            hook(lambda gradient: gradient * count)
         return logits
 
     def each(self, features: Tensor) -> Tensor:
@@ -86,11 +88,11 @@ class HeadBatch(nn.Module):
         outputs: list[Tensor] = [x] * len(self.members)
         for column in sorted(set(self.columns)):
             mine = [m for m, first in enumerate(self.columns) if first == column]
-            layers = [self.first[m] for m in mine]
+            layers: list[Any] = [self.first[m] for m in mine]
             weight = torch.cat([layer.weight for layer in layers])
             bias = torch.cat([layer.bias for layer in layers])
             together = nn.functional.linear(x[:, column:], weight, bias)
-            parts = together.split([layer.out_features for layer in layers], 1)
+            parts = torch.split(together, [layer.out_features for layer in layers], 1)
             for m, part in zip(mine, parts, strict=True):
                 outputs[m] = self._rest(m, part)
         return torch.stack([output.float() for output in outputs], 2)

@@ -55,9 +55,7 @@ def ridge_path(
     return (SCALE * found).float().numpy()
 
 
-def ridge_weights(
-    x: Tensor, labels: Ints, classes: int, strength: float
-) -> tuple[Tensor, Tensor]:
+def ridge_weights(x: Tensor, labels: Ints, classes: int, strength: float) -> tuple[Tensor, Tensor]:
     """Weights (K, D) and biases (K,), float32, of logits on standardized features (n, D)."""
     wanted = torch.nn.functional.one_hot(torch.from_numpy(labels), classes).double()
     prior, penalty = wanted.mean(0), strength * len(x)
@@ -71,7 +69,7 @@ def ridge_weights(
 
 
 def _decomposed(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x rotated to its principal axes (n, R), R the smaller of n and D, and their eigenvalues."""
+    """`x` rotated to its principal axes (n, R), R the smaller of n and D, and their eigenvalues."""
     if len(x) < x.shape[1]:
         values, vectors = torch.linalg.eigh(x @ x.T)
         values = values.clamp(min=0)
@@ -85,6 +83,7 @@ def _left_out(roots: Tensor, residual: Tensor) -> Tensor:
     count, width = roots.shape
     if count <= width:
         hat = roots @ roots.T
-        return torch.linalg.solve(torch.eye(count, dtype=torch.float64) - hat, residual)
+        hat = torch.eye(count, dtype=torch.float64) - hat
+        return torch.as_tensor(torch.linalg.solve(hat, residual))
     inner = torch.eye(width, dtype=torch.float64) - roots.T @ roots  # Woodbury
-    return residual + roots @ torch.linalg.solve(inner, roots.T @ residual)
+    return torch.as_tensor(residual + roots @ torch.linalg.solve(inner, roots.T @ residual))

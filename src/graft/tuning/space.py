@@ -15,8 +15,6 @@ from graft.tuning.candidate import Strength, Units
 LARGEST = 2**20  # bytes of a file that describes a space
 
 
-
-
 class Space(Settings):
     """What may be tried. Each list is tried in its order, the first value first; between the least
     and the largest rate and decay others are tried, too, where Optuna is installed.

@@ -1,0 +1,59 @@
+"""The order of a search: cheap before dear, and what usually helps before what seldom does."""
+
+from collections.abc import Sequence
+
+from graft.tuning import portfolio
+from graft.tuning.candidate import Candidate
+from graft.tuning.fine_tuning_search import fine_tuning_steps
+from graft.tuning.sampler import Sampler
+from graft.tuning.search_state import Search
+
+# Rounds of the sampler without a better classifier, after which more of them are not worth it.
+PATIENCE = 3
+ASKED = 12
+
+
+def run_search(search: Search) -> None:
+    """All steps, each as far as the budget allows; the default is tried whatever it costs."""
+    space, default = search.space, search.default
+    search.heads(((default,),), at_any_cost=True)
+    search.ridge(default)
+    search.heads(portfolio.first_family(space, default))
+    for one in portfolio.ridge_bases(space, default)[1:]:
+        search.ridge(one)
+    networks = [n for n in space.networks() if n != default.model]
+    _elsewhere(search, [portfolio.default_candidate(name) for name in networks])
+    fine = fine_tuning_steps(search, search.best_base())
+    next(fine, None)  # the first preview comes before what seldom helps
+    base = search.best_base()
+    if base.encoding() != default.encoding():
+        search.heads(((base,),))
+        search.heads(portfolio.first_family(space, base))
+    _elsewhere(search, list(portfolio.other_inputs(space, base)))
+    for _ in fine:
+        pass
+    for trials in portfolio.other_families(space, search.best_base()):
+        search.heads(trials)
+    if search.sampler is not None:
+        _sampled(search, search.sampler)
+
+
+def _elsewhere(search: Search, bases: Sequence[Candidate]) -> None:
+    for one in bases:
+        if search.encoded(one):
+            search.ridge(one)
+
+
+def _sampled(search: Search, sampler: Sampler) -> None:
+    """Rounds of heads that the sampler asks for, until the budget or their gain is at an end."""
+    since, base = 0, search.best_base()
+    sampler.teach(search.space, base, search.table())
+    while since < PATIENCE and search.budget.left() > 0:
+        before, count = float(search.table().estimates().max()), len(search.files.passes())
+        asked = sampler.ask_heads(search.space, base, ASKED)
+        for trials in portfolio.in_families([one for _, one in asked]):
+            search.heads(trials)
+        sampler.tell(asked, search.table())
+        if len(search.files.passes()) == count:
+            return  # nothing more fits
+        since = 0 if float(search.table().estimates().max()) > before else since + 1
