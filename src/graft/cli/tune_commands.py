@@ -88,3 +88,6 @@ def show_tuned(source: str, as_json: bool, options: Mapping[str, Any]) -> None:
     metrics_table(tuned.run.metrics)
     page = Path(tuned.run.path) / "tune" / "tune.html"
     click.echo(f"search: {page}, report: {tuned.run.path / 'report.html'}")
+
+
+COMMANDS = (tune,)

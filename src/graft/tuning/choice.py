@@ -21,14 +21,13 @@ WEIGHTS = 2**24  # numbers in memory at once
 @dataclass(frozen=True)
 class Chosen:
     """`best` has the highest estimate, `simplest` is the simplest within one standard error of it;
-    `accuracy` (M,) are the estimates, `errors` (M,) the standard errors of what separates each
-    trial from the best.
+    `accuracy` (M,) are the estimates, `error` is the standard error of what separates the two.
     """
 
     best: int
     simplest: int
     accuracy: Floats
-    errors: Floats
+    error: float
 
 
 def by_unit(right: Floats, unit: Ints) -> tuple[Floats, Floats]:
@@ -54,17 +53,24 @@ def choose(
     on.
     """
     weight = np.ones(hits.shape[1]) if weight is None else weight
+    accuracy = estimates(hits, tested, weight)
+    best = int(np.argmax(accuracy))
+    for m in order:
+        error = _error(hits, tested, weight, best, m)
+        if accuracy[m] >= accuracy[best] - error:
+            return Chosen(best, m, accuracy, error)
+    raise ValueError("expected an order of all trials")
+
+
+def estimates(hits: Floats, tested: Floats, weight: Floats | None = None) -> Floats:
+    """The accuracy (M,) of each trial as `choose` sees it; -inf where it was not tested."""
+    weight = np.ones(hits.shape[1]) if weight is None else weight
     hits, tested = _with_default(hits, tested)
-    share = tested @ weight
+    share, whole = tested @ weight, float(tested[0] @ weight)
     base = hits[0] / np.maximum(tested[0], 1)
     gain = ((hits - base * tested) @ weight) / np.maximum(share, 1e-12)
-    accuracy = float(hits[0] @ weight) / float(tested[0] @ weight) + gain
-    accuracy = np.where(share > 0, accuracy, -np.inf)
-    best = int(np.argmax(accuracy))
-    errors = np.array([_error(hits, tested, weight, best, m) for m in range(len(hits))])
-    near = accuracy >= accuracy[best] - errors
-    simplest = next(m for m in order if near[m])
-    return Chosen(best, simplest, accuracy, errors)
+    accuracy = float(hits[0] @ weight) / max(whole, 1e-12) + gain
+    return np.where(share > 0, accuracy, -np.inf)
 
 
 def _with_default(hits: Floats, tested: Floats) -> tuple[Floats, Floats]:
@@ -90,8 +96,9 @@ def optimism(hits: Floats, tested: Floats, order: Sequence[int], seed: int) -> d
     """How much too good the winner's own figure is, since it was chosen as the best of many.
 
     The bootstrap of Tsamardinos et al. 2018 (arXiv:1708.07180): each draw repeats the whole choice
-    on resampled units and tests what it chose on those that were not drawn. `best` is of choosing
-    the highest, `chosen` of the rule that was used. Fractions; about 0 for a single trial.
+    on resampled units and tests what it chose on those that were not drawn; what all trials gain by
+    the draw on average is chance, and taken off. `best` is of choosing the highest, `chosen` of the
+    rule that was used. Fractions; 0 for a single trial.
     """
     random = np.random.default_rng(seed)
     units = hits.shape[1]
@@ -101,15 +108,15 @@ def optimism(hits: Floats, tested: Floats, order: Sequence[int], seed: int) -> d
         drawn = np.bincount(random.integers(0, units, units), minlength=units).astype(np.float64)
         out = (drawn == 0).astype(np.float64)
         found = choose(hits, tested, order, drawn)
-        again = choose(hits, tested, order, out).accuracy
+        apart = found.accuracy - estimates(hits, tested, out)
+        known = np.isfinite(apart)
         for rows, m in ((best, found.best), (chosen, found.simplest)):
-            if np.isfinite(again[m]):
-                rows.append(found.accuracy[m] - again[m])
+            if known[m]:
+                rows.append(float(apart[m] - apart[known].mean()))
     return {"best": _mean(best), "chosen": _mean(chosen)}
 
 
 def _mean(values: Sequence[float]) -> float:
-    # Half of the draws of a single trial are below it: chance, not pessimism.
     return max(0.0, float(np.mean(values))) if values else 0.0
 
 

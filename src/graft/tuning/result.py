@@ -54,7 +54,7 @@ def conclusion(table: TrialTable, seed: int) -> dict[str, Any]:
         "optimism_of_best": luck["best"],
         "expected": float(chosen.accuracy[winner]) - own,
         "best_accuracy": float(chosen.accuracy[chosen.best]),
-        "error": float(chosen.errors[chosen.simplest]),
+        "error": chosen.error,
         "compared": len(table),
     }
 
@@ -173,17 +173,18 @@ def honest(found: dict[str, Any]) -> str:
             f"{found['compared']}: {found['expected']:.1%} was to be expected."
         )
     return said + (
-        f"Cross-validation says {found['cross_validated']:.1%} of the default, which was not chosen "
-        f"for it; the best of {found['compared']} has {found['best_accuracy']:.1%}, of which about "
-        f"{100 * found['optimism_of_best']:.1f} points are luck."
+        f"Cross-validation says {found['cross_validated']:.1%} of the default, which was not "
+        f"chosen for it; the best of {found['compared']} has {found['best_accuracy']:.1%}, of "
+        f"which about {100 * found['optimism_of_best']:.1f} points are luck."
     )
 
 
 def overrun(found: dict[str, Any]) -> str:
     """That the budget was not kept, and why that may be."""
     return (
-        f"the budget of {found['budget_seconds']:.0f} s was not kept: it took {found['seconds']:.0f} "
-        "s; the default alone may need more, or other work on this machine slowed it down"
+        f"the budget of {found['budget_seconds']:.0f} s was not kept: it took "
+        f"{found['seconds']:.0f} s; the default alone may need more, or other work slowed this "
+        "machine down"
     )
 
 

@@ -14,7 +14,6 @@ from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Dataset
 from graft.data.groups import groups_that_count, numbered
 from graft.data.split import Split
-from graft.errors import UsageError
 from graft.features.activations import Activations
 from graft.features.table import FeatureTable, extract
 from graft.models.encoder import Encoder
@@ -69,14 +68,8 @@ def search_data(
 ) -> SearchData:
     """Read, audit and split a source as `graft train` does, and keep train and val.
 
-    Raises what training raises, and UsageError for a split by time, which cross-validation would
-    turn around.
+    Raises what training raises.
     """
-    if split_config.time_by is not None:
-        raise UsageError(
-            "graft tune cross-validates, which trains on images newer than those it tests, against "
-            "--time-by; leave one out"
-        )
     dataset = listed(source, split_config)
     backbone = network(config, cache_folder())
     plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)

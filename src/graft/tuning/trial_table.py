@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from graft.evaluation.calibration import calibrated_loss
 from graft.tuning.candidate import Candidate, Members, complexity, described, name_of
-from graft.tuning.choice import average_members, by_unit, choose
+from graft.tuning.choice import average_members, by_unit, estimates
 from graft.tuning.inner_folds import Fold
 from graft.tuning.trial_files import Pass
 
@@ -96,7 +96,7 @@ class TrialTable:
 
     def estimates(self) -> Floats:
         """Accuracies (M,), as `choose` sees them."""
-        return choose(*self.counts, self.order).accuracy
+        return estimates(*self.counts)
 
     def best(self, among: Sequence[int] | None = None) -> int:
         """The trial of the highest estimate, the lower loss deciding between equals."""
@@ -105,7 +105,7 @@ class TrialTable:
         return max(rows, key=lambda m: (found[m], -self.trials[m].loss(self.labels)))
 
     def with_average(self) -> "TrialTable":
-        """The table with one more trial, if it can be had: an average of heads on the best features.
+        """The table with one more trial, if it can be had: an average of heads on one network.
         Its figure is of the whole procedure: for each fold the members were chosen by the others.
         """
         chosen = _average(self)

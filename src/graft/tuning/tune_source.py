@@ -66,6 +66,11 @@ def tune_source(
     `engine` is auto, optuna or portfolio. With `resume` the search in `out` goes on, or is shared
     with the process that is at it. Raises UsageError, DataError and ModelError as training does.
     """
+    if split_config.time_by is not None:
+        raise UsageError(
+            "graft tune cross-validates, which trains on images newer than those it tests, against "
+            "--time-by; leave one out"
+        )
     networks = space.networks()
     config = config.model_copy(update={"model": networks[0]})
     sampled = _engine(engine)
