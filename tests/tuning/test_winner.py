@@ -9,7 +9,7 @@ import graft
 from graft.config import SplitConfig
 from graft.training.recipe import train
 from graft.tuning.candidate import Candidate
-from graft.tuning.winner import fit_of, is_usual
+from graft.tuning.winner import chosen_fit, is_usual
 from graft.utils.progress import Progress
 
 
@@ -20,8 +20,7 @@ def made(digits, finished, tmp_path):
     def run(*settings):
         members = tuple(Candidate(model=str(finished), **own) for own in settings)
         config, out = members[0].train_config(), tmp_path / "run"
-        fit = fit_of(members)
-        return train(digits, config, SplitConfig(), out, Progress(), fit=fit, tuned={"a": 1})
+        return train(digits, config, SplitConfig(), out, Progress(), chosen=chosen_fit(members))
 
     return run
 

@@ -1,7 +1,8 @@
 """From a source to a finished run. The page to read first: it is the whole job, in order."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,16 @@ from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, so
 from graft.utils.other_work import other_work
 from graft.utils.progress import Progress
 
-Fit = Callable[[Plan, FeatureTable, Split, Recorder], Trained]
+
+@dataclass(frozen=True)
+class Chosen:
+    """How a run is fitted, and what its config.json says of who chose that, if anybody did."""
+
+    fit: Callable[[Plan, FeatureTable, Split, Recorder], Trained]
+    described: Mapping[str, Any]
+
+
+USUAL = Chosen(fit_stages, {})
 
 
 @cache_in_use()
@@ -52,14 +62,13 @@ def train(
     progress: Progress,
     resume: bool = False,
     tensorboard: bool = False,
-    fit: Fit = fit_stages,
-    tuned: dict[str, Any] | None = None,
+    chosen: Chosen = USUAL,
 ) -> Run:
     """Train a classifier on `source`, evaluate it on its test split once, fill the run folder.
 
     With `resume` an interrupted run in `out` resumes, to the same weights. `tensorboard` writes
     event files, too. Without `out` the run goes to runs/SOURCE-MODEL, or if that is taken to
-    runs/SOURCE-MODEL-2 and so on. `fit` fits what `graft tune` has chosen, which is `tuned`.
+    runs/SOURCE-MODEL-2 and so on. `chosen` is what is fitted and how, where `graft tune` says so.
 
     Raises DataError for blocking findings (all of them in the message), ModelError for a missing
     backbone, UsageError for impossible settings or a run folder in use.
@@ -74,7 +83,6 @@ def train(
         run = Run(folder)
         plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
         progress.say_all(other_work())
-
         table = extract(dataset, plan.encoder, split_config, progress)
         audited = audit(dataset, table, cache_folder())
         progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
@@ -86,13 +94,11 @@ def train(
 
         identity = described_fit(plan.config, backbone, split, table)
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
-            trained = fit(plan, table, split, recorder)
+            trained = chosen.fit(plan, table, split, recorder)
         fitted = time.perf_counter()
         notes = recorder.notes
-        settings = settings_record(
-            source, config, split_config, runtime, plan, split, notes, started
-        )
-        run.write_config(settings | ({"tuned": tuned} if tuned else {}))
+        made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
+        run.write_config(made | chosen.described)
 
         result = predict_splits(plan, trained, table, split, run, progress)
         save(result.model, run, trained_parameters(plan, trained))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.evaluation.paired_tests import LEVEL
-from graft.tuning.candidate import Candidate, Members, described, name_of
+from graft.tuning.candidate import Members, described
 from graft.tuning.choice import choose, corrected_p, optimism
 from graft.tuning.trial_files import Pass
 from graft.tuning.trial_table import TrialTable
@@ -192,13 +192,3 @@ def winner_of(found: dict[str, Any], table: TrialTable) -> Members:
     """The members of the winner."""
     winner: int = found["winner"]
     return table.trials[winner].members
-
-
-def identity_of_winner(members: Members) -> dict[str, Any]:
-    """What a run keeps of how its classifier was chosen."""
-    candidates: list[Candidate] = list(members)
-    return {
-        "name": name_of(candidates),
-        "described": described(members),
-        "candidates": [one.to_json() for one in candidates],
-    }

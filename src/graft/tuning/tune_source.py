@@ -26,7 +26,7 @@ from graft.tuning.search_state import Search
 from graft.tuning.space import Space
 from graft.tuning.trial_files import FOLDER, TrialFiles
 from graft.tuning.trial_table import TrialTable
-from graft.tuning.winner import fit_of
+from graft.tuning.winner import chosen_fit
 from graft.utils.cache_folder import cache_in_use
 from graft.utils.files import write_json
 from graft.utils.locks import lock
@@ -214,7 +214,6 @@ def _finished(
     progress.say_all(found["reasons"])
     one = members[0]
     settings = one.train_config(flip=config.flip, seed=config.seed, backend=config.backend)
-    tuned = result.identity_of_winner(members)
     try:
         run = train(
             source,
@@ -223,8 +222,7 @@ def _finished(
             folder,
             progress,
             resume=True,
-            fit=fit_of(members),
-            tuned=tuned,
+            chosen=chosen_fit(members),
         )
     except TakenError as error:
         progress.say(f"{error}: what goes on there fits the winner")

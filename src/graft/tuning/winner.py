@@ -19,10 +19,10 @@ from graft.training.defaults import HIDDEN
 from graft.training.head_fit import features_of
 from graft.training.loop import Epoch
 from graft.training.plan import Plan
-from graft.training.recipe import Fit
+from graft.training.recipe import Chosen
 from graft.training.recorder import Recorder
 from graft.training.stages import Trained, fit_stages
-from graft.tuning.candidate import Candidate, Members, described
+from graft.tuning.candidate import Candidate, Members, described, name_of
 from graft.tuning.head_batch import HeadData, batches, new_batch, settings_of, steps
 from graft.tuning.merged_head import one_head
 from graft.tuning.ridge_path import ridge_weights, standardized
@@ -38,10 +38,17 @@ def is_usual(members: Members) -> bool:
     return len(members) == 1 and (usual or not one.frozen)
 
 
-def fit_of(members: Members) -> Fit:
-    """How training/recipe.py fits this classifier in place of the usual stages."""
+def chosen_fit(members: Members) -> Chosen:
+    """How training/recipe.py fits this classifier, and what its run keeps of how it was chosen."""
+    known = {
+        "tuned": {
+            "name": name_of(members),
+            "described": described(members),
+            "candidates": [one.to_json() for one in members],
+        }
+    }
     if is_usual(members):
-        return fit_stages
+        return Chosen(fit_stages, known)
 
     def fit(plan: Plan, table: FeatureTable, split: Split, recorder: Recorder) -> Trained:
         table.complete(split.rows("train"), range(plan.encoder.views), recorder.progress)
@@ -49,7 +56,7 @@ def fit_of(members: Members) -> Fit:
         head = _head(members, plan, table, split, recorder)
         return Trained(head, None, "fit")
 
-    return fit
+    return Chosen(fit, known)
 
 
 def _head(
