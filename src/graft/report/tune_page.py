@@ -1,6 +1,6 @@
 """The page of a search: what was tried, what won, what mattered, and what more would bring."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from graft.report.templates import render
 from graft.runs.run import Run
 from graft.utils.files import write_text
 
-SHOWN = 40  # trials of the table at once; all are in tune.json
+SHOWN = 30  # trials of the table at once; all are in tune.json
 NAMES = {
     "learning_rate": "learning rate",
     "weight_decay": "weight decay",
@@ -29,7 +29,7 @@ def write_tune_page(run: Run, found: Mapping[str, Any]) -> Path:
     """Write tune/tune.html into the run and return its path; `found` is what tune.json holds."""
     rows = found["trials"]
     ranked = sorted(range(len(rows)), key=lambda m: (-rows[m]["accuracy"], rows[m]["loss"]))
-    shown = list(dict.fromkeys([found["winner"], 0, *ranked[:SHOWN]]))
+    shown = list(dict.fromkeys([found["winner"], 0, *_one_a_path(rows, ranked)[:SHOWN]]))
     page = render(
         "tune_page.html",
         found=found,
@@ -47,3 +47,17 @@ def write_tune_page(run: Run, found: Mapping[str, Any]) -> Path:
     file = run.path / "tune" / "tune.html"
     write_text(file, page)
     return file
+
+
+def _one_a_path(rows: Sequence[Mapping[str, Any]], ranked: Sequence[int]) -> list[int]:
+    """The trials, but of each ridge path the best one only."""
+    seen, kept = set(), []
+    for m in ranked:
+        one, *others = rows[m]["candidates"]
+        path = tuple((k, v) for k, v in one.items() if k != "strength")
+        if one["head"] == "ridge" and not others:
+            if path in seen:
+                continue
+            seen.add(path)
+        kept.append(m)
+    return kept

@@ -1,7 +1,9 @@
 """The order of a search: cheap before dear, and what usually helps before what seldom does."""
 
+import time
 from collections.abc import Sequence
 
+from graft.errors import ModelError
 from graft.tuning import portfolio
 from graft.tuning.candidate import Candidate
 from graft.tuning.fine_tuning_search import fine_tuning_steps
@@ -11,12 +13,13 @@ from graft.tuning.search_state import Search
 # Rounds of the sampler without a better classifier, after which more of them are not worth it.
 PATIENCE = 3
 ASKED = 12
+WAITING = 0.2  # seconds
 
 
 def run_search(search: Search) -> None:
     """All steps, each as far as the budget allows; the default is tried whatever it costs."""
     space, default = search.space, search.default
-    search.heads(((default,),), at_any_cost=True)
+    _default(search)
     search.ridge(default)
     search.heads(portfolio.first_family(space, default))
     for one in portfolio.ridge_bases(space, default)[1:]:
@@ -36,6 +39,19 @@ def run_search(search: Search) -> None:
         search.heads(trials)
     if search.sampler is not None:
         _sampled(search, search.sampler)
+
+
+def _default(search: Search) -> None:
+    """The default, whatever it costs, which another process may be at. Raises ModelError where it
+    cannot be fitted: there is nothing to compare others with.
+    """
+    trials = ((search.default,),)
+    search.heads(trials, at_any_cost=True)
+    while not len(search.table()):
+        if failed := search.table().failed:
+            raise ModelError(f"the default cannot be fitted: {failed[0].failed}")
+        time.sleep(WAITING)
+        search.heads(trials, at_any_cost=True)
 
 
 def _elsewhere(search: Search, bases: Sequence[Candidate]) -> None:

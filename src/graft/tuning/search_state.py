@@ -134,7 +134,8 @@ class Search:
         for number, fold in enumerate(self.data.folds):
             whole = 1 if at_any_cost else len(self.data.folds) - number
             units = head_units(members, len(fold.train), features, self.classes)
-            what = f"{len(trials)} heads on {described(trials[0]).partition(',')[0]}"
+            heads = f"{len(trials)} head{'s' * (len(trials) > 1)}"
+            what = f"{heads} on {described(trials[0]).partition(',')[0]}"
             done = self.pass_of(
                 "heads",
                 units,

@@ -196,4 +196,5 @@ def _average(table: TrialTable) -> Trial | None:
         return None
     used = [table.trials[pool[m]] for m in final]
     members = tuple(trial.members[0] for trial in used)
-    return Trial(members, out, 0.0, max(t.at for t in used), len(table.folds), [])
+    seconds = sum(trial.seconds for trial in used)
+    return Trial(members, out, seconds, max(t.at for t in used), len(table.folds), [])

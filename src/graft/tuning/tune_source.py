@@ -147,6 +147,9 @@ def _searching(source: str | Path, out: Path | None, resume: bool) -> Iterator[P
 def _reserve(search: Search, read: float) -> None:
     """Keep time for what follows the search: reading again, the winner's fit, its test, a page."""
     images = len(search.data) + search.data.tests
+    # A network is started and measured about as fast as this one was: a guess until one is.
+    search.costs.measured("start", 1, max(3.0, read / 3))
+    search.costs.measured("probe", 1, max(10.0, read))
     again = FINISHING + min(read, 1.0 + READING * images)
     features = search.encodings.plan(search.default).backbone.features
     # Until a head was fitted, by what a processor multiplies in a second, about.
