@@ -123,7 +123,7 @@ def described(members: Members) -> str:
         )
     seen = f" on the last {one.stages} stages" if one.stages else ""
     if one.head == "ridge":
-        return f"{_fed(one)}, frozen, ridge regression of strength {one.strength:g}{seen}"
+        return f"{_fed(one)}, frozen, ridge regression of strength {one.strength:.3g}{seen}"
     kind = f"head of {one.hidden} hidden units" if one.hidden else "linear head"
     rate = f"rate {one.learning_rate:g}, decay {one.weight_decay:g}, {one.schedule}"
     return f"{_fed(one)}, frozen, {kind}{seen} ({rate})"
