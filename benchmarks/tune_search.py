@@ -43,14 +43,17 @@ def source_of(name: str, place: Path) -> Path:
 
 def drawn(space: object, generator: random.Random) -> object:
     """A random configuration of the space."""
+    from graft.training.defaults import network
     from graft.tuning import portfolio
     from graft.tuning.candidate import Candidate
     from graft.tuning.space import Space
+    from graft.utils.cache_folder import cache_folder
 
     assert isinstance(space, Space)
     pick = generator.choice
     base = Candidate(model=pick(space.networks()))
-    inputs = [base, *portfolio.other_inputs(space, base)]
+    side = network(base.train_config(), cache_folder()).preprocess.height
+    inputs = [base, *portfolio.other_inputs(space, base, side)]
     kind = pick(KINDS)
     if kind == "fine-tuning" and space.fine_tunings:
         return pick(portfolio.fine_tunings(space, base))

@@ -15,6 +15,7 @@ TINY = {
     "patiences": [10],
     "label_smoothing": [0.1],
     "resize": [],
+    "image_scales": [],
     "views": [],
     "unfreeze": [],
     "fine_tunings": 0,

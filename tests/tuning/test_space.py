@@ -89,3 +89,13 @@ def test_simple_is_frozen_before_fine_tuned_and_one_head_before_several():
     ranked = [(ridge,), (default,), (ridge, default), (tuned,), (all_of_it,)]
     keys = [complexity(members, default) for members in ranked]
     assert keys == sorted(keys)
+
+
+def test_a_network_is_fed_in_other_ways_but_never_in_its_own_again():
+    base = portfolio.default_candidate("base")
+    space = Space(image_scales=[1.0, 1.3], image_sizes=[288, 320])
+    found = list(portfolio.other_inputs(space, base, 224))
+    sizes = [one.image_size for one in found if one.image_size]
+    assert sizes == [288, 320]
+    assert base not in found
+    assert {(one.views, one.augment) for one in found} == {(1, "none"), (3, "light"), (3, "strong")}

@@ -98,7 +98,7 @@ def train(
         fitted = time.perf_counter()
         notes = recorder.notes
         made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
-        run.write_config(made | chosen.described)
+        run.write_config({**made, **chosen.described})
 
         result = predict_splits(plan, trained, table, split, run, progress)
         save(result.model, run, trained_parameters(plan, trained))

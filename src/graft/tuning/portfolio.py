@@ -11,6 +11,7 @@ from graft.tuning.space import Space
 
 # Heads that are fitted in one pass, at most: more would not fit the processor's cache.
 LARGEST_FAMILY = 24
+STEP = 32  # pixels between two sizes of an input: what most networks halve five times
 
 
 def default_candidate(model: str) -> Candidate:
@@ -45,12 +46,16 @@ def ridge_bases(space: Space, base: Candidate) -> list[Candidate]:
     return [base.model_copy(update={"stages": s}) for s in dict.fromkeys([0, *space.stages])]
 
 
-def other_inputs(space: Space, base: Candidate) -> Iterator[Candidate]:
-    """The same network fed in other ways: resized otherwise, other sizes, further views."""
+def other_inputs(space: Space, base: Candidate, side: int) -> Iterator[Candidate]:
+    """The same network, whose own input has `side` pixels a side, fed in other ways: resized
+    otherwise, other sizes, further views.
+    """
     for resize in space.resize:
         yield base.model_copy(update={"resize": resize})
-    for size in space.image_sizes:
-        yield base.model_copy(update={"image_size": size})
+    scaled = [max(STEP, round(side * scale / STEP) * STEP) for scale in space.image_scales]
+    for size in dict.fromkeys([*scaled, *space.image_sizes]):
+        if size != side:
+            yield base.model_copy(update={"image_size": size})
     for views, augment in product(space.views, space.augment):
         if augment != "none":
             yield base.model_copy(update={"views": views, "augment": augment})

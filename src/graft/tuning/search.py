@@ -32,7 +32,8 @@ def run_search(search: Search) -> None:
     if base.encoding() != default.encoding():
         search.heads(((base,),))
         search.heads(portfolio.first_family(space, base))
-    _elsewhere(search, list(portfolio.other_inputs(space, base)))
+    side = search.encodings.plan(base).backbone.preprocess.height
+    _elsewhere(search, list(portfolio.other_inputs(space, base, side)))
     for _ in fine:
         pass
     for trials in portfolio.other_families(space, search.best_base()):

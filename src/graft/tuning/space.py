@@ -25,10 +25,13 @@ class Space(Settings):
         max_length=64,
         description="Pretrained networks; none for the default and the others on this machine.",
     )
-    image_sizes: list[Side] = Field(
-        default=[],
+    image_scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(
+        default=[1.3],
         max_length=8,
-        description="Pixels a side of the input, besides the network's own.",
+        description="Input sizes as multiples of the network's own, to the nearest 32 pixels.",
+    )
+    image_sizes: list[Side] = Field(
+        default=[], max_length=8, description="Input sizes besides, in pixels a side."
     )
     resize: list[Resize] = Field(
         default=["squash"], max_length=2, description="Ways besides the network's own."
