@@ -31,6 +31,7 @@ ALSO = {
     "tune_search": PHOTOS,
     "explain": "",
     "export_parity": "",
+    "large_photos": PHOTOS,
     "serve_load": PHOTOS,
     "serve_hostile": PHOTOS,
     "serve_stops": PHOTOS,
