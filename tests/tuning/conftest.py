@@ -7,7 +7,7 @@ from graft.tuning.space import Space
 # Small enough for a test: three penalties, two rates, and none of the dear steps.
 TINY = {
     "strengths": [0.01, 0.1, 1.0],
-    "stages": [0, 2],
+    "stages": [0],
     "hidden": [256, 0],
     "learning_rates": [2e-3],
     "weight_decays": [0.05],

@@ -70,7 +70,7 @@ def test_the_default_is_the_first_trial_and_every_trial_was_tested_on_all_images
     first, *rest = tuned.found["trials"]
     assert first["candidates"][0]["head"] == "fitted"
     assert first["candidates"][0]["hidden"] == 256
-    assert len(rest) > 6
+    assert len(rest) >= 4
     assert {row["tested"] for row in (first, *rest)} == {tuned.found["images"]}
     assert tuned.found["compared"] == len(rest) + 1
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from graft.errors import ModelError
 from graft.tuning import portfolio
-from graft.tuning.candidate import Candidate
+from graft.tuning.candidate import Candidate, Members
 from graft.tuning.fine_tuning_search import fine_tuning_steps
 from graft.tuning.sampler import Sampler
 from graft.tuning.search_state import Search
@@ -21,7 +21,7 @@ def run_search(search: Search) -> None:
     space, default = search.space, search.default
     _default(search)
     search.ridge(default)
-    search.heads(portfolio.first_family(space, default))
+    search.heads(_others(portfolio.first_family(space, default), default))
     for one in portfolio.ridge_bases(space, default)[1:]:
         search.ridge(one)
     networks = [n for n in space.networks() if n != default.model]
@@ -31,7 +31,7 @@ def run_search(search: Search) -> None:
     base = search.best_base()
     if base.encoding() != default.encoding():
         search.heads(((base,),))
-        search.heads(portfolio.first_family(space, base))
+        search.heads(_others(portfolio.first_family(space, base), base))
     side = search.encodings.plan(base).backbone.preprocess.height
     _elsewhere(search, list(portfolio.other_inputs(space, base, side)))
     for _ in fine:
@@ -40,6 +40,11 @@ def run_search(search: Search) -> None:
         search.heads(trials)
     if search.sampler is not None:
         _sampled(search, search.sampler)
+
+
+def _others(trials: tuple[Members, ...], one: Candidate) -> tuple[Members, ...]:
+    """These trials but for one that was fitted already."""
+    return tuple(members for members in trials if members != (one,))
 
 
 def _default(search: Search) -> None:

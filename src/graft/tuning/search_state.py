@@ -126,9 +126,9 @@ class Search:
         """A family of heads, fold by fold; a fold that does not fit ends it. At any cost the first
         fold is fitted all the same.
         """
-        one = trials[0][0]
         if not trials:
             return
+        one = trials[0][0]
         members = tuple(own for own, *_ in trials)
         features = self.encodings.plan(one).backbone.features
         for number, fold in enumerate(self.data.folds):

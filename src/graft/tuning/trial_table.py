@@ -152,7 +152,7 @@ def _put_together(parts: Sequence[tuple[Pass, int]], shape: tuple[int, int]) -> 
         logits,
         sum(found.seconds / len(found.trials) for found, _ in parts),
         max(found.at + found.seconds for found, _ in parts),
-        len(parts),
+        len({found.fold for found, _ in parts}),
         curves,
         next((found.failed for found, _ in parts if found.failed), ""),
     )
