@@ -22,6 +22,7 @@ LEVELS = [
     "lessons",
     "report",
     "explanation",
+    "tuning",
     "training",
     "inference",
     "evaluation",

@@ -10,7 +10,7 @@ graft.load("runs/birds").predict("a.jpg").label         use it
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graft.api import check, compare, evaluate, policy, rank, train, validate
+    from graft.api import check, compare, evaluate, policy, rank, train, tune, validate
     from graft.chat.answer import Answer
     from graft.chat.conversation import Chat
     from graft.config import SplitConfig, TrainConfig
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from graft.quality.finding import Finding
     from graft.report.explore_page import explore
     from graft.runs.run import Run
+    from graft.tuning.space import Space
+    from graft.tuning.tune_source import Tuned
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
 _WHERE = {
@@ -51,8 +53,10 @@ _WHERE = {
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
     "Run": "graft.runs.run",
+    "Space": "graft.tuning.space",
     "SplitConfig": "graft.config",
     "TrainConfig": "graft.config",
+    "Tuned": "graft.tuning.tune_source",
     "UsageError": "graft.errors",
     "check": "graft.api",
     "compare": "graft.api",
@@ -67,6 +71,7 @@ _WHERE = {
     "pretrained": "graft.inference.saved_model",
     "summary": "graft.explanation.layer_table",
     "train": "graft.api",
+    "tune": "graft.api",
     "validate": "graft.api",
     "zero_shot": "graft.inference.saved_model",
 }
@@ -90,8 +95,10 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Run",
+    "Space",
     "SplitConfig",
     "TrainConfig",
+    "Tuned",
     "UsageError",
     "check",
     "compare",
@@ -106,6 +113,7 @@ __all__ = [
     "rank",
     "summary",
     "train",
+    "tune",
     "validate",
     "zero_shot",
 ]

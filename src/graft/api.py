@@ -7,7 +7,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from graft.choices import DEFAULT_MODEL, LabelBy, PixelScale
-from graft.config import TrainConfig, configs_of
+from graft.config import SplitConfig, TrainConfig, configs_of
 from graft.errors import UsageError
 from graft.inference.evaluate_run import evaluate_run
 from graft.inference.policy import Policy, policy_for
@@ -23,6 +23,8 @@ from graft.utils.time_budget import seconds_of
 
 if TYPE_CHECKING:
     from graft.evaluation.comparison import Comparison
+    from graft.tuning.space import Space
+    from graft.tuning.tune_source import Tuned
 
 SILENT = Progress()
 # What `validate` does when it is not told what to do.
@@ -82,6 +84,57 @@ def train(
     early.join()
     _write_report(run)
     return run
+
+
+def tune(
+    source: str | Path,
+    *,
+    budget: str = "10m",
+    out: str | Path | None = None,
+    space: "Space | str | Path | None" = None,
+    models: str | Sequence[str] | None = None,
+    engine: str = "auto",
+    resume: bool = False,
+    progress: Progress = SILENT,
+    **settings: Any,
+) -> "Tuned":
+    """Search for the best classifier that the time `budget` allows, and make the winner's run in
+    `out`, by default runs/SOURCE-tuned; see docs/tune.md.
+
+    All choices are made by cross-validation inside train and val; the test split is read once, for
+    the winner. `space` is what is tried, or a file that says so; `models` are its networks.
+    `engine` is optuna, portfolio, or auto: Optuna where it is installed. With `resume` an
+    interrupted search in `out` goes on, or is shared with a process that is at it. `settings` are
+    seed, flip, backend and those of SplitConfig.
+
+    Raises what `train` raises.
+    """
+    from graft.report.tune_page import write_tune_page
+    from graft.tuning.costs import Budget
+    from graft.tuning.space import Space, read_space
+    from graft.tuning.tune_source import tune_source
+
+    seconds = seconds_of(budget, "--budget")
+    clock = Budget(seconds or 0.0)
+    allowed = {"seed", "flip", "backend", *SplitConfig.model_fields}
+    if other := sorted(set(settings) - allowed):
+        raise UsageError(
+            f"graft tune searches for {other[0]} itself, or does not know it; it takes "
+            f"{', '.join(sorted(allowed))}"
+        )
+    config, split_config = configs_of(settings, TrainConfig)
+    tried = space if isinstance(space, Space) else read_space(space) if space else Space()
+    if models:
+        names = [models] if isinstance(models, str) else list(models)
+        tried = tried.model_copy(update={"models": names})
+    folder = Path(out) if out else None
+    found = tune_source(
+        source, config, split_config, tried, clock, folder, progress, resume, engine
+    )
+    if found.run is not None:
+        _write_report(found.run)
+        write_tune_page(found.run, found.found)
+    return found
 
 
 def validate(

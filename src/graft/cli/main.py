@@ -25,6 +25,7 @@ from graft.cli import (
     push_commands,
     serve_commands,
     setup_commands,
+    tune_commands,
 )
 from graft.cli.answers import print_json, print_line
 from graft.cli.process import Streams, ended_by_signals, exit_code_of_signal
@@ -54,6 +55,7 @@ for _commands in (
     predict_commands.COMMANDS,
     data_commands.COMMANDS,
     model_commands.COMMANDS,
+    tune_commands.COMMANDS,
     predict_commands.MORE_COMMANDS,
     explain_commands.COMMANDS,
     network_commands.COMMANDS,

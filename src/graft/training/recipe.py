@@ -1,8 +1,11 @@
 """From a source to a finished run. The page to read first: it is the whole job, in order."""
 
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from graft.choices import FROM_SCRATCH
 from graft.config import SplitConfig, TrainConfig
@@ -25,7 +28,7 @@ from graft.runs.claim import claimed
 from graft.runs.folder import MARK, folders_for, model_files
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
-from graft.training.plan import backend_notes, make_plan
+from graft.training.plan import Plan, backend_notes, make_plan
 from graft.training.recorder import Recorder, recording
 from graft.training.results import (
     evaluate_test,
@@ -34,10 +37,21 @@ from graft.training.results import (
     write_predictions,
 )
 from graft.training.settings_record import described_fit, settings_record, trained_parameters
-from graft.training.stages import fit_stages
+from graft.training.stages import Trained, fit_stages
 from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
 from graft.utils.other_work import other_work
 from graft.utils.progress import Progress
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """How a run is fitted, and what its config.json says of who chose that, if anybody did."""
+
+    fit: Callable[[Plan, FeatureTable, Split, Recorder], Trained]
+    described: Mapping[str, Any]
+
+
+USUAL = Chosen(fit_stages, {})
 
 
 @cache_in_use()
@@ -49,19 +63,20 @@ def train(
     progress: Progress,
     resume: bool = False,
     tensorboard: bool = False,
+    chosen: Chosen = USUAL,
 ) -> Run:
     """Train a classifier on `source`, evaluate it on its test split once, fill the run folder.
 
     With `resume` an interrupted run in `out` resumes, to the same weights. `tensorboard` writes
     event files, too. Without `out` the run goes to runs/SOURCE-MODEL, or if that is taken to
-    runs/SOURCE-MODEL-2 and so on.
+    runs/SOURCE-MODEL-2 and so on. `chosen` is what is fitted and how, where `graft tune` says so.
 
     Raises DataError for blocking findings (all of them in the message), ModelError for a missing
     backbone, UsageError for impossible settings or a run folder in use.
     """
     started, began = datetime.now(UTC), time.perf_counter()
     runtime = detect_runtime()
-    dataset = _listed(source, split_config)
+    dataset = listed(source, split_config)
     backbone = network(config, cache_folder())
     limit = cache_limit()  # before anything is made, as all that can be refused
     folders = [out] if out else folders_for(str(source), config.model)
@@ -69,24 +84,22 @@ def train(
         run = Run(folder)
         plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
         progress.say_all(other_work())
-
         table = extract(dataset, plan.encoder, split_config, progress)
         audited = audit(dataset, table, cache_folder())
         progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
         raise_if_blocked(audited.findings, dataset.source)
-        table, split = _split(table, audited, split_config)
+        table, split = split_usable(table, audited, split_config)
         progress.say_all([*split.notes, *backend_notes(plan)])
         _write_data(run, table, split, audited)
         encoded = time.perf_counter()
 
         identity = described_fit(plan.config, split_config, backbone, split, table)
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
-            trained = fit_stages(plan, table, split, recorder)
+            trained = chosen.fit(plan, table, split, recorder)
         fitted = time.perf_counter()
         notes = recorder.notes
-        run.write_config(
-            settings_record(source, config, split_config, runtime, plan, split, notes, started)
-        )
+        made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
+        run.write_config({**made, **chosen.described})
 
         result = predict_splits(plan, trained, table, split, run, progress)
         save(result.model, run, trained_parameters(plan, trained))
@@ -102,7 +115,8 @@ def train(
         return run
 
 
-def _listed(source: str | Path, split_config: SplitConfig) -> Dataset:
+def listed(source: str | Path, split_config: SplitConfig) -> Dataset:
+    """The images of a source with their groups; DataError for what cannot be trained on."""
     asked = listing_of(split_config.to_json())
     dataset = grouped(load_dataset(source, sources_folder(), **asked), split_config.group_by)
     raise_if_blocked(check_listing(dataset), dataset.source)
@@ -121,7 +135,9 @@ def _read_by(source: str | Path, model: str, dataset: Dataset) -> list[Path]:
     return [place for place in places if place.exists()]
 
 
-def _split(table: FeatureTable, audited: Audit, config: SplitConfig) -> tuple[FeatureTable, Split]:
+def split_usable(
+    table: FeatureTable, audited: Audit, config: SplitConfig
+) -> tuple[FeatureTable, Split]:
     """The usable images and their split: the one place where groups are computed."""
     usable = table.select(audited.usable)
     place = {row: n for n, row in enumerate(audited.usable)}
