@@ -109,17 +109,21 @@ def applied_to(table: FeatureTable, journal: Journal | None) -> tuple[FeatureTab
     return replace(table, dataset=applied.dataset).select(applied.kept), applied
 
 
-def corrections_record(journal: Journal, applied: Applied) -> dict[str, Any]:
-    """What a run keeps of the journal that it was trained with: the file, the decisions that stood
-    and their digest, and what they changed.
+def recorded(journal: Journal | None, applied: Applied) -> dict[str, Any]:
+    """What a run keeps of the journal that it was trained with, under "corrections": the file, how
+    many decisions stood, their digest, and what they changed; nothing without a journal.
     """
-    return {
+    if journal is None:
+        return {}
+    found = {
         "file": str(journal.file),
         "decisions": len(journal.standing),
         "sha256": digest_of(journal),
         "images": applied.counts,
         "missing": len(applied.missing),
+        "notes": list(applied.notes),
     }
+    return {"corrections": found}
 
 
 def digest_of(journal: Journal) -> str:
