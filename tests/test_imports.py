@@ -20,6 +20,7 @@ LEVELS = [
     "export",
     "chat",
     "lessons",
+    "review",
     "report",
     "explanation",
     "training",

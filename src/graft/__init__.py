@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
     from graft.report.explore_page import explore
+    from graft.review.label_review import LabelReview, Suspect, review_labels
     from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
@@ -43,6 +44,7 @@ _WHERE = {
     "Explanation": "graft.explanation.heat_map",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
+    "LabelReview": "graft.review.label_review",
     "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
     "NetworkSummary": "graft.explanation.layer_table",
@@ -51,6 +53,7 @@ _WHERE = {
     "Policy": "graft.inference.policy",
     "Run": "graft.runs.run",
     "SplitConfig": "graft.config",
+    "Suspect": "graft.review.label_review",
     "TrainConfig": "graft.config",
     "UsageError": "graft.errors",
     "check": "graft.api",
@@ -63,6 +66,7 @@ _WHERE = {
     "rank": "graft.api",
     "policy": "graft.api",
     "pretrained": "graft.inference.saved_model",
+    "review_labels": "graft.review.label_review",
     "summary": "graft.explanation.layer_table",
     "train": "graft.api",
     "validate": "graft.api",
@@ -80,6 +84,7 @@ __all__ = [
     "Explanation",
     "Finding",
     "GraftError",
+    "LabelReview",
     "Layer",
     "ModelError",
     "NetworkSummary",
@@ -88,6 +93,7 @@ __all__ = [
     "Predictor",
     "Run",
     "SplitConfig",
+    "Suspect",
     "TrainConfig",
     "UsageError",
     "check",
@@ -100,6 +106,7 @@ __all__ = [
     "policy",
     "pretrained",
     "rank",
+    "review_labels",
     "summary",
     "train",
     "validate",
