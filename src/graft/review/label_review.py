@@ -180,8 +180,8 @@ def labels_of(journal: str | Path) -> dict[str, str]:
 def review_labels(
     source: str | Path, *, model: str | None = None, progress: Progress = SILENT
 ) -> LabelReview:
-    """What to look at in `source`, a finished run or what `train` takes: its images are read, encoded
-    and audited.
+    """What to look at in `source`, a finished run or what `train` takes: its images are read,
+    encoded and audited.
 
     The splits are those that training makes of them: of a run its own, else those of the default
     settings. The features are those of `model`, by default of the run's own frozen network, else of
