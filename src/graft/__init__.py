@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import check, compare, evaluate, policy, rank, train, validate
+    from graft.app.project import Project
     from graft.chat.answer import Answer
     from graft.chat.conversation import Chat
     from graft.config import SplitConfig, TrainConfig
@@ -51,6 +52,7 @@ _WHERE = {
     "Prediction": "graft.inference.prediction",
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
+    "Project": "graft.app.project",
     "Run": "graft.runs.run",
     "SplitConfig": "graft.config",
     "Suspect": "graft.review.label_review",
@@ -91,6 +93,7 @@ __all__ = [
     "Policy",
     "Prediction",
     "Predictor",
+    "Project",
     "Run",
     "SplitConfig",
     "Suspect",
