@@ -1,7 +1,7 @@
 """The application behind the pages: six steps, images, thumbnails, and what all pages ask for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,40 +20,41 @@ from graft.app import (
     use_routes,
 )
 from graft.app.project import Project
-from graft.app.step_page import PAGES, StepPages, Texts
+from graft.app.step_page import PAGES, STEPS, StepPages, Texts
 from graft.app.thumbnail_store import as_jpeg, make_thumbnail, thumbnail_file
 from graft.data.image_file import UnusableImageError
 from graft.data.reader import cores
 from graft.errors import GraftError
 
 FOREVER = "private, max-age=31536000, immutable"  # what a digest names does not change
-STEP_ROUTES = (
-    images_routes.routes,
-    review_routes.routes,
-    train_routes.routes,
-    results_routes.routes,
-    try_routes.routes,
-    use_routes.routes,
-)
+STEP_ROUTES = {
+    "images": images_routes.routes,
+    "check": review_routes.routes,
+    "train": train_routes.routes,
+    "results": results_routes.routes,
+    "try": try_routes.routes,
+    "use": use_routes.routes,
+}
 
 
-def application(project: Project, texts: Texts) -> Starlette:
-    """The app of a project, with these texts on its pages; see graft.app.step_page.read_texts.
+def application(project: Project, texts: Texts, steps: Sequence[str] = STEPS) -> Starlette:
+    """The app of a project, or some steps of it, with these texts on its pages; see
+    graft.app.step_page.read_texts.
 
     Who may ask it is the business of graft.app.guard.
     """
     found = [
-        Route("/", lambda request: RedirectResponse("/images", 303)),
+        Route("/", lambda request: RedirectResponse(f"/{steps[0]}", 303)),
         Route("/api/project", _state(project)),
         Route("/thumbnail/{sha256}", _thumbnail(project)),
         Route("/image/{sha256}", _image(project)),
         Mount("/static", _Static(directory=PAGES)),
     ]
     app = Starlette(
-        routes=[*found, *(route for routes in STEP_ROUTES for route in routes(project))],
+        routes=[*found, *(route for step in steps for route in STEP_ROUTES[step](project))],
         exception_handlers={GraftError: _problem, UnusableImageError: _problem, OSError: _refusal},
     )
-    app.state.pages = StepPages(texts)
+    app.state.pages = StepPages(texts, steps=steps)
     return app
 
 

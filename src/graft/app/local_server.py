@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -14,7 +14,7 @@ import uvicorn
 from graft.app.application import application
 from graft.app.guard import Guard
 from graft.app.project import Project
-from graft.app.step_page import read_texts
+from graft.app.step_page import STEPS, read_texts
 from graft.errors import UsageError
 from graft.serve.listening import bound
 
@@ -32,9 +32,11 @@ class LocalServer(uvicorn.Server):
     Raises UsageError for a port that is in use.
     """
 
-    def __init__(self, project: Project, port: int | None = None) -> None:
+    def __init__(
+        self, project: Project, port: int | None = None, steps: Sequence[str] = STEPS
+    ) -> None:
         self.socket = _listening(port)
-        self.guard = Guard(application(project, read_texts()), self.socket.getsockname()[1])
+        self.guard = Guard(application(project, read_texts(), steps), self.socket.getsockname()[1])
         self.address = self.guard.address()
         self.ready: Callable[[], object] = lambda: None
         super().__init__(

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from graft.app import added_images
 from graft.app.decided_images import ProjectImage, decide
@@ -31,6 +31,7 @@ class ProjectState:
     ) -> None:
         self.address = address  # told to a second user
         self.lock = RLock()
+        self.review_settings: dict[str, Any] = {}  # of a run, for step 2 alone (graft review RUN)
         self._changes = 0
         self._given_home = Path(home) if home else None
         self._source: str | None = None

@@ -1,7 +1,7 @@
 """The pages of the app: one template for each step, its texts from one file for each language."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ def read_texts(language: str = "en") -> Texts:
 class StepPages:
     """Makes the page of a step from `STEP_page.html`, which extends shell.html."""
 
-    def __init__(self, texts: Texts, language: str = "en") -> None:
-        self.texts, self.language = texts, language
+    def __init__(self, texts: Texts, language: str = "en", steps: Sequence[str] = STEPS) -> None:
+        self.texts, self.language, self.steps = texts, language, steps
         self.environment = Environment(
             loader=FileSystemLoader(PAGES),
             autoescape=True,
@@ -40,7 +40,7 @@ class StepPages:
         shared = self.texts["shell"]
         text = self.environment.get_template(f"{page or step}_page.html").render(
             step=step,
-            steps=STEPS,
+            steps=self.steps,
             language=self.language,
             t=self.texts[step],
             shell=shared,

@@ -23,6 +23,7 @@ from graft.cli import (
     network_commands,
     predict_commands,
     push_commands,
+    review_commands,
     serve_commands,
     setup_commands,
 )
@@ -55,6 +56,7 @@ for _commands in (
     predict_commands.COMMANDS,
     data_commands.COMMANDS,
     model_commands.COMMANDS,
+    review_commands.COMMANDS,
     predict_commands.MORE_COMMANDS,
     explain_commands.COMMANDS,
     network_commands.COMMANDS,

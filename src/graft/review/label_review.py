@@ -22,6 +22,8 @@ from graft.quality.corrections import read_journal
 from graft.quality.finding import Finding, raise_if_blocked
 from graft.review.doubts import doubts, nearest
 from graft.review.effect import Effect, Labels, effect_of
+from graft.review.run_settings import settings_of
+from graft.runs.folder import is_finished
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import make_plan
@@ -189,25 +191,17 @@ def review_labels(
 
     Raises DataError for images that cannot be trained on, ModelError for a missing model.
     """
-    folder = Path(source)
-    if (folder / "metrics.json").is_file() and (folder / "config.json").is_file():
-        run = Run.finished(folder)
-        resolved = run.resolved
-        _, split_config = configs_of(
-            {n: v for n, v in resolved.items() if n in SplitConfig.model_fields}, TrainConfig
-        )
-        frozen = resolved.get("unfreeze") == "none" and run.model.get("frozen", False)
-        settings: dict[str, Any] = {"model": model or DEFAULT_MODEL}
-        if frozen and model is None:
-            names = ("model", "image_size", "resize", "seed")
-            settings |= {name: resolved[name] for name in names if name in resolved}
-        config = TrainConfig(**settings)
-        listed = load_dataset(
-            run.config["source"], sources_folder(), **listing_of(split_config.to_json())
-        )
-        return review_of(listed, config, split_config, progress)
-    listed = load_dataset(source, sources_folder())
-    return review_of(listed, TrainConfig(model=model or DEFAULT_MODEL), SplitConfig(), progress)
+    settings: dict[str, Any] = {"model": DEFAULT_MODEL}
+    listing: dict[str, Any] = {}
+    if is_finished(Path(source)):
+        run = Run.finished(source)
+        source, settings = run.config["source"], settings | settings_of(run)
+        listing = listing_of(settings)
+    if model is not None:
+        settings |= {"model": model}
+    config, split_config = configs_of(settings, TrainConfig)
+    listed = load_dataset(source, sources_folder(), **listing)
+    return review_of(listed, config, split_config, progress)
 
 
 def review_of(
