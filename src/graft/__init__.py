@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from graft.quality.finding import Finding
     from graft.report.explore_page import explore
     from graft.review.label_review import LabelReview, Suspect, review_labels
+    from graft.review.next_images import NextImages, next_to_label
     from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
@@ -48,6 +49,7 @@ _WHERE = {
     "LabelReview": "graft.review.label_review",
     "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
+    "NextImages": "graft.review.next_images",
     "NetworkSummary": "graft.explanation.layer_table",
     "Prediction": "graft.inference.prediction",
     "Predictor": "graft.inference.predictor",
@@ -67,6 +69,7 @@ _WHERE = {
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
+    "next_to_label": "graft.review.next_images",
     "pretrained": "graft.inference.saved_model",
     "review_labels": "graft.review.label_review",
     "summary": "graft.explanation.layer_table",
@@ -90,6 +93,7 @@ __all__ = [
     "Layer",
     "ModelError",
     "NetworkSummary",
+    "NextImages",
     "Policy",
     "Prediction",
     "Predictor",
@@ -106,6 +110,7 @@ __all__ = [
     "explore",
     "export_run",
     "load",
+    "next_to_label",
     "policy",
     "pretrained",
     "rank",

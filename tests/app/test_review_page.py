@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from app_client import Client, contents, copied
 
+from graft.data.dataset import Example
+from graft.data.split import expected_split
 from graft.quality.corrections import read_journal
 
 GRAFT = str(Path(sys.executable).parent / "graft")
@@ -33,7 +35,15 @@ def reviewed(*arguments):
 
 
 def digest(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return file_digest(file).hex()
+
+
+def split_of(file):
+    return expected_split(42, Example("", file, ""), file_digest(file))
+
+
+def file_digest(file):
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 def shows(page, digest):
@@ -59,7 +69,9 @@ def planted(rendered, tmp_path_factory):
     truth = {digest(file): file.parent.name for file in folder.rglob("*.*")}
     wrong = {}
     for name, other in zip(CLASSES, (*CLASSES[1:], CLASSES[0]), strict=True):
-        for file in sorted((folder / name).iterdir())[:3]:
+        files = sorted((folder / name).iterdir())
+        tested = [file for file in files if split_of(file) == "test"]
+        for file in [*tested[:1], *(file for file in files if file not in tested)][:3]:
             wrong[digest(file)] = name
             file.rename(folder / other / f"{name}-{file.name}")
     return folder, truth, wrong
@@ -149,20 +161,19 @@ def test_a_group_is_confirmed_at_once_and_taken_back_at_once(open_page):
     page.click("[data-way=many]")
     cells = page.locator("#grid button")
     count = cells.count()
-    assert count > 1
+    likely = page.locator("#grid button[aria-pressed=true]").count()
+    assert count >= likely > 1
     cells.first.click()
     spared = cells.first.get_attribute("data-sha256")
     label, suggested = (
         client.json("/api/check/state")["suspects"][0][k] for k in ("label", "suggested")
     )
-    assert page.text_content("#confirm").startswith(
-        f"{count - 1} become" if count > 2 else "1 becomes"
-    )
+    assert page.text_content("#confirm").startswith(str(likely - 1))
     page.locator("#main").focus()
     page.keyboard.press("Enter")
     found = wait_for(lambda: len(standing(home)) == count and standing(home))
     assert {one.sha256: one.new for one in found}[spared] == label
-    assert sum(one.new == suggested for one in found) == count - 1
+    assert sum(one.new == suggested for one in found) == likely - 1
     page.keyboard.press("z")
     wait_for(lambda: not standing(home))
 

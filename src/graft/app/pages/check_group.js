@@ -4,6 +4,7 @@ import { element, t, thumbnailImage } from "./shell.js";
 
 const find = (id) => document.getElementById(id);
 const AT_ONCE = 24;
+const LIKELY = 0.5; // marked from the start: more likely wrong than right
 let chosen = new Set();
 let shown = "";
 
@@ -14,7 +15,7 @@ export function showGroup(items, { open }) {
   const key = some.map((item) => item.sha256).join(" ");
   if (key !== shown) {
     shown = key;
-    chosen = new Set(some.map((item) => item.sha256));
+    chosen = new Set(some.filter((item) => item.gain >= LIKELY).map((item) => item.sha256));
     find("grid").replaceChildren(...some.map((item) => cell(item, some, open)));
   }
   count(some);

@@ -35,7 +35,7 @@ export function showOne(item, next, classes, { decide, skip }) {
   const known = item.gain !== undefined && item.gain !== null;
   find("why").textContent = known ? t("gain", { gain: share.format(item.gain) }) : why(item.kind);
   find("path").textContent = item.path ?? "";
-  find("buttons").replaceChildren(...choices(item, classes, decide), button("s", t("skip"), skip));
+  find("buttons").replaceChildren(...choices(item, classes, decide), button("s", t("skip_image"), skip));
   const beside = item.beside ?? [];
   find("beside-part").hidden = !beside.length;
   find("beside-title").textContent = item.kind === "label_error" ? t("nearest") : t("copies");
