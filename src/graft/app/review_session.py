@@ -4,7 +4,6 @@ What was decided is in the project's journal; the rest is computed by a process 
 (graft.review.review_process), again after every MEASURED decisions.
 """
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -30,7 +29,7 @@ class ReviewSession:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.lock = RLock()
-        self._begun: str | None = None  # the images that the process was begun with
+        self._begun: object = None  # what the process was begun with
         self._process: subprocess.Popen[str] | None = None
         self._forget()
 
@@ -38,7 +37,6 @@ class ReviewSession:
         self.problem = ""
         self.progress: Record = {"done": 0, "total": None}
         self.left: Record | None = None
-        self.first_effect: Record | None = None
         self.effect: Record | None = None
         self.measuring = False
 
@@ -47,15 +45,16 @@ class ReviewSession:
         with self.lock:
             if not (self.project.is_open and self.project.index.done):
                 return
-            images = self._as_given()
-            key = hashlib.sha256(
-                json.dumps([[i.sha256, i.label, i.path] for i in images]).encode()
-            ).hexdigest()
-            if key == self._begun:
+            # Of 20,000 images their listing would take longer than a key may.
+            others = [one for one in self._standing() if one.decision not in REVIEWED]
+            begun = (str(self.project.home), self.project.index.revision, tuple(others))
+            if begun == self._begun:
                 return
             self.end()
-            self._begun = key
+            self._begun = begun
             self._forget()
+            files = decide(list(self.project.index.files), others)
+            images = [image for image in files if image.label and image.sha256]
             if not images:
                 self.problem = "no image has a class yet; put some into classes first"
                 return
@@ -140,10 +139,9 @@ class ReviewSession:
             lines = [_line(images[d], what, label) for d, what in wanted.items() if d not in done]
             if lines:
                 self.project.record(lines)
-            count = len(self.decided())
-            if self.left is not None and count // MEASURED > self._measured() // MEASURED:
+            if self._is_due():
                 self.measure()
-            return count
+            return len(self.decided())
 
     def undo(self) -> list[str]:
         """Take back the last action of this step; the images that it was about."""
@@ -172,16 +170,15 @@ class ReviewSession:
     def _measured(self) -> int:
         return int(self.effect["of"]) if self.effect else 0
 
-    def _reviewed(self) -> list[Correction]:
-        standing = corrections.read_journal(self.project.journal).standing
-        return [one for one in standing if one.decision in REVIEWED]
+    def _standing(self) -> tuple[Correction, ...]:
+        return corrections.read_journal(self.project.journal).standing
 
-    def _as_given(self) -> list[ProjectImage]:
-        """The images that have a class, as they are without the decisions of this step."""
-        standing = corrections.read_journal(self.project.journal).standing
-        others = [one for one in standing if one.decision not in REVIEWED]
-        found = decide(list(self.project.index.files), others)
-        return [image for image in found if image.label and image.sha256]
+    def _reviewed(self) -> list[Correction]:
+        return [one for one in self._standing() if one.decision in REVIEWED]
+
+    def _is_due(self) -> bool:
+        """Whether so much was decided since the last measurement that another one is due."""
+        return len(self.decided()) // MEASURED > self._measured() // MEASURED
 
     def _shown(self, one: Record, images: dict[str, ProjectImage]) -> Record:
         beside = [
@@ -223,6 +220,8 @@ class ReviewSession:
                 self.measure()
         else:
             self.effect, self.left, self.measuring = value, left, False
+            if self._is_due():
+                self.measure()
         if what != "progress":
             self.project.changed()
 

@@ -108,6 +108,7 @@ class LabelReview:
             one = self._suspect(row, "label_error", self.classes[found.suggested[i]])
             beside = tuple(self.digests[r] for r in alike[i])
             listed.append(replace(one, gain=round(float(found.gain[i]), 4), beside=beside))
+        test += [row for row in self._torn(decided) if row not in test]
         others = self._others(decided, {one.sha256 for one in listed})
         return [*self._first(others), *listed, *self._last(others)], self._blind(test, undecided)
 
@@ -132,6 +133,13 @@ class LabelReview:
         controls = sorted(rest, key=key.__getitem__)[: len(test)]
         mixed = sorted([*test, *controls], key=key.__getitem__)
         return [self._suspect(row, "test") for row in mixed]
+
+    def _torn(self, decided: Labels) -> list[int]:
+        """The test images with a near-duplicate under another label."""
+        paths = {p for f in self.findings if f.kind in SETS for p in f.paths}
+        examples = self.refit.table.dataset.examples
+        test = [int(row) for row in self.refit.split.rows("test")]
+        return [r for r in test if examples[r].path in paths and self.digests[r] not in decided]
 
     def _others(self, decided: Labels, listed: set[str]) -> list[Suspect]:
         """Images of other findings, each once, without those of the test split."""

@@ -11,7 +11,10 @@ let way = sessionStorage.getItem("check-way") || "one";
 let front = []; // shown first: the image that is in view, and what was just taken back
 let sent = Promise.resolve(); // decisions go out one after the other
 let waiting = 0;
-const gone = new Set(); // decided here; the app may not know yet
+const gone = new Set(); // decided here; what the app said may be older
+let told = []; // of these, what the app knows by now
+let asked = 0;
+let answered = 0;
 const skipped = new Set(JSON.parse(sessionStorage.getItem("check-skipped") || "[]"));
 
 function inOrder(items) {
@@ -73,8 +76,18 @@ function show() {
 }
 
 async function load() {
+  const known = told;
+  told = [];
+  asked += 1;
+  const number = asked;
   const found = await getJson("/api/check/state").catch(() => null);
-  if (!found) return;
+  if (!found) {
+    told.push(...known);
+    return;
+  }
+  if (number < answered) return; // a later question was answered before
+  answered = number;
+  for (const image of known) gone.delete(image);
   state = found;
   show();
   if (state.measuring || !(state.ready || state.problem)) setTimeout(load, 1000);
@@ -91,15 +104,12 @@ function act(body) {
   sent = sent
     .then(() => sendJson("/api/check/decide", body))
     .then(
-      (done) => { state.decided = Math.max(state.decided, done.decided); },
+      () => { told.push(...images); },
       () => { for (const image of images) gone.delete(image); },
     )
-    .then(async () => {
+    .then(() => {
       waiting -= 1;
-      if (!waiting) {
-        await load();
-        gone.clear();
-      }
+      if (!waiting) load();
     });
 }
 
@@ -134,7 +144,10 @@ async function undo() {
   if (!done) return;
   const count = done.images.length;
   toast(count ? t("undone", { count }) : t("nothing_to_undo"));
-  for (const image of done.images) skipped.delete(image);
+  for (const image of done.images) {
+    skipped.delete(image);
+    gone.delete(image);
+  }
   front = done.images;
   await load();
 }
