@@ -109,26 +109,29 @@ def next_to_label(
             f"{len(unreadable):,} cannot be read"
         )
     features = encoder.gather(list(rows)).whole()
-    standard = _standardized(predictor, features)
-    found = drop_query(standard, partial(_scores, predictor), count)
-    every = list(rows.values())
-    probabilities = predictor.probabilities(features[found.rows])
-    chosen = tuple(
-        NextImage(
-            str(every[row]),
-            predictor.classes[int(shares.argmax())],
-            round(float(shares.max()), 4),
-            int(flips),
-        )
-        for row, flips, shares in zip(found.rows, found.flips, probabilities, strict=True)
-    )
     return NextImages(
-        chosen,
+        _chosen(predictor, features, list(rows.values()), count),
         len(rows),
         sum(each.problem is None and each.digest in known for each in read),
         len(read) - len(unreadable) - len(first),
         unreadable,
         _curve(predictor, stored, encoder, count, progress) if curve else None,
+    )
+
+
+def _chosen(
+    predictor: Predictor, features: NDArray[np.float16], files: Sequence[Path], count: int
+) -> tuple[NextImage, ...]:
+    found = drop_query(_standardized(predictor, features), partial(_scores, predictor), count)
+    probabilities = predictor.probabilities(features[found.rows])
+    return tuple(
+        NextImage(
+            str(files[row]),
+            predictor.classes[int(shares.argmax())],
+            round(float(shares.max()), 4),
+            int(flips),
+        )
+        for row, flips, shares in zip(found.rows, found.flips, probabilities, strict=True)
     )
 
 
