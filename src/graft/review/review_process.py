@@ -39,6 +39,8 @@ class _Told(Progress):
 
 def main() -> None:
     """Read the work, then answer until stdin ends."""
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(10)  # whoever asks answers a person meanwhile
     try:
         with cache_in_use():
             review = _begun(json.loads(sys.stdin.readline()))
