@@ -13,6 +13,8 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from graft.config import TrainConfig, configs_of
@@ -41,18 +43,26 @@ def main() -> None:
     """Read the work, then answer until stdin ends."""
     if hasattr(os, "nice"):  # not on Windows
         os.nice(10)  # whoever asks answers a person meanwhile
+    lines: SimpleQueue[str] = SimpleQueue()
+    Thread(target=_listen, args=(lines,), daemon=True).start()
     try:
         with cache_in_use():
-            review = _begun(json.loads(sys.stdin.readline()))
+            review = _begun(json.loads(lines.get()))
         _say("ready", _left(review, {}))
-        for line in sys.stdin:
-            asked = json.loads(line)
+        while True:
+            asked = json.loads(lines.get())
             found = review.effect(asked["labels"]).to_json()
             _say("effect", {"of": len(asked["labels"]), **found}, _left(review, asked["labels"]))
     except BrokenPipeError:
         os._exit(0)  # whoever asked has ended; Python would try to write what is left
     except (GraftError, OSError) as error:
         _say("error", {"message": str(error)})
+
+
+def _listen(lines: "SimpleQueue[str]") -> None:
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)  # whoever asked has ended: at once, whatever is being computed
 
 
 def _begun(work: Mapping[str, Any]) -> LabelReview:
