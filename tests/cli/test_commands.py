@@ -291,13 +291,12 @@ def test_check_and_cache_never_load_torch(digits):
 def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft_here):
     shown = graft_here("--help").out
     verbs = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.M)
-    verbs = [verb for verb in verbs if verb != "app"]
     assert verbs[:7] == ["classify", "check", "rank", "augment", "train", "evaluate", "validate"]
     assert verbs[7:10] == ["compare", "review", "next"]
     assert verbs[10:15] == ["predict", "explain", "summary", "explore", "chat"]
     assert verbs[15:17] == ["mcp", "lesson"]
-    assert verbs[17:21] == ["export", "verify", "push", "serve"]
-    assert verbs[21:] == ["models", "cache", "demo", "doctor", "completion"]
+    assert verbs[17:22] == ["export", "verify", "push", "serve", "app"]
+    assert verbs[22:] == ["models", "cache", "demo", "doctor", "completion"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 

@@ -18,7 +18,7 @@ from graft.app.training_process import Trainings
 from graft.choices import DEFAULT_MODEL
 from graft.errors import UsageError
 
-SETTINGS = ("model", "unfreeze", "flip", "epochs", "seed")
+SETTINGS = ("model", "unfreeze", "image_size", "flip", "epochs", "seed")
 # A report has its styles in it and loads nothing.
 REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 

@@ -27,6 +27,7 @@ const settings = () => ({
   model: find("model").value,
   unfreeze: find("model").value.endsWith("_cnn") ? "none" : find("unfreeze").value,
   epochs: find("epochs").value ? Number(find("epochs").value) : null,
+  image_size: find("image-size").value ? Number(find("image-size").value) : null,
   seed: find("seed").value ? Number(find("seed").value) : null,
   flip: find("flip").checked ? null : false,
 });
@@ -130,7 +131,7 @@ async function showRunning() {
   if (running) {
     find("running-title").textContent = t("is_trained", { name: running });
     find("said").textContent = now.said;
-    find("cost").textContent = t("one_at_a_time");
+    find("cost").textContent = t("one_at_a_time", { name: running });
     showCurves(running, now.epochs);
   }
   if (ended) {
