@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from graft.inference.predictor import Predictor
     from graft.inference.saved_model import load, pretrained
     from graft.models.classifier import Classifier
+    from graft.models.importing import import_network
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
     from graft.report.explore_page import explore
@@ -66,6 +67,7 @@ _WHERE = {
     "explain": "graft.explanation.heat_map",
     "explore": "graft.report.explore_page",
     "export_run": "graft.export.write",
+    "import_network": "graft.models.importing",
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
@@ -109,6 +111,7 @@ __all__ = [
     "explain",
     "explore",
     "export_run",
+    "import_network",
     "load",
     "next_to_label",
     "policy",

@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from graft.choices import DEFAULT_MODEL, LabelBy
+from graft.choices import DEFAULT_MODEL, LabelBy, PixelScale
 from graft.config import TrainConfig, configs_of
 from graft.errors import UsageError
 from graft.inference.evaluate_run import evaluate_run
@@ -186,10 +186,12 @@ def rank(
     backend: str = "auto",
     label_by: LabelBy | None = None,
     follow_links: bool = False,
+    pixels: PixelScale | None = None,
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Backbones (one name or several), best first, by how well a head on their frozen features
-    classifies these images; see graft.training.rank. `label_by` and `follow_links` as for `check`.
+    classifies these images; see graft.training.rank. `label_by` and `follow_links` as for
+    `check`, `pixels` as for `train`.
     """
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
@@ -198,7 +200,7 @@ def rank(
     seconds = seconds_of(time_budget)
     # A text is a sequence, too: of letters.
     backbones = [backbones] if isinstance(backbones, str) else backbones
-    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
+    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend, pixels)
 
 
 def policy(

@@ -16,11 +16,14 @@ from graft.choices import (
     DEFAULT_MODEL,
     FROM_SCRATCH,
     LARGEST_SIDE,
+    MODEL_HELP,
+    PIXELS_HELP,
     Backend,
     Balance,
     BatchNorm,
     LabelBy,
     Optimizer,
+    PixelScale,
     Preset,
     Resize,
     Schedule,
@@ -114,16 +117,14 @@ class TrainConfig(Settings):
     training/defaults.py fills it in.
     """
 
-    model: Text = Field(
-        default=DEFAULT_MODEL,
-        description="A name from graft models, local-dir:FOLDER or the folder of a run.",
-    )
+    model: Text = Field(default=DEFAULT_MODEL, description=MODEL_HELP)
     unfreeze: Annotated[str, BeforeValidator(_checked_unfreeze)] = Field(
         default="none",
         pattern=f"^({UNFREEZE})$",
         description="What is trained below the head: none, all, a percentage of the last layers "
         "(20%) or a number of last stages (2).",
     )
+    pixels: PixelScale | None = Field(default=None, description=PIXELS_HELP)
     image_size: Side | None = Field(default=None, description="Pixels a side of the model's input.")
     resize: Resize | None = Field(
         default=None,

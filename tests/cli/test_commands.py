@@ -296,7 +296,7 @@ def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft
     assert verbs[10:15] == ["predict", "explain", "summary", "explore", "chat"]
     assert verbs[15:17] == ["mcp", "lesson"]
     assert verbs[17:22] == ["export", "verify", "push", "serve", "app"]
-    assert verbs[22:] == ["models", "cache", "demo", "doctor", "completion"]
+    assert verbs[22:] == ["models", "cache", "demo", "import", "doctor", "completion"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 

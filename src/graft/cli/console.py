@@ -99,7 +99,8 @@ def models_table(rows: list[dict[str, Any]]) -> None:
     _print(
         table,
         "here: works on this machine without a network connection; others are fetched once",
-        "also: local-dir:FOLDER (timm's form), or the folder of an earlier run",
+        "also: torchvision:NAME, local-dir:FOLDER (timm's form), file:FILE (ONNX, TFLite, "
+        "SavedModel, OpenVINO IR), or the folder of an earlier run",
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from graft.choices import LABELS_BY, LabelBy
+from graft.choices import LABELS_BY, PIXEL_SCALES, PIXELS_HELP, LabelBy, PixelScale
 from graft.cli.answers import print_json, print_line
 from graft.cli.options import BACKEND, CORRECTIONS, JSON, files, model_names, on_stderr_progress
 from graft.errors import DataError
@@ -132,6 +132,7 @@ def augment(
 @click.option("--time-budget", help="Such as 5m; after it no further backbone is begun.")
 @LABEL_BY
 @FOLLOW_LINKS
+@click.option("--pixels", type=click.Choice(PIXEL_SCALES), help=PIXELS_HELP)
 @BACKEND
 @JSON
 def rank(
@@ -140,6 +141,7 @@ def rank(
     time_budget: str | None,
     label_by: LabelBy | None,
     follow_links: bool,
+    pixels: PixelScale | None,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -153,6 +155,7 @@ def rank(
         backend=backend,
         label_by=label_by,
         follow_links=follow_links,
+        pixels=pixels,
         progress=on_stderr_progress(),
     )
     if as_json:

@@ -18,6 +18,7 @@ from graft.cli import (
     data_commands,
     explain_commands,
     export_commands,
+    import_commands,
     lesson_commands,
     model_commands,
     network_commands,
@@ -67,6 +68,7 @@ for _commands in (
     app_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
+    import_commands.COMMANDS,
     setup_commands.COMMANDS,
 ):
     for _command in _commands:

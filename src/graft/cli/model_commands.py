@@ -116,7 +116,7 @@ def validate(
         click.echo(f"report: {Path(run_folder) / 'report.html'}")
 
 
-@click.command(cls=SettingsCommand, settings=("seed", "flip", "image_size"))
+@click.command(cls=SettingsCommand, settings=("seed", "flip", "image_size", "pixels"))
 @click.argument(
     "sources", nargs=-1, required=True, metavar="SOURCE | RUN RUN...", shell_complete=files
 )

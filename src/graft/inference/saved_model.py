@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from graft.choices import DEFAULT_MODEL
-from graft.features.backends import LazyBackend
+from graft.features.backends import backend_of
 from graft.inference.predictor import Predictor
 from graft.models.stored_model import read_model
 from graft.models.weights import find_classifier
@@ -56,7 +56,7 @@ def load(run: str | Path, backend: str = "auto") -> Predictor:
         stored.backbone,
         stored.head,
         tuple(described["classes"]),
-        LazyBackend(stored.backbone.build, backend),
+        backend_of(stored.backbone, backend),
         float(described["temperature"]),
         bool(described["frozen"]),
         stored.detector,
@@ -71,4 +71,4 @@ def pretrained(name: str = DEFAULT_MODEL, backend: str = "auto") -> Predictor:
     and cannot be fetched, or whose classes have no known names.
     """
     backbone, head, classes = find_classifier(name, cache_folder())
-    return Predictor(backbone, head, tuple(classes), LazyBackend(backbone.build, backend))
+    return Predictor(backbone, head, tuple(classes), backend_of(backbone, backend))

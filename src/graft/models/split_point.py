@@ -12,6 +12,7 @@ from torch import nn
 from graft.config import parse_unfreeze
 from graft.errors import ModelError
 from graft.models.encoder import Encoder
+from graft.models.openvino_body import OpenVinoBody
 from graft.models.sequence import AFTER_FEATURES, POSITIONS, called, sequence, stages, within
 
 # Below this fraction of the layers, rounding to the whole network is no rounding.
@@ -62,6 +63,11 @@ def find_split_point(encoder: Encoder, unfreeze: str) -> SplitPoint:
     Raises ModelError for a body that cannot be split there; "all" splits none.
     """
     kind, amount = parse_unfreeze(unfreeze)
+    if isinstance(encoder.body, OpenVinoBody):
+        raise ModelError(
+            "a network from a file runs in OpenVINO, which computes no gradients: only the head "
+            "can be trained; leave --unfreeze out, or take the same network from timm"
+        )
     units = _trainable_units(encoder) if kind == "all" else _units(encoder)
     weighty = [unit for unit in units if layers_of(unit.module)]
     counts = [layers_of(unit.module) for unit in weighty]

@@ -76,12 +76,12 @@ def check(
 def _encoded(dataset: Dataset, model: str, backend: str, progress: Progress) -> FeatureTable:
     # Here, because these import PyTorch.
     from graft.config import SplitConfig
-    from graft.features.backends import LazyBackend
+    from graft.features.backends import backend_of
     from graft.features.cached_encoder import CachedEncoder
     from graft.models.backbone import resized
     from graft.models.weights import find_backbone
 
     cache = cache_folder()
     backbone = resized(find_backbone(model, cache), None)
-    encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), views=1)
+    encoder = CachedEncoder(cache, backbone, backend_of(backbone, backend), views=1)
     return extract(dataset, encoder, SplitConfig(), progress)

@@ -7,7 +7,7 @@ from typing import Any
 from graft.config import ResolvedConfig
 from graft.data.dataset import Dataset
 from graft.data.distortion import augmentation
-from graft.features.backends import LazyBackend
+from graft.features.backends import LazyBackend, backend_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
 from graft.models.halves import split_backbone
@@ -69,7 +69,7 @@ def make_plan(
     main = _settings(config, epochs=config.epochs)
     if backbone.weights is None:
         return _plan_from_pixels(config, backbone, dataset, main, progress)
-    backend = LazyBackend(backbone.build, config.backend)
+    backend = backend_of(backbone, config.backend)
     encoder = _encoder(config, backbone, backend)
     if config.unfreeze == "none":
         return Plan(config, backbone, encoder, backend, main, main)

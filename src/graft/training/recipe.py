@@ -14,6 +14,7 @@ from graft.errors import UsageError
 from graft.features.cache import trim
 from graft.features.table import FeatureTable, extract
 from graft.inference.saved_model import save
+from graft.models.network_file import FILE, find_file
 from graft.models.packaged_weights import PACKAGES
 from graft.models.runtime import detect_runtime
 from graft.models.weights import LOCAL
@@ -119,6 +120,8 @@ def _read_by(source: str | Path, model: str, dataset: Dataset) -> list[Path]:
     places = {Path(source), *(example.file.parent for example in dataset.examples)}
     if model.startswith(LOCAL):
         places.add(Path(model.removeprefix(LOCAL)))
+    elif model.startswith(FILE):
+        places.update(find_file(model).files)
     elif model not in (*FROM_SCRATCH, *PACKAGES):
         places.update(model_files(Path(model)))
     return [place for place in places if place.exists()]
