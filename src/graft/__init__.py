@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import check, compare, evaluate, policy, rank, train, tune, validate
+    from graft.app.project import Project
     from graft.chat.answer import Answer
     from graft.chat.conversation import Chat
     from graft.config import SplitConfig, TrainConfig
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
     from graft.report.explore_page import explore
+    from graft.review.label_review import LabelReview, Suspect, review_labels
+    from graft.review.next_images import NextImages, next_to_label
     from graft.runs.run import Run
     from graft.tuning.space import Space
     from graft.tuning.tune_source import Tuned
@@ -46,15 +49,19 @@ _WHERE = {
     "Explanation": "graft.explanation.heat_map",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
+    "LabelReview": "graft.review.label_review",
     "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
+    "NextImages": "graft.review.next_images",
     "NetworkSummary": "graft.explanation.layer_table",
     "Prediction": "graft.inference.prediction",
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
+    "Project": "graft.app.project",
     "Run": "graft.runs.run",
     "Space": "graft.tuning.space",
     "SplitConfig": "graft.config",
+    "Suspect": "graft.review.label_review",
     "TrainConfig": "graft.config",
     "Tuned": "graft.tuning.tune_source",
     "UsageError": "graft.errors",
@@ -68,7 +75,9 @@ _WHERE = {
     "load": "graft.inference.saved_model",
     "rank": "graft.api",
     "policy": "graft.api",
+    "next_to_label": "graft.review.next_images",
     "pretrained": "graft.inference.saved_model",
+    "review_labels": "graft.review.label_review",
     "summary": "graft.explanation.layer_table",
     "train": "graft.api",
     "tune": "graft.api",
@@ -88,15 +97,19 @@ __all__ = [
     "Explanation",
     "Finding",
     "GraftError",
+    "LabelReview",
     "Layer",
     "ModelError",
     "NetworkSummary",
+    "NextImages",
     "Policy",
     "Prediction",
     "Predictor",
+    "Project",
     "Run",
     "Space",
     "SplitConfig",
+    "Suspect",
     "TrainConfig",
     "Tuned",
     "UsageError",
@@ -108,9 +121,11 @@ __all__ = [
     "export_run",
     "import_network",
     "load",
+    "next_to_label",
     "policy",
     "pretrained",
     "rank",
+    "review_labels",
     "summary",
     "train",
     "tune",

@@ -38,15 +38,17 @@ def check(
     backend: str = "auto",
     label_by: LabelBy | None = None,
     follow_links: bool = False,
+    corrections: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> CheckResult:
     """What is wrong with a folder, table, archive or named dataset; see CheckResult.
 
     With `model`, a pretrained network, also likely label errors and outliers. `label_by`
     ("outermost" or "innermost") says which of the folders inside of class folders is the label;
-    `follow_links` reads links that lead out of the source, too.
+    `follow_links` reads links that lead out of the source, too. `corrections` is a journal of
+    decisions, as `graft review` writes it, to apply first.
     """
-    return check_source(source, model, backend, progress, label_by, follow_links)
+    return check_source(source, model, backend, progress, label_by, follow_links, corrections)
 
 
 def train(
@@ -57,6 +59,7 @@ def train(
     progress: Progress = SILENT,
     resume: bool = False,
     tensorboard: bool = False,
+    corrections: str | Path | None = None,
     **settings: Any,
 ) -> Run:
     """Audit, split, train, evaluate on the test split once, and write the run folder `out`, by
@@ -64,23 +67,28 @@ def train(
 
     `settings` are the fields of TrainConfig and SplitConfig; `seed` is for both. With `resume` an
     interrupted run in `out` resumes, to the same weights; with `tensorboard` event files are
-    written, too.
+    written, too. `corrections` is a journal of decisions, as `graft review` writes it: labels are
+    corrected and images left out before anything is split; the files stay as they are.
 
-    Raises DataError for images that cannot be trained on, ModelError for a missing model or
-    weights, UsageError for impossible settings or an `out` that is in use.
+    Raises DataError for images that cannot be trained on or a journal that does not fit them,
+    ModelError for a missing model or weights, UsageError for impossible settings or an `out` that
+    is in use.
     """
     config, split_config = configs_of({"model": model, **settings}, TrainConfig)
     folder = Path(out) if out else None
+    journal = Path(corrections) if corrections else None
     if resume and not folder:
         folder = begun_folder(str(source), config.model)
     # Plotting takes half a second to import, which passes while the images are read.
     early = Thread(target=import_module, args=("graft.report.run_page",))
     early.start()
     if resume and folder and lacks_report(folder):
-        run = finish(Run(folder), source, config, split_config)
+        run = finish(Run(folder), source, config, split_config, journal)
         progress.say(f"{folder} is trained; its report was missing")
     else:
-        run = train_run(source, config, split_config, folder, progress, resume, tensorboard)
+        run = train_run(
+            source, config, split_config, folder, progress, resume, tensorboard, journal
+        )
     early.join()
     _write_report(run)
     return run

@@ -13,6 +13,7 @@ import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from graft.cli import (
+    app_commands,
     chat_commands,
     data_commands,
     explain_commands,
@@ -23,6 +24,7 @@ from graft.cli import (
     network_commands,
     predict_commands,
     push_commands,
+    review_commands,
     serve_commands,
     setup_commands,
     tune_commands,
@@ -56,6 +58,7 @@ for _commands in (
     data_commands.COMMANDS,
     model_commands.COMMANDS,
     tune_commands.COMMANDS,
+    review_commands.COMMANDS,
     predict_commands.MORE_COMMANDS,
     explain_commands.COMMANDS,
     network_commands.COMMANDS,
@@ -64,6 +67,7 @@ for _commands in (
     export_commands.COMMANDS,
     push_commands.COMMANDS,
     serve_commands.COMMANDS,
+    app_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
     import_commands.COMMANDS,

@@ -26,7 +26,13 @@ SAMPLES, MISTAKES, PAIRS = 6, 24, 8
 SHOWN_PAIRS, LABEL_ERRORS = 3, 12  # confusions and label errors that are shown as images
 SAMPLE_SIDE, MISTAKE_SIDE, NEAREST_SIDE = 112, 160, 56  # pixels
 SIDES = {"sample": SAMPLE_SIDE, "mistake": MISTAKE_SIDE, "nearest": NEAREST_SIDE}
-ELSEWHERE = ("settings", "resolved", "notes", "training_notes")  # of config.json, on the page
+ELSEWHERE = (
+    "settings",
+    "resolved",
+    "notes",
+    "training_notes",
+    "corrections",
+)  # of config.json, on the page
 
 
 def write_report(run: Run) -> Path:

@@ -103,6 +103,13 @@ def load_refit(run: Run, progress: Progress) -> Refit:
         run.config["source"], sources_folder(), **listing_of(split_config.to_json())
     )
     dataset = grouped(listed, split_config.group_by)
+    if "corrections" in run.config:
+        # The labels that the run was trained with are not those of the source.
+        given = {row["path"]: row["label"] for row in run.images}
+        dataset = replace(
+            dataset,
+            examples=tuple(replace(e, label=given.get(e.path, e.label)) for e in dataset.examples),
+        )
     place = {(e.path, e.label): row for row, e in enumerate(dataset.examples)}
     wanted = [(row["path"], row["label"]) for row in run.images]
     missing = [path for path, label in wanted if (path, label) not in place]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from graft.choices import DEFAULT_MODEL, Preset, Resize, Schedule
+from graft.choices import DEFAULT_MODEL, Preset, Resize, Schedule, parse_unfreeze
 from graft.config import (
     Count,
     Decay,
@@ -17,7 +17,6 @@ from graft.config import (
     Side,
     Text,
     TrainConfig,
-    parse_unfreeze,
 )
 from graft.errors import UsageError
 

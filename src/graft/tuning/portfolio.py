@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
-from graft.config import parse_unfreeze
+from graft.choices import parse_unfreeze
 from graft.training.defaults import TUNED, WHOLE
 from graft.tuning.candidate import Candidate, Members
 from graft.tuning.space import Space

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from graft.choices import DEFAULT_MODEL, FROM_SCRATCH, Preset, Resize, Schedule
-from graft.config import Count, Decay, Fraction, Rate, Settings, Side, Text, parse_unfreeze
+from graft.choices import DEFAULT_MODEL, FROM_SCRATCH, Preset, Resize, Schedule, parse_unfreeze
+from graft.config import Count, Decay, Fraction, Rate, Settings, Side, Text
 from graft.errors import UsageError
 from graft.models.zoo import list_models
 from graft.tuning.candidate import Strength, Units
