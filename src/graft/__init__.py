@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
+    from graft.evaluation.image_results import ImageResult, Results, results
     from graft.explanation.heat_map import Explanation, explain
     from graft.explanation.layer_table import NetworkSummary, summary
     from graft.explanation.network_layer import Layer
@@ -43,12 +44,14 @@ _WHERE = {
     "Explanation": "graft.explanation.heat_map",
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
+    "ImageResult": "graft.evaluation.image_results",
     "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
     "NetworkSummary": "graft.explanation.layer_table",
     "Prediction": "graft.inference.prediction",
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
+    "Results": "graft.evaluation.image_results",
     "Run": "graft.runs.run",
     "SplitConfig": "graft.config",
     "TrainConfig": "graft.config",
@@ -63,6 +66,7 @@ _WHERE = {
     "rank": "graft.api",
     "policy": "graft.api",
     "pretrained": "graft.inference.saved_model",
+    "results": "graft.evaluation.image_results",
     "summary": "graft.explanation.layer_table",
     "train": "graft.api",
     "validate": "graft.api",
@@ -80,12 +84,14 @@ __all__ = [
     "Explanation",
     "Finding",
     "GraftError",
+    "ImageResult",
     "Layer",
     "ModelError",
     "NetworkSummary",
     "Policy",
     "Prediction",
     "Predictor",
+    "Results",
     "Run",
     "SplitConfig",
     "TrainConfig",
@@ -100,6 +106,7 @@ __all__ = [
     "policy",
     "pretrained",
     "rank",
+    "results",
     "summary",
     "train",
     "validate",
