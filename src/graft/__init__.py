@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from graft.quality.check import CheckResult
     from graft.quality.finding import Finding
     from graft.report.explore_page import explore
+    from graft.runs.repeat_lines import RepeatLine, repeat_lines
     from graft.runs.run import Run
 
 # Imported when first asked for: `graft --help` must not wait for PyTorch.
@@ -51,6 +52,7 @@ _WHERE = {
     "Prediction": "graft.inference.prediction",
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
+    "RepeatLine": "graft.runs.repeat_lines",
     "Results": "graft.evaluation.image_results",
     "Run": "graft.runs.run",
     "SplitConfig": "graft.config",
@@ -66,6 +68,7 @@ _WHERE = {
     "rank": "graft.api",
     "policy": "graft.api",
     "pretrained": "graft.inference.saved_model",
+    "repeat_lines": "graft.runs.repeat_lines",
     "results": "graft.evaluation.image_results",
     "summary": "graft.explanation.layer_table",
     "train": "graft.api",
@@ -91,6 +94,7 @@ __all__ = [
     "Policy",
     "Prediction",
     "Predictor",
+    "RepeatLine",
     "Results",
     "Run",
     "SplitConfig",
@@ -106,6 +110,7 @@ __all__ = [
     "policy",
     "pretrained",
     "rank",
+    "repeat_lines",
     "results",
     "summary",
     "train",
