@@ -14,6 +14,7 @@ LEVELS = [
     "cli",
     "demo",
     "diagnosis",
+    "app",
     "serve",
     "mcp_server",
     "api",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import check, compare, evaluate, policy, rank, train, validate
+    from graft.app.project import Project
     from graft.chat.answer import Answer
     from graft.chat.conversation import Chat
     from graft.config import SplitConfig, TrainConfig
@@ -52,6 +53,7 @@ _WHERE = {
     "Prediction": "graft.inference.prediction",
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
+    "Project": "graft.app.project",
     "RepeatLine": "graft.runs.repeat_lines",
     "Results": "graft.evaluation.image_results",
     "Run": "graft.runs.run",
@@ -94,6 +96,7 @@ __all__ = [
     "Policy",
     "Prediction",
     "Predictor",
+    "Project",
     "RepeatLine",
     "Results",
     "Run",

@@ -13,6 +13,7 @@ import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from graft.cli import (
+    app_commands,
     chat_commands,
     data_commands,
     explain_commands,
@@ -50,6 +51,7 @@ def main() -> None:
 
 # In the order of the work.
 for _commands in (
+    app_commands.COMMANDS,
     predict_commands.COMMANDS,
     data_commands.COMMANDS,
     model_commands.COMMANDS,
