@@ -5,12 +5,12 @@ How the parts fit together, for whoever adds a step:
 graft.app.project.Project          the state on disk of one source of images; all steps share it.
     .source .name .home            what was chosen, and the project folder (FOLDER-graft)
     .journal .added .runs          decisions.csv, added/, runs/ in it
-    .images() -> (ProjectImage…)   sha256, path, file, label, first_label, split, kept_out
+    .images() -> [ProjectImage…]   sha256, path, file, label, first_label, split, kept_out
     .counts() -> {class: images}   .image(sha256)  .file_of(sha256) -> Path | None
-    .record([Decision…])           adds one action to the journal;  .undo() undoes the last one
-    .revision, .changed()          grows when anything is new; pages reload what they show
+    .record([Correction…])         adds one action to the journal;  .undo() undoes the last one
+    .revision, .changed()          another text when anything is new; pages show it anew
     .write_table() -> Path         dataset.csv: what train, check and all other verbs take
-graft.quality.corrections          the journal's format: Decision, read_journal, append, undo
+graft.quality.corrections          the journal's format: read_journal, append, undo
 graft.app.application.application(project, texts) -> Starlette
 graft.app.guard.Guard              token, Host, Origin, content security policy
 graft.app.json_routes              asked(path, fn) for GET, told(path, fn) for POST: fn gets a dict

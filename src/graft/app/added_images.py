@@ -1,10 +1,18 @@
-"""The images that were dropped into a project or recorded for it: kept by class and digest."""
+"""The images that were dropped into a project or recorded for it.
+
+added/CLASS/SHA256.BATCH.jpg, where BATCH says when they were added (YYYYMMDDHHMMSSmmm, UTC), how
+(d: dropped or chosen, w: webcam) and, of the webcam, in which take. Images of one batch are taken
+back together, into removed/; those of one take stay in one split.
+"""
 
 import hashlib
 import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from graft.app.decided_images import stamp_of
 from graft.app.image_index import IndexedFile
 from graft.data.file_listing import walk
 from graft.data.image_file import UnusableImageError, open_image
@@ -13,13 +21,14 @@ from graft.report.thumbnails import UNREADABLE
 from graft.utils.files import replacing
 
 LONGEST_CLASS = 80  # letters
-TAKE = re.compile(r"[A-Za-z0-9-]{1,60}")
+BATCH = re.compile(r"(\d{17})([dw])(\d{0,9})")
+NAME = re.compile(rf"([0-9a-f]{{64}})\.{BATCH.pattern}\.\w+")
 ENDINGS = {"JPEG": "jpg", "JPEG2000": "jp2", "TIFF": "tif", "HEIF": "heic"}
 
 
 def class_name(name: str) -> str:
     """The name without space around it; UsageError for what cannot be the name of a class."""
-    name = " ".join(name.split())
+    name = name.strip()
     if not name or len(name) > LONGEST_CLASS or not name.isprintable():
         raise UsageError(
             f"expected the name of a class, 1 to {LONGEST_CLASS} letters, not {name[:99]!r}"
@@ -27,13 +36,18 @@ def class_name(name: str) -> str:
     return name
 
 
-def keep(folder: Path, label: str, name: str, data: bytes, take: str = "") -> IndexedFile:
-    """Keep an image below `folder`; `take` ties images that were recorded in one go.
+def batch_now() -> str:
+    """The name of a batch that begins now."""
+    return stamp_of(datetime.now(UTC).isoformat(timespec="microseconds")) + "d"
+
+
+def keep(folder: Path, label: str, name: str, data: bytes, batch: str) -> IndexedFile:
+    """Keep an image below `folder`; `name` is what its owner calls it.
 
     Raises DataError for bytes that are no image graft can read.
     """
-    if take and not TAKE.fullmatch(take):
-        raise UsageError(f"take must be letters, digits and -, not {take[:99]!r}")
+    if not BATCH.fullmatch(batch):
+        raise UsageError(f"expected 17 digits, d or w, and a number as batch, not {batch[:99]!r}")
     try:
         with open_image(data) as image:
             kind = image.format or ""
@@ -42,19 +56,35 @@ def keep(folder: Path, label: str, name: str, data: bytes, take: str = "") -> In
         reason = str(error) if isinstance(error, UnusableImageError) else "cannot be read"
         raise DataError(f"{name}: {reason}; expected an image, such as a JPEG or PNG") from error
     digest = hashlib.sha256(data).hexdigest()
-    stem = f"{digest}.{take}" if take else digest
-    place = folder / _folder_name(label) / f"{stem}.{ENDINGS.get(kind, kind.lower())}"
-    if not place.exists():
-        with replacing(place) as beside:
-            beside.write_bytes(data)
+    ending = ENDINGS.get(kind, kind.lower())
+    place = folder / _folder_name(label) / f"{digest}.{batch}.{ending}"
+    with replacing(place) as beside:
+        beside.write_bytes(data)
     return _indexed(place, folder, digest)
 
 
 def added(folder: Path) -> list[IndexedFile]:
     """The images that were kept below `folder`."""
-    if not folder.is_dir():
-        return []
     return [_indexed(file, folder, "") for file in walk(folder)]
+
+
+def last_batch(files: Sequence[IndexedFile]) -> list[IndexedFile]:
+    """Of these the added ones of the last batch, all takes of it."""
+    last = max((_batch(file) for file in files), default="")
+    return [file for file in files if last and _batch(file) == last]
+
+
+def remove(files: Sequence[IndexedFile], folder: Path, removed: Path) -> None:
+    """Put added images out of the way."""
+    for file in files:
+        place = removed / file.file.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.file.replace(place)
+
+
+def _batch(file: IndexedFile) -> str:
+    found = NAME.fullmatch(file.file.name) if file.added else None
+    return f"{found[2]}{found[3]}" if found else ""
 
 
 def _folder_name(label: str) -> str:
@@ -64,7 +94,8 @@ def _folder_name(label: str) -> str:
 
 
 def _indexed(file: Path, folder: Path, digest: str) -> IndexedFile:
-    label = unquote(file.parent.name)
     path = f"{folder.name}/{file.relative_to(folder).as_posix()}"
-    take = file.name.split(".")[1] if file.name.count(".") == 2 else ""
-    return IndexedFile(path, file, label, digest, group=take, added=True)
+    found = NAME.fullmatch(file.name)
+    when, way, take = (found[2], found[3], found[4]) if found else ("0", "d", "")
+    group = f"webcam {when} {take}" if way == "w" else ""
+    return IndexedFile(path, file, unquote(file.parent.name), digest, group=group, added=when)

@@ -1,11 +1,12 @@
 """What the images of a project are after the decisions in its journal."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from graft.app.image_index import IndexedFile
-from graft.quality.corrections import Decision, in_force
+from graft.quality.correction import OUT, TO_CLASS, Correction
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +23,7 @@ class ProjectImage:
     first_label: str
     split: str = ""
     group: str = ""
-    added: bool = False
     kept_out: bool = False
-
-
-@dataclass(frozen=True)
-class DecidedImages:
-    """The images in view, in the order of the listing, and the classes, sorted."""
-
-    images: tuple[ProjectImage, ...]
-    classes: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -41,35 +33,30 @@ class _State:
     gone: bool = False
 
 
-def decide(files: Sequence[IndexedFile], journal: Iterable[Decision]) -> DecidedImages:
-    """Apply the decisions that are in force, in their order.
+def decide(files: Sequence[IndexedFile], standing: Iterable[Correction]) -> list[ProjectImage]:
+    """The images in view, in the order of `files`, after the decisions that stand, in their order.
 
-    A decision about an image is for the file of its path and digest; where that is no longer
-    there, for all files of its digest. An added file is in view while its addition is in force.
+    A decision about an image is about its bytes, wherever they lie. Classes that were renamed
+    before an image was added are not that image's.
     """
-    states = [_State(file.label, gone=file.added) for file in files]
-    places = {(file.sha256, file.path): [i] for i, file in enumerate(files)}
-    by_digest: dict[str, list[int]] = {}
-    for i, file in enumerate(files):
-        if file.sha256:
-            by_digest.setdefault(file.sha256, []).append(i)
-    made: dict[str, None] = {}  # classes that were named, with or without images
-    for each in in_force(journal):
-        match each.decision:
-            case "rename":
-                for state in states:
-                    if state.label == each.old:
-                        state.label = each.new
-                made = {(each.new if name == each.old else name): None for name in made}
-            case "class":
-                made[each.new] = None
-            case "delete" if not each.sha256:
-                made.pop(each.old, None)
-            case _:
-                meant = places.get((each.sha256, each.path)) or by_digest.get(each.sha256, [])
-                for i in meant:
-                    _apply(each, states[i])
-    images = tuple(
+    states = [_State(file.label) for file in files]
+    rows_of: dict[str, list[int]] = {}
+    for row, file in enumerate(files):
+        rows_of.setdefault(file.sha256, []).append(row)
+    for one in standing:
+        if one.decision == "rename":
+            moment = stamp_of(one.when)
+            for state, file in zip(states, files, strict=True):
+                if state.label == one.old and file.added < moment:
+                    state.label = one.new
+            continue
+        for row in rows_of.get(one.sha256, ()):
+            state = states[row]
+            if one.decision in TO_CLASS:
+                state.label = one.new
+            elif one.decision in OUT:
+                state.gone, state.kept_out = one.decision == "delete", one.decision != "delete"
+    return [
         ProjectImage(
             file.sha256,
             file.path,
@@ -78,24 +65,13 @@ def decide(files: Sequence[IndexedFile], journal: Iterable[Decision]) -> Decided
             file.label,
             file.split,
             file.group,
-            file.added,
             state.kept_out,
         )
         for file, state in zip(files, states, strict=True)
         if not state.gone
-    )
-    return DecidedImages(images, tuple(sorted({*made, *(i.label for i in images if i.label)})))
+    ]
 
 
-def _apply(decision: Decision, state: _State) -> None:
-    match decision.decision:
-        case "relabel" | "move":
-            state.label = decision.new
-        case "add":
-            state.gone, state.label = False, decision.new
-        case "delete":
-            state.gone = True
-        case "keep out":
-            state.kept_out = True
-        case "keep":
-            state.kept_out = False
+def stamp_of(when: str) -> str:
+    """A moment of the journal as digits, to the millisecond, as in the names of added images."""
+    return re.sub(r"\D", "", when.partition("+")[0]).ljust(17, "0")[:17]

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,8 @@ AT_ONCE = 200
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
     """An image file: `path` is its name in the project, `label` the class of its folder or row
-    ("" for none), `sha256` its digest in hexadecimal ("" if it cannot be read).
+    ("" for none), `sha256` its digest in hexadecimal ("" if it cannot be read). `added`: when it
+    was added to the project, as digits; "" for the source's own.
     """
 
     path: str
@@ -30,7 +31,7 @@ class IndexedFile:
     sha256: str
     split: str = ""
     group: str = ""
-    added: bool = False
+    added: str = ""
 
 
 class ImageIndex:
@@ -79,6 +80,14 @@ class ImageIndex:
         """One more file, whose digest is known."""
         self._append(file)
         self.total += 1
+        self.revision += 1
+
+    def forget(self, files: Sequence[IndexedFile]) -> None:
+        """These are no longer there."""
+        gone = {file.path for file in files}
+        self.files = [file for file in self.files if file.path not in gone]
+        self.by_digest = {file.sha256: file for file in reversed(self.files) if file.sha256}
+        self.total -= len(gone)
         self.revision += 1
 
     def _append(self, file: IndexedFile) -> None:

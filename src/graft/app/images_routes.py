@@ -109,33 +109,25 @@ def _read_again(project: Project) -> Record:
 
 
 def _undo(project: Project) -> Record:
-    undone = project.undo()
-    if not undone:
-        return {"decision": "", "count": 0}
-    first = undone[0]
-    return {
-        "decision": first.decision,
-        "count": sum(bool(each.sha256) for each in undone),
-        "old": first.old,
-        "new": first.new,
-    }
+    count = project.undo()
+    return {"undone": count is not None, "count": count or 0}
 
 
 def _add(project: Project) -> Callable[[Request], Awaitable[Response]]:
     room = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def add(request: Request) -> Response:
-        """PUT an image's bytes; its `class` and `name`, and the `take` of the webcam, are asked."""
+        """PUT an image's bytes; the query says its `class`, `name` and `batch`."""
         label = _text(request.query_params, "class")
         name = request.query_params.get("name", "")[:200] or "image"
-        take = request.query_params.get("take", "")
+        batch = request.query_params.get("batch", "")
         async with room:
             data = bytearray()
             async for some in request.stream():
                 data += some
                 if len(data) > MAX_BYTES:
                     raise DataError(f"{name}: has more than {MAX_BYTES:,} bytes")
-            path = await run_in_threadpool(project.add, label, name, bytes(data), take)
+            path = await run_in_threadpool(project.add, label, name, bytes(data), batch)
         return JSONResponse({"id": path})
 
     return add

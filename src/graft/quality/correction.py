@@ -45,9 +45,11 @@ def fault_of(one: Correction) -> str:
     if about_class != (not one.sha256) or (one.sha256 and not _is_digest(one.sha256)):
         return f"sha256 is 64 hexadecimal digits, empty for a rename, not {one.sha256!r}"
     changed = one.decision in (*TO_CLASS, "rename")
-    if changed and not (one.old and one.new and one.old != one.new):
+    # An image that lies in no class may be moved into one, or deleted.
+    from_class = one.old or one.decision in ("move", "delete")
+    if changed and not (from_class and one.new and one.old != one.new):
         return f"{one.decision} needs two classes, old and new, not {one.old!r} and {one.new!r}"
-    if one.decision in OUT and (one.new or not one.old):
+    if one.decision in OUT and (one.new or not from_class):
         return f"{one.decision} has a class in old and nothing in new"
     if one.decision == "keep" and (one.old != one.new or not one.old):
         return f"keep has the same class in old and new, not {one.old!r} and {one.new!r}"

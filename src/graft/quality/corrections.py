@@ -106,10 +106,11 @@ def undo(file: str | Path, count: int = 1, sha256: str | None = None) -> Journal
                 f"{' on this image' if sha256 else ''}, not {count:,}"
             )
         taken = open_ones[: -count - 1 : -1]
-        left = [c for c in journal.standing if not any(c is one for one in taken)]
-        for one in taken:
-            names = {n for c in left for n in (c.old, c.new)}
-            if one.decision == "rename" and one.new in names:
+        those, names = {id(one) for one in taken}, set[str]()
+        for one in reversed(journal.standing):
+            if id(one) not in those:
+                names |= {one.old, one.new}  # used since, by what stays
+            elif one.decision == "rename" and one.new in names:
                 raise UsageError(
                     f"{path}: the class {one.new!r}, renamed from {one.old!r}, was used in other "
                     "decisions since; take those back first"

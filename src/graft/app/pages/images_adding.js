@@ -1,5 +1,6 @@
 // Adding images to a class: chosen files, dropped files and folders, and the webcam.
 
+import { undo } from "./images_undo.js";
 import { refresh, sendFile, t, toast } from "./shell.js";
 
 const find = (id) => document.getElementById(id);
@@ -7,6 +8,9 @@ const PICTURE = /\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|webp|tiff?|p[pgbn]m|avif|jp
 const TAKE = 10; // frames of the webcam that stay together in one split
 const PAUSE = 200; // ms between frames
 const FRAME = 640; // pixels of a frame's longer side, at most
+
+// Now, as the names of added images say it.
+const stamp = () => new Date().toISOString().replace(/\D/g, "").slice(0, 17);
 
 // Sends [{file, label}], two at a time, and says what came of it.
 export async function addAll(wanted) {
@@ -20,11 +24,12 @@ export async function addAll(wanted) {
   let next = 0;
   let done = 0;
   let kept = 0;
+  const batch = `${stamp()}d`;
   async function sender() {
     while (next < some.length) {
       const { file, label } = some[next++];
       try {
-        await sendFile("/api/images/add", { class: label, name: file.name }, file);
+        await sendFile("/api/images/add", { class: label, name: file.name, batch }, file);
         kept += 1;
       } catch { /* was said */ }
       bar.value = ++done;
@@ -33,7 +38,7 @@ export async function addAll(wanted) {
   }
   await Promise.all([sender(), sender()]);
   find("adding").hidden = true;
-  if (kept) toast(t("added", { count: kept }));
+  if (kept) toast(t("added", { count: kept }), { action: undo });
   await refresh();
 }
 
@@ -127,12 +132,12 @@ function startWebcam(current) {
     if (recording || !stream) return;
     recording = true;
     const label = current();
-    const started = new Date().toISOString().replace(/\D/g, "").slice(0, 17);
+    const started = stamp();
     for (let count = 0; recording && stream; ) {
       const pause = new Promise((done) => setTimeout(done, PAUSE));
-      const take = `${started}-${Math.floor(count / TAKE)}`;
+      const batch = `${started}w${Math.floor(count / TAKE)}`;
       try {
-        const query = { class: label, name: t("frame"), take };
+        const query = { class: label, name: t("frame"), batch };
         await sendFile("/api/images/add", query, await frame());
       } catch {
         break;

@@ -2,6 +2,7 @@
 
 import { startAdding } from "./images_adding.js";
 import { browse, startChoosing } from "./images_folder.js";
+import { undo } from "./images_undo.js";
 import { element, getJson, onChange, onKeys, refresh, sendJson, t, toast } from "./shell.js";
 import { WindowedGrid } from "./windowed_grid.js";
 
@@ -92,12 +93,6 @@ async function act(path, body, said) {
   if (done) toast(said(done), { action: undo });
   await refresh();
   return done;
-}
-
-async function undo() {
-  const undone = await sendJson("/api/images/undo").catch(() => null);
-  if (undone) toast(undone.decision ? t("undone", { count: undone.count }) : t("nothing_to_undo"));
-  await refresh();
 }
 
 async function move(to) {
