@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graft.app.project import Project
-from graft.data.image_file import UnusableImageError
+from graft.data.decode import UnusableImageError, decode
 from graft.errors import DataError, UsageError
-from graft.inference.image_input import upright_image
 from graft.utils.files import replacing
 
 KEPT = 60  # images; the oldest give way
@@ -39,7 +38,9 @@ class TriedImage:
 def keep_tried(project: Project, name: str, data: bytes) -> TriedImage:
     """Keep an image that is to be tried. DataError for bytes that are no image."""
     try:
-        upright_image(data)
+        if not data:
+            raise UnusableImageError("empty", "has no bytes in it")
+        decode(data)
     except UnusableImageError as problem:
         raise DataError(
             f"{file_name(name)} {problem}; expected an image, such as a JPEG"

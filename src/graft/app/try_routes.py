@@ -4,7 +4,9 @@ a talk about it.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -18,12 +20,12 @@ from graft.app.project import Project
 from graft.app.results_routes import probability
 from graft.app.results_runs import chosen_run, predictor_of
 from graft.app.thumbnail_store import as_jpeg
-from graft.app.try_answer import answer, heat_map, shown, warm_up
 from graft.app.try_images import forget_tried, keep_tried, tried_image, tried_images
-from graft.app.try_talk import Talks, questions
 from graft.data.image_file import MAX_BYTES
 from graft.errors import DataError
-from graft.inference.policy import Policy
+
+if TYPE_CHECKING:
+    from graft.app.try_talk import Talks
 
 MOST_AT_ONCE = 2  # images of requests that are held in memory
 # The page of `graft chat --serve` has them, too.
@@ -34,13 +36,13 @@ Query = Mapping[str, str]
 
 def routes(project: Project) -> list[Route]:
     """The page and what it asks for."""
-    talks = Talks()
+    talks = _Talks()
     return [
         Route("/try", _page),
         asked("/api/try/ready", lambda query: _ready(project, query)),
         _sent("/api/try/image", lambda query, data: _kept(project, query, data)),
         _sent("/api/try/frame", lambda query, data: _frame(project, query, data)),
-        asked("/api/try/answer", lambda query: _answer(project, query, query["image"])),
+        asked("/api/try/answer", lambda query: _answer(project, query, query.get("image", ""))),
         asked("/api/try/map", lambda query: _map(project, query)),
         asked("/api/try/tried", lambda query: _tried(project)),
         asked("/api/try/questions", lambda query: _questions(project, query)),
@@ -53,14 +55,28 @@ def routes(project: Project) -> list[Route]:
     ]
 
 
+class _Talks:
+    """The talks; like all that predicts it is imported when it is asked for: the app must not wait
+    for PyTorch before it shows a page.
+    """
+
+    @cached_property
+    def all(self) -> "Talks":
+        from graft.app.try_talk import Talks
+
+        return Talks()
+
+
 def _page(request: Request) -> Response:
     found: Response = request.app.state.pages.response("try")
     return found
 
 
 def _ready(project: Project, query: Query) -> Record:
+    from graft.app.try_answer import warm_up
+
     run = chosen_run(project, query)
-    return warm_up(run, predictor_of(run)) | {"counts": list(project.decided().classes)}
+    return warm_up(run, predictor_of(run)) | {"project_classes": [*filter(None, project.counts())]}
 
 
 def _kept(project: Project, query: Query, data: bytes) -> Record:
@@ -68,6 +84,8 @@ def _kept(project: Project, query: Query, data: bytes) -> Record:
 
 
 def _answer(project: Project, query: Query, sha256: str) -> Record:
+    from graft.app.try_answer import answer
+
     run, image = chosen_run(project, query), tried_image(project, sha256)
     found = answer(run, predictor_of(run), image.file, probability(query))
     return found | {"image": image.sha256, "name": image.name, "run": run.name}
@@ -75,12 +93,17 @@ def _answer(project: Project, query: Query, sha256: str) -> Record:
 
 def _frame(project: Project, query: Query, data: bytes) -> Record:
     """What a frame of the webcam shows; nothing of it is kept."""
+    from graft.app.try_answer import shown
+    from graft.inference.policy import Policy
+
     policy = Policy(min_probability=probability(query))
     return shown(predictor_of(chosen_run(project, query)).predict(data, policy))
 
 
 def _map(project: Project, query: Query) -> Record:
-    image = tried_image(project, query["image"])
+    from graft.app.try_answer import heat_map
+
+    image = tried_image(project, query.get("image", ""))
     return heat_map(predictor_of(chosen_run(project, query)), image.file, query.get("label"))
 
 
@@ -89,17 +112,19 @@ def _tried(project: Project) -> Record:
 
 
 def _questions(project: Project, query: Query) -> Record:
+    from graft.app.try_talk import questions
+
     image = query.get("image")
     found = tried_image(project, image) if image else None
     return {"questions": questions(chosen_run(project, query), found)}
 
 
-def _ask(project: Project, talks: Talks, body: Record) -> Record:
+def _ask(project: Project, talks: _Talks, body: Record) -> Record:
     image = body.get("image")
     found = tried_image(project, json_routes.text(body, "image")) if image else None
     text, tab = json_routes.text(body, "text"), json_routes.text(body, "tab")
     before = json_routes.texts(body, "before")
-    return talks.ask(chosen_run(project, body), found, tab, before, text)
+    return talks.all.ask(chosen_run(project, body), found, tab, before, text)
 
 
 def _forget(project: Project, body: Record) -> Record:
