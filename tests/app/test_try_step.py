@@ -207,10 +207,8 @@ def test_a_browser_shows_answer_map_and_neighbors_and_talks(app, browser, image,
         page.wait_for_selector("#label.none")
         assert page.locator("#label").inner_text() == "none of these"
         assert page.locator(".reply").count() == 0, "another image, another talk"
-        paste = drop.replace("dropped.png", "image.png").replace(
-            "new DragEvent('drop', {dataTransfer: data,",
-            "new ClipboardEvent('paste', {clipboardData: data,",
-        )
+        paste = drop.replace("dropped.png", "image.png").replace("DragEvent", "ClipboardEvent")
+        paste = paste.replace("'drop', {dataTransfer", "'paste', {clipboardData")
         page.evaluate(paste, list(image.read_bytes()))
         page.wait_for_selector("#label:not(.none)")
         page.click("#forget")
