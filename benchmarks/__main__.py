@@ -30,6 +30,7 @@ NEEDS = {
 ALSO = {
     "explain": "",
     "export_parity": "",
+    "large_photos": PHOTOS,
     "serve_load": PHOTOS,
     "serve_hostile": PHOTOS,
     "serve_stops": PHOTOS,

@@ -161,13 +161,15 @@ class OpenLoop:
 def rate(run: str, folder: str) -> None:
     """Print the images a second of `graft predict`'s loop in this process."""
     from graft.data.sources import find_images
+    from graft.features.torch_threads import cores_for_encoder
     from graft.inference.saved_model import load
 
     predictor = load(run)
     for backend in (predictor.backend, predictor.exact):
         backend()
     start, begun = time.perf_counter(), time.process_time()
-    count = sum(1 for _ in predictor.predict_files(find_images(Path(folder))))
+    with cores_for_encoder():
+        count = sum(1 for _ in predictor.predict_files(find_images(Path(folder))))
     seconds, cpu = time.perf_counter() - start, time.process_time() - begun
     print(json.dumps({"rate": count / seconds, "cpu_s": cpu}))
 

@@ -176,15 +176,18 @@ def rank(
     *,
     time_budget: str | None = None,
     backend: str = "auto",
+    label_by: LabelBy | None = None,
+    follow_links: bool = False,
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Backbones (one name or several), best first, by how well a head on their frozen features
-    classifies these images; see graft.training.rank.
+    classifies these images; see graft.training.rank. `label_by` and `follow_links` as for `check`.
     """
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
 
-    dataset, seconds = load_dataset(source, sources_folder()), seconds_of(time_budget)
+    dataset = load_dataset(source, sources_folder(), label_by=label_by, follow_links=follow_links)
+    seconds = seconds_of(time_budget)
     # A text is a sequence, too: of letters.
     backbones = [backbones] if isinstance(backbones, str) else backbones
     return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)

@@ -34,6 +34,10 @@ def contents(folder):
     }
 
 
+class Address(str):
+    """Where an app is, and the number of its process."""
+
+
 @contextmanager
 def served(*arguments):
     """`graft app ARGUMENTS` as a process; gives the address that it printed."""
@@ -44,7 +48,9 @@ def served(*arguments):
     try:
         line = process.stdout.readline()
         assert line, process.stderr.read()
-        yield line.split()[0]
+        address = Address(line.split()[0])
+        address.pid = process.pid
+        yield address
     finally:
         process.terminate()
         _, err = process.communicate(timeout=60)

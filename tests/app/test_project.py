@@ -179,6 +179,7 @@ def test_any_other_name_stays_within_the_project(project, name):
     assert project.counts()[name] == 1
 
 
+@pytest.mark.slow
 def test_the_public_name_does_all_this_in_python(photos, tmp_path):
     with graft.Project(photos) as project:
         project.index.wait()

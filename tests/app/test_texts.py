@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from graft.app.run_list import FAILED, FINISHED, RUNNING, STOPPED
 from graft.app.step_page import PAGES, STEPS, TEXTS, read_texts
 
 TEMPLATE = re.compile(r"\{\{ (t|shell)\.(\w+)")
@@ -19,6 +20,8 @@ def used(step):
     for file in (page, PAGES / "shell.html", *sorted(PAGES.glob(f"{step}_*.html"))):
         if file.exists():
             found |= {key for of, key in TEMPLATE.findall(file.read_text()) if of == "t"}
+    if step == "train":  # t(`state_${run.state}`)
+        found |= {f"state_{state}" for state in (RUNNING, STOPPED, FAILED, FINISHED)}
     for file in PAGES.glob(f"{step}_*.js"):
         found |= {key for pair in SCRIPT.findall(file.read_text()) for key in pair if key}
     return found

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from graft.config import SplitConfig, TrainConfig, configs_of
 
@@ -405,3 +407,16 @@ def test_an_interrupted_run_keeps_its_cache_and_the_same_command_goes_on(tmp_pat
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_rank_reads_a_deeper_folder_as_it_is_asked_to(graft_here, finished, tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("birds/robin", "birds/wren", "fish/carp", "fish/tench"):
+        (tmp_path / name).mkdir(parents=True)
+        for i in range(5):
+            pixels = generator.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    for way, label in (("innermost", "class 'fish/carp'"), ("outermost", "class 'fish'")):
+        ended = graft_here("rank", tmp_path, "--backbones", finished, "--label-by", way)
+        assert ended.code == 0, ended.err
+        assert f"{label} has only" in ended.err

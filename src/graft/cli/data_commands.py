@@ -99,14 +99,25 @@ def check(
     type=click.IntRange(8, 1024),
     help="Pixels a side.",
 )
-def augment(source: str, out: str, flip: bool, image_size: int) -> None:
+@LABEL_BY
+@FOLLOW_LINKS
+def augment(
+    source: str,
+    out: str,
+    flip: bool,
+    image_size: int,
+    label_by: LabelBy | None,
+    follow_links: bool,
+) -> None:
     """Draw what each --augment preset does to images of SOURCE, as a PNG."""
     from graft.data.sources import load_dataset
     from graft.report.augmentation_sheet import write_augmentation
     from graft.utils.cache_folder import cache_in_use, sources_folder
 
     with cache_in_use():
-        dataset = load_dataset(source, sources_folder())
+        dataset = load_dataset(
+            source, sources_folder(), label_by=label_by, follow_links=follow_links
+        )
         page = write_augmentation(dataset, Path(out), flip, image_size)
     click.echo(f"written: {page}")
 
@@ -115,9 +126,19 @@ def augment(source: str, out: str, flip: bool, image_size: int) -> None:
 @click.argument("source", shell_complete=files)
 @click.option("--backbones", default=RANKED, show_default=True, help="Names as in graft models.")
 @click.option("--time-budget", help="Such as 5m; after it no further backbone is begun.")
+@LABEL_BY
+@FOLLOW_LINKS
 @BACKEND
 @JSON
-def rank(source: str, backbones: str, time_budget: str | None, backend: str, as_json: bool) -> None:
+def rank(
+    source: str,
+    backbones: str,
+    time_budget: str | None,
+    label_by: LabelBy | None,
+    follow_links: bool,
+    backend: str,
+    as_json: bool,
+) -> None:
     """Rank backbones by how well their frozen features classify the images of SOURCE."""
     from graft.api import rank as rank_backbones
 
@@ -126,6 +147,8 @@ def rank(source: str, backbones: str, time_budget: str | None, backend: str, as_
         backbones.split(","),
         time_budget=time_budget,
         backend=backend,
+        label_by=label_by,
+        follow_links=follow_links,
         progress=on_stderr_progress(),
     )
     if as_json:

@@ -69,8 +69,10 @@ def train(source: str, as_json: bool, **settings: Any) -> None:
 def evaluate(run_folder: str, source: str, backend: str, as_json: bool) -> None:
     """Evaluate a run on another labeled SOURCE, with the same metrics as train."""
     from graft.api import evaluate as evaluate_run
+    from graft.features.torch_threads import cores_for_encoder
 
-    metrics = evaluate_run(run_folder, source, progress=on_stderr_progress(), backend=backend)
+    with cores_for_encoder(backend):
+        metrics = evaluate_run(run_folder, source, progress=on_stderr_progress(), backend=backend)
     if as_json:
         print_json(metrics)
     else:

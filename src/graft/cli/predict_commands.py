@@ -116,6 +116,7 @@ def predict(
     With --json, one object a line. Files that cannot be read as images are named on stderr, and
     the exit code is then 3.
     """
+    from graft.features.torch_threads import cores_for_encoder
     from graft.inference.policy import policy_for
     from graft.inference.predict import predict_paths
     from graft.inference.predictions_csv import check_csv, write_csv
@@ -132,15 +133,16 @@ def predict(
     failed: list[tuple[str, str]] = []
     answers = []
     results = predict_paths(load(run_folder, backend), paths, policy)
-    for prediction in _readable(results, failed):
-        if html or table:
-            answers.append(prediction)
-        if as_json:
-            print_json(prediction.to_json())
-        else:
-            print_line(f"{prediction.path}  {_sentence(prediction, top)}")
-            for like in prediction.nearest or ():
-                print_line(f"    {like.similarity:.2f}  {like.label}  {like.path}")
+    with cores_for_encoder(backend):
+        for prediction in _readable(results, failed):
+            if html or table:
+                answers.append(prediction)
+            if as_json:
+                print_json(prediction.to_json())
+            else:
+                print_line(f"{prediction.path}  {_sentence(prediction, top)}")
+                for like in prediction.nearest or ():
+                    print_line(f"    {like.similarity:.2f}  {like.label}  {like.path}")
     if table:
         write_csv(Path(table), answers, failed)
         click.echo(f"written: {table}", err=True)

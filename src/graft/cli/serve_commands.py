@@ -110,6 +110,7 @@ def serve(
     for run in loaded:
         if run.promise:
             print_line(f"{run.name}: {run.promise}", err=True)
+    from graft.features.torch_threads import cores_for_encoder
     from graft.serve.http_server import Server
     from graft.serve.listening import address_of, bound, is_loopback
     from graft.serve.request_log import log_json
@@ -126,7 +127,8 @@ def serve(
     print_line(f"{address}/docs  serves {', '.join(paths)}; Ctrl-C ends it")
     log_json()
     service = Service(served, within, key)
-    Server(service, loaded).run([listening])
+    with cores_for_encoder(backend):
+        Server(service, loaded).run([listening])
     if service.failure is not None:
         raise service.failure
 

@@ -1,7 +1,7 @@
-"""The engine: decodes on a few threads and predicts on one, in batches of whatever waits.
+"""The engine: decodes on a few threads and predicts on a few, in batches of whatever waits.
 
-No image waits for company: while a batch is computed the next one gathers, so that batches grow
-with the load, and an image that comes alone is computed at once.
+An image that comes alone is computed at once. While something is computed the next batch gathers,
+so that batches grow with the load; only a whole one begins beside another.
 """
 
 import asyncio
@@ -35,6 +35,8 @@ LOG = logging.getLogger("graft.serve")
 # Images of so many megapixels together are decoded at once: a large one takes several times its
 # pixels' bytes, for a moment.
 DECODED_AT_ONCE = 64.0
+# Batches under way at once: a compiled network gives each batch a share of the cores.
+MOST_LANES = 8
 JPEG = b"\xff\xd8"
 FAILED = "could not be computed by the model; the server's log has the reason"
 
@@ -103,7 +105,7 @@ class Engine:
     """Computes tickets; `submit` and what it calls back are on the event loop.
 
     `finished(ticket)` is called once for each ticket, when nothing of it is in the engine any
-    more. `observed(size, seconds)` for each batch, on the engine's thread.
+    more. `observed(size, seconds)` for each batch, on the thread that computed it.
     """
 
     def __init__(
@@ -118,9 +120,10 @@ class Engine:
         self.room = _Weighed(DECODED_AT_ONCE)
         self.views: deque[_View] = deque()
         self.changed = threading.Condition()
-        self.ended = False
-        self.thread = threading.Thread(target=self._work, name="graft-engine", daemon=True)
-        self.thread.start()
+        self.ended, self.busy = False, 0
+        for number in range(max(2, min(cores() // 2, MOST_LANES))):
+            name = f"graft-engine-{number}"
+            threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, ticket: Ticket) -> None:
         """Take a ticket whose images have been measured."""
@@ -136,7 +139,7 @@ class Engine:
         self.decoders.shutdown(wait=False, cancel_futures=True)
         with self.changed:
             self.ended = True
-            self.changed.notify()
+            self.changed.notify_all()
 
     def _decode(self, ticket: Ticket, index: int) -> None:
         image = ticket.images[index]
@@ -168,13 +171,23 @@ class Engine:
                 for view, outcome in zip(wanted, self._computed(wanted), strict=True):
                     self._settle(view.ticket, view.index, outcome)
                 self.observed(len(wanted), time.perf_counter() - began)
+            with self.changed:
+                self.busy -= 1
+                self.changed.notify_all()
+
+    def _worth(self) -> bool:
+        """Whether a thread should begin with what waits."""
+        return bool(self.views) and (
+            not self.busy or len(self.views) >= self.views[0].ticket.run.whole_batch
+        )
 
     def _next_batch(self) -> list[_View]:
         """What waits for the run of the oldest image, at most BATCH; empty at the end."""
         with self.changed:
-            self.changed.wait_for(lambda: self.views or self.ended)
+            self.changed.wait_for(lambda: self.ended or self._worth())
             if self.ended:
                 return []
+            self.busy += 1
             run = self.views[0].ticket.run
             batch: list[_View] = []
             others: deque[_View] = deque()

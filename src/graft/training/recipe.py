@@ -78,7 +78,7 @@ def train(
         _write_data(run, table, split, audited)
         encoded = time.perf_counter()
 
-        identity = described_fit(plan.config, backbone, split, table)
+        identity = described_fit(plan.config, split_config, backbone, split, table)
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
             trained = fit_stages(plan, table, split, recorder)
         fitted = time.perf_counter()
@@ -149,10 +149,11 @@ def finish(run: Run, source: str | Path, config: TrainConfig, split_config: Spli
     """
     stored = run.config
     asked = {**config.to_json(), **split_config.to_json()}
+    # A setting that an older graft did not have was what it is by default.
+    before = {**TrainConfig(model=config.model).to_json(), **SplitConfig().to_json()}
+    before |= stored["settings"]
     other = [
-        name
-        for name, value in asked.items()
-        if value is not None and stored["settings"].get(name) != value
+        name for name, value in asked.items() if value is not None and before.get(name) != value
     ]
     if other or stored["source"] != str(source):
         raise UsageError(
