@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 from app_client import Client, served
 
+import graft
+
 
 def guessing(run):
     """Give a copy of a run other probabilities, many of them wrong."""
@@ -25,7 +27,7 @@ def project_with_runs(folder, source, run):
     """
     photos, runs = folder / "photos", folder / "photos-graft" / "runs"
     shutil.copytree(source, photos)
-    with served(photos) as address:  # makes the project folder
+    with graft.Project(photos):  # makes the project folder
         pass
     shutil.copytree(run, runs / "guess")
     guessing(runs / "guess")

@@ -27,10 +27,11 @@ def app(digits, finished, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory, make_digits):
-    """A file that the run has never seen: another digit of class 1."""
-    folder = make_digits(tmp_path_factory.mktemp("new") / "digits", "1", 1, start=60)
-    return next((folder / "1").iterdir())
+def image(finished):
+    """A file that the run was tested on, and answers."""
+    run = graft.Run(finished)
+    files = [run.files[each.path] for each in graft.results(run.path).images]
+    return Path(next(p.path for p in graft.load(run.path).predict(files) if not p.abstained))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,7 @@ def test_an_image_of_the_training_set_is_said_to_prove_nothing(app, finished):
     assert row["path"] not in [each["path"] for each in found["nearest"]]
 
 
+@pytest.mark.slow
 def test_the_heat_map_is_that_of_explain(app, image):
     found = sent(app, image)
     drawn = app.json(f"/api/try/map?run=first&image={found['image']}&label=2")
@@ -86,6 +88,7 @@ def test_the_heat_map_is_that_of_explain(app, image):
     assert np.abs(np.asarray(shown, float) - own).mean() < 6, "but for JPEG's losses"
 
 
+@pytest.mark.slow
 def test_the_chat_answers_as_graft_chat_does(app, image, graft_here):
     kept = sent(app, image)["image"]
     file = next((app.photos.parent / "photos-graft" / "tried" / kept).iterdir())

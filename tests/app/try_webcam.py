@@ -43,7 +43,7 @@ with sync_playwright() as started:
         "ended": page.evaluate("track.readyState") == "ended",
         "hidden": page.is_hidden("#camera"),
     }
-    page.wait_for_selector("#tried li")
+    page.wait_for_selector(f"#tried li >> nth={before}")
     told["kept_after"] = page.locator("#tried li").count()
     print(json.dumps(told))
     browser.close()

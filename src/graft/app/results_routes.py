@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from graft.app.json_routes import Record, asked, number
 from graft.app.project import Project
-from graft.app.results_runs import chosen_run, digests_of, results_of, run_list
+from graft.app.results_runs import chosen_run, digests_of, listed_runs, results_of
 from graft.errors import UsageError
 from graft.report.run_sentences import against_baseline, headline
 from graft.report.thumbnails import link
@@ -33,7 +33,7 @@ def routes(project: Project) -> list[Route]:
     return [
         Route("/results", _page),
         Route("/results/report", lambda request: _report(project, request)),
-        asked("/api/results/runs", lambda query: run_list(project)),
+        asked("/api/results/runs", lambda query: listed_runs(project)),
         asked("/api/results/summary", lambda query: summary(chosen_run(project, query))),
         asked(
             "/api/results/threshold",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LOADING = Lock()
 
 
-def run_list(project: Project) -> Record:
+def listed_runs(project: Project) -> Record:
     """The finished runs, the newest first, each with its accuracy; `begun` are the names of those
     in training or cut off, `damaged` those that cannot be read, each with the reason.
     """

@@ -6,12 +6,16 @@ import io
 import subprocess
 from pathlib import Path
 from threading import Lock, Thread
+from time import sleep
+from urllib.request import ProxyHandler, build_opener
 
 from graft.app.json_routes import Record
 from graft.app.project import Project
 from graft.app.use_exports import GRAFT
 from graft.errors import UsageError
 from graft.runs.run import Run
+
+PAUSE = 0.2  # seconds between looks at whether it is ready
 
 
 class Serving:
@@ -68,8 +72,11 @@ class Serving:
         """Its first line says where it is; reading on, it is never kept waiting."""
         with process.stdout or io.StringIO() as lines:
             for line in lines:
-                if line.startswith("http://") and process is self.process:
-                    self.address = line.partition("/docs")[0]
+                if line.startswith("http://"):
+                    address = line.partition("/docs")[0]
+                    _until_ready(address, process)
+                    if process is self.process:
+                        self.address = address
 
     def _why(self) -> str:
         try:
@@ -77,3 +84,15 @@ class Serving:
         except OSError:
             lines = []
         return lines[-1].removeprefix("graft: ") if lines else "the server ended"
+
+
+def _until_ready(address: str, process: "subprocess.Popen[str]") -> None:
+    """Return when the server answers images, or has ended: it listens before it is warm."""
+    opener = build_opener(ProxyHandler({}))
+    while process.poll() is None:
+        try:
+            opener.open(f"{address}/readyz", timeout=10).close()
+        except OSError:  # of HTTP, too: 503 while it warms up
+            sleep(PAUSE)
+        else:
+            return

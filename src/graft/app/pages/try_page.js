@@ -31,8 +31,10 @@ onRun(AREAS, async (name) => {
   document.body.dataset.ready = run;
   const image = kept("image");
   if (image) await show(() => getJson("/api/try/answer", { run, image, from: least() }));
-  else talkAbout(run, null);
-  await showTried();
+  else {
+    talkAbout(run, null);
+    await showTried();
+  }
 });
 
 // Sends an image and shows what is said of it.
@@ -42,7 +44,6 @@ async function tryImage(blob, name) {
     return;
   }
   await show(() => sendFile("/api/try/image", { run, name, from: least() }, blob));
-  await showTried();
 }
 
 async function show(ask) {
@@ -57,6 +58,7 @@ async function show(ask) {
   keep({ image: found.image });
   fill(found);
   talkAbout(run, found);
+  showTried();
   await showMap(found.best_guess);
 }
 
@@ -126,7 +128,7 @@ async function showTried() {
   if (!found) return;
   find("tried-before").hidden = !found.images.length;
   find("tried").replaceChildren(...found.images.map(({ image, name }) => {
-    const again = () => show(() => getJson("/api/try/answer", { run, image, from: least() })).then(showTried);
+    const again = () => show(() => getJson("/api/try/answer", { run, image, from: least() }));
     const alt = t("again", { name });
     const picture = element("img", { src: `/try/image/${image}?small`, alt, loading: "lazy" });
     const button = element("button", { type: "button", title: name, onclick: again }, picture);
