@@ -294,8 +294,8 @@ def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft
     assert verbs[:7] == ["classify", "check", "rank", "augment", "train", "evaluate", "validate"]
     assert verbs[7:13] == ["compare", "predict", "explain", "summary", "explore", "chat"]
     assert verbs[13:15] == ["mcp", "lesson"]
-    assert verbs[15:19] == ["export", "verify", "push", "serve"]
-    assert verbs[19:] == ["models", "cache", "demo", "doctor", "completion"]
+    assert verbs[15:20] == ["export", "verify", "push", "serve", "app"]
+    assert verbs[20:] == ["models", "cache", "demo", "doctor", "completion"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 

@@ -16,8 +16,8 @@ import pytest
 pytest.importorskip("starlette", reason="needs graft[serve]")
 
 from graft.serve.http_server import Server
-from graft.serve.listening import bound
 from graft.serve.limits import Limits
+from graft.serve.listening import bound
 from graft.serve.served_runs import Asked, ServedRuns
 from graft.serve.service import Service
 

@@ -51,7 +51,6 @@ def main() -> None:
 
 # In the order of the work.
 for _commands in (
-    app_commands.COMMANDS,
     predict_commands.COMMANDS,
     data_commands.COMMANDS,
     model_commands.COMMANDS,
@@ -63,6 +62,7 @@ for _commands in (
     export_commands.COMMANDS,
     push_commands.COMMANDS,
     serve_commands.COMMANDS,
+    app_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
     setup_commands.COMMANDS,
