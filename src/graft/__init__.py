@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from graft.config import SplitConfig, TrainConfig
     from graft.data.dataset import Dataset, Example
     from graft.errors import DataError, DownloadError, GraftError, ModelError, UsageError
+    from graft.evaluation.image_results import ImageResult, Results, results
     from graft.explanation.heat_map import Explanation, explain
     from graft.explanation.layer_table import NetworkSummary, summary
     from graft.explanation.network_layer import Layer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from graft.report.explore_page import explore
     from graft.review.label_review import LabelReview, Suspect, review_labels
     from graft.review.next_images import NextImages, next_to_label
+    from graft.runs.repeat_lines import RepeatLine, repeat_lines
     from graft.runs.run import Run
     from graft.tuning.space import Space
     from graft.tuning.tune_source import Tuned
@@ -50,6 +52,7 @@ _WHERE = {
     "GraftError": "graft.errors",
     "Finding": "graft.quality.finding",
     "LabelReview": "graft.review.label_review",
+    "ImageResult": "graft.evaluation.image_results",
     "Layer": "graft.explanation.network_layer",
     "ModelError": "graft.errors",
     "NextImages": "graft.review.next_images",
@@ -58,6 +61,8 @@ _WHERE = {
     "Predictor": "graft.inference.predictor",
     "Policy": "graft.inference.policy",
     "Project": "graft.app.project",
+    "RepeatLine": "graft.runs.repeat_lines",
+    "Results": "graft.evaluation.image_results",
     "Run": "graft.runs.run",
     "Space": "graft.tuning.space",
     "SplitConfig": "graft.config",
@@ -78,6 +83,8 @@ _WHERE = {
     "next_to_label": "graft.review.next_images",
     "pretrained": "graft.inference.saved_model",
     "review_labels": "graft.review.label_review",
+    "repeat_lines": "graft.runs.repeat_lines",
+    "results": "graft.evaluation.image_results",
     "summary": "graft.explanation.layer_table",
     "train": "graft.api",
     "tune": "graft.api",
@@ -97,6 +104,7 @@ __all__ = [
     "Explanation",
     "Finding",
     "GraftError",
+    "ImageResult",
     "LabelReview",
     "Layer",
     "ModelError",
@@ -106,6 +114,8 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Project",
+    "RepeatLine",
+    "Results",
     "Run",
     "Space",
     "SplitConfig",
@@ -125,6 +135,8 @@ __all__ = [
     "policy",
     "pretrained",
     "rank",
+    "repeat_lines",
+    "results",
     "review_labels",
     "summary",
     "train",

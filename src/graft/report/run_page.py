@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from graft.evaluation.image_results import ImageResult
 from graft.report import (
     network_section,
     run_plots,
@@ -15,7 +16,7 @@ from graft.report import (
     validation_section,
 )
 from graft.report.mistake_overlays import overlays
-from graft.report.run_tables import ClassCount, Confusion, Mistake
+from graft.report.run_tables import ClassCount, Confusion
 from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnail
 from graft.runs.run import Record, Run
@@ -72,7 +73,7 @@ class Chosen:
     """The images that the report shows."""
 
     samples: list[tuple[ClassCount, list[str]]]
-    mistakes: list[Mistake]
+    mistakes: list[ImageResult]
     nearest: Mapping[str, Sequence[str]]
     confused: list[tuple[Confusion, list[str]]]
     label_errors: list[str]
