@@ -102,7 +102,7 @@ class OpenVinoBody(nn.Module):
         return {**vars(self), "_requests": {}, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._requests, self._lock = {}, threading.Lock()
 
 
