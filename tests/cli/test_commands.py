@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from graft.config import SplitConfig, TrainConfig, configs_of
 
@@ -290,10 +292,11 @@ def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft
     shown = graft_here("--help").out
     verbs = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.M)
     assert verbs[:7] == ["classify", "check", "rank", "augment", "train", "evaluate", "validate"]
-    assert verbs[7:13] == ["compare", "predict", "explain", "summary", "explore", "chat"]
-    assert verbs[13:15] == ["mcp", "lesson"]
-    assert verbs[15:19] == ["export", "verify", "push", "serve"]
-    assert verbs[19:] == ["models", "cache", "demo", "import", "doctor", "completion"]
+    assert verbs[7:10] == ["compare", "review", "next"]
+    assert verbs[10:15] == ["predict", "explain", "summary", "explore", "chat"]
+    assert verbs[15:17] == ["mcp", "lesson"]
+    assert verbs[17:22] == ["export", "verify", "push", "serve", "app"]
+    assert verbs[22:] == ["models", "cache", "demo", "import", "doctor", "completion"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 
@@ -405,3 +408,16 @@ def test_an_interrupted_run_keeps_its_cache_and_the_same_command_goes_on(tmp_pat
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_rank_reads_a_deeper_folder_as_it_is_asked_to(graft_here, finished, tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("birds/robin", "birds/wren", "fish/carp", "fish/tench"):
+        (tmp_path / name).mkdir(parents=True)
+        for i in range(5):
+            pixels = generator.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    for way, label in (("innermost", "class 'fish/carp'"), ("outermost", "class 'fish'")):
+        ended = graft_here("rank", tmp_path, "--backbones", finished, "--label-by", way)
+        assert ended.code == 0, ended.err
+        assert f"{label} has only" in ended.err

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import graft
 from graft.errors import ModelError
 from graft.report.run_page import write_report
-from graft.runs.digest_file import DIGESTED, digest_of, seal
+from graft.runs.digest_file import DIGESTED, digest_of, read_digests, renew, seal
 from graft.runs.digests import check
 from graft.runs.folder import FILES
 from graft.runs.run import Run
@@ -188,3 +189,19 @@ def test_a_folder_that_is_no_run_has_problems_and_no_traceback(tmp_path):
 def test_the_digest_of_a_file_is_its_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert digest_of(tmp_path / "a").startswith("ba7816bf8f01cfea")  # FIPS 180-2, B.1
+
+
+def test_many_that_write_into_one_finished_run_lose_nobodys_line(copy):
+    names = ["speed.json", "validation.json", "heat_maps.json", "report.html"]
+
+    def write(name):
+        for number in range(20):
+            (copy / name).write_text(f"{name} {number}")
+            renew(copy, name)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(write, names))
+    stored = read_digests(copy)
+    assert {name: stored[name] for name in names} == {
+        name: digest_of(copy / name) for name in names
+    }

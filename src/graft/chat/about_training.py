@@ -116,7 +116,7 @@ def classes(subject: Subject, asked: Asked) -> Answer:
 def overfitting_check(subject: Subject, asked: Asked) -> Answer:
     """Whether it does better on training images than on new ones."""
     best = run_tables.best_epoch(subject.run.history, subject.run.metrics.get("best_epoch"))
-    if not best or best.get("train_accuracy") is None:
+    if not best or not subject.run.history or best.get("train_accuracy") is None:
         raise CannotAnswerError("This run kept no record of its epochs, so I cannot say.")
     last = subject.run.history[-1]
     train, val = best["train_accuracy"], best["val_accuracy"]

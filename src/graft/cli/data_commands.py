@@ -7,7 +7,7 @@ import click
 
 from graft.choices import LABELS_BY, PIXEL_SCALES, PIXELS_HELP, LabelBy, PixelScale
 from graft.cli.answers import print_json, print_line
-from graft.cli.options import BACKEND, JSON, files, model_names, on_stderr_progress
+from graft.cli.options import BACKEND, CORRECTIONS, JSON, files, model_names, on_stderr_progress
 from graft.errors import DataError
 
 LABEL_BY = click.option(
@@ -36,6 +36,7 @@ RANKED = "tf_efficientnet_lite0,resnet50,efficientnet_b0,convnext_tiny,vit_small
 )
 @LABEL_BY
 @FOLLOW_LINKS
+@CORRECTIONS
 @BACKEND
 @JSON
 def check(
@@ -45,6 +46,7 @@ def check(
     fix: str | None,
     label_by: LabelBy | None,
     follow_links: bool,
+    corrections: str | None,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -62,7 +64,9 @@ def check(
     if fix:
         check_target(Path(fix))
     check_page(html)
-    result = check_source(source, model, backend, on_stderr_progress(), label_by, follow_links)
+    result = check_source(
+        source, model, backend, on_stderr_progress(), label_by, follow_links, corrections
+    )
     if not model:
         click.echo("label errors and outliers: checked with --model only (graft models)", err=True)
     if html:
@@ -99,14 +103,25 @@ def check(
     type=click.IntRange(8, 1024),
     help="Pixels a side.",
 )
-def augment(source: str, out: str, flip: bool, image_size: int) -> None:
+@LABEL_BY
+@FOLLOW_LINKS
+def augment(
+    source: str,
+    out: str,
+    flip: bool,
+    image_size: int,
+    label_by: LabelBy | None,
+    follow_links: bool,
+) -> None:
     """Draw what each --augment preset does to images of SOURCE, as a PNG."""
     from graft.data.sources import load_dataset
     from graft.report.augmentation_sheet import write_augmentation
     from graft.utils.cache_folder import cache_in_use, sources_folder
 
     with cache_in_use():
-        dataset = load_dataset(source, sources_folder())
+        dataset = load_dataset(
+            source, sources_folder(), label_by=label_by, follow_links=follow_links
+        )
         page = write_augmentation(dataset, Path(out), flip, image_size)
     click.echo(f"written: {page}")
 
@@ -115,6 +130,8 @@ def augment(source: str, out: str, flip: bool, image_size: int) -> None:
 @click.argument("source", shell_complete=files)
 @click.option("--backbones", default=RANKED, show_default=True, help="Names as in graft models.")
 @click.option("--time-budget", help="Such as 5m; after it no further backbone is begun.")
+@LABEL_BY
+@FOLLOW_LINKS
 @click.option("--pixels", type=click.Choice(PIXEL_SCALES), help=PIXELS_HELP)
 @BACKEND
 @JSON
@@ -122,6 +139,8 @@ def rank(
     source: str,
     backbones: str,
     time_budget: str | None,
+    label_by: LabelBy | None,
+    follow_links: bool,
     pixels: PixelScale | None,
     backend: str,
     as_json: bool,
@@ -134,6 +153,8 @@ def rank(
         backbones.split(","),
         time_budget=time_budget,
         backend=backend,
+        label_by=label_by,
+        follow_links=follow_links,
         pixels=pixels,
         progress=on_stderr_progress(),
     )

@@ -13,6 +13,7 @@ import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from graft.cli import (
+    app_commands,
     chat_commands,
     data_commands,
     explain_commands,
@@ -23,8 +24,10 @@ from graft.cli import (
     network_commands,
     predict_commands,
     push_commands,
+    review_commands,
     serve_commands,
     setup_commands,
+    tune_commands,
 )
 from graft.cli.answers import print_json, print_line
 from graft.cli.process import Streams, ended_by_signals, exit_code_of_signal
@@ -54,6 +57,8 @@ for _commands in (
     predict_commands.COMMANDS,
     data_commands.COMMANDS,
     model_commands.COMMANDS,
+    tune_commands.COMMANDS,
+    review_commands.COMMANDS,
     predict_commands.MORE_COMMANDS,
     explain_commands.COMMANDS,
     network_commands.COMMANDS,
@@ -62,6 +67,7 @@ for _commands in (
     export_commands.COMMANDS,
     push_commands.COMMANDS,
     serve_commands.COMMANDS,
+    app_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
     import_commands.COMMANDS,

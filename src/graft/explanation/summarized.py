@@ -13,6 +13,7 @@ from graft.data.decode import Preprocess, resized_shorter_side
 from graft.errors import ModelError, UsageError
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
+from graft.models.adapters import adapted_layers
 from graft.models.backbone import did_you_mean, scratch
 from graft.models.classifier import Classifier
 from graft.models.encoder import Encoder
@@ -159,7 +160,7 @@ def _of_predictor(predictor: Predictor, size: int | tuple[int, int] | None) -> S
     elif not predictor.frozen:
         cut = find_split_point(encoder, unfreeze)
         notes.append(f"trained with --unfreeze {unfreeze}: {cut.described()}")
-        trained += _after(encoder, cut)
+        trained += _adapted(encoder) if unfreeze == "lora" else _after(encoder, cut)
     else:
         notes.append("trained with a frozen backbone: its parameters stayed as they were")
     return Subject(
@@ -184,6 +185,12 @@ def _after(encoder: Encoder, cut: SplitPoint) -> list[nn.Parameter]:
     modules = [encoder.body.get_submodule(name) for name in names if name != POSITIONS]
     own = [] if cut.unit else list(encoder.body.parameters(recurse=False))
     return own + [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def _adapted(encoder: Encoder) -> list[nn.Parameter]:
+    """The weights that adapters were added to."""
+    layers = [encoder.body.get_submodule(name) for name in adapted_layers(encoder)]
+    return [layer.get_parameter("weight") for layer in layers]
 
 
 def described(preprocess: Preprocess, rows: int, columns: int) -> list[str]:

@@ -17,11 +17,14 @@ def write_timm_folder(
     and those `arguments`, with its weights, and `fed` how it wants its images.
     """
     known = body.pretrained_cfg
+    # Of an image tower with text beside it, "embedding" is the width of its last layer.
+    own = {name: value for name, value in arguments.items() if name != "embedding"}
+    width = arguments.get("embedding", 0)
     described = {
         "architecture": architecture,
-        "num_classes": 0,
+        "num_classes": width,
         "num_features": int(body.num_features),
-        "model_args": arguments,
+        "model_args": own,
         "pretrained_cfg": {
             "input_size": [3, fed.height, fed.width],
             "fixed_input_size": bool(known.get("fixed_input_size", False)),
@@ -30,7 +33,7 @@ def write_timm_folder(
             "crop_mode": {"crop": "center"}.get(fed.resize, fed.resize),
             "mean": list(fed.mean),
             "std": list(fed.std),
-            "num_classes": 0,
+            "num_classes": width,
             "pool_size": None,
             "first_conv": known.get("first_conv"),
             "classifier": known.get("classifier"),

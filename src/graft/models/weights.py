@@ -16,13 +16,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from graft.choices import FROM_SCRATCH, PixelScale
+from graft.choices import FROM_SCRATCH, OPEN_CLIP, PixelScale
 from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
 from graft.models.backbone import Backbone, did_you_mean, new_body
 from graft.models.class_names import classifier_of
 from graft.models.head import Head
 from graft.models.hub_weights import hub_file, hub_networks_here
+from graft.models.image_text import CONFIG, WEIGHTS, image_tower, open_clip_folder
 from graft.models.network_file import FILE, find_file, read_file
 from graft.models.openvino_body import ARCHITECTURE as OPENVINO
 from graft.models.openvino_body import OpenVinoBody
@@ -67,6 +68,8 @@ def find_classifier(name: str, cache: Path) -> tuple[Backbone, Head, list[str]]:
     `name` and errors as for find_backbone; ModelError also for a run, and for a network that has
     no classes or another kind of classifier.
     """
+    if name.startswith(OPEN_CLIP):
+        raise ModelError(f"{name} has no classes of its own: name yours by --labels")
     if model_files(Path(name)):
         raise ModelError(f"{name} is a run, with classes of yours: graft predict {name} IMAGE")
     card = _card(name, cache, with_classes=True)
@@ -103,9 +106,11 @@ def _card(
     else:
         body, described = _open_run(Path(name)) if is_run else _open(name, files)
     classes, head = classifier_of(body, name) if with_classes else ([], None)
-    if not is_run:
+    embeds = "embedding" in described["arguments"]
+    if not (is_run or embeds):
         body.reset_classifier(0)
-    described |= {"name": name, "digest": key.hexdigest(), "taps": not with_classes}
+    taps = not (with_classes or embeds)
+    described |= {"name": name, "digest": key.hexdigest(), "taps": taps}
     _write_card(card, body, described, head, classes)
     return card
 
@@ -127,6 +132,9 @@ def _files(name: str) -> tuple[list[Path], list[bytes]]:
         files = list(find_file(name).files)
     elif name.startswith(TORCHVISION):
         files = [torchvision_file(name)]
+    elif name.startswith(OPEN_CLIP):
+        folder = open_clip_folder(name)
+        files = [folder / CONFIG, folder / WEIGHTS]
     else:
         files = model_files(Path(name)) or [_timm_weights(name)]
     return files, [_sha256(file) for file in files]
@@ -165,6 +173,8 @@ def _open(name: str, files: list[Path]) -> tuple[Any, dict[str, Any]]:
     """The network with its weights and its own classifier, and how it is built and fed."""
     import timm
 
+    if name.startswith(OPEN_CLIP):
+        return image_tower(name)
     arguments: dict[str, Any] = {}
     if name.startswith(LOCAL):
         arguments = _arguments(files[0])
@@ -275,8 +285,9 @@ def _write_card(
     stored = changed(backbone, features=features).to_json()
     metadata = {"card": json.dumps(stored), "classes": json.dumps(classes)}
     with replacing(card) as beside:
-        contiguous = {key: value.contiguous() for key, value in state.items()}
-        save_file(contiguous, beside, metadata=metadata)
+        # Copies: where a network uses a tensor twice (CoaT), the file has two.
+        apart = {k: v.clone(memory_format=torch.contiguous_format) for k, v in state.items()}
+        save_file(apart, beside, metadata=metadata)
 
 
 def _read_card(card: Path, name: str) -> tuple[Backbone, list[str]]:

@@ -5,18 +5,21 @@ speed, heat maps) renews the line of that file alone: what somebody else changed
 shows damage and careless edits. It is no signature: who edits a file can edit this one, too.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from graft.runs.folder import FILES, OPTIONAL
+from graft.runs.folder import FILES, FOLDERS, OPTIONAL
 from graft.runs.reading import read_json
 from graft.utils.files import write_json
+from graft.utils.locks import lock
 
 NAME = "digests.json"
 FORMAT = 1
 # tensorboard/ is a folder of its own format.
-DIGESTED = tuple(name for name in (*FILES, *OPTIONAL) if name not in (NAME, "tensorboard"))
+DIGESTED = tuple(name for name in (*FILES, *OPTIONAL) if name not in (NAME, *FOLDERS))
 
 
 def seal(run: Path, coming: Mapping[str, Path] | None = None) -> None:
@@ -30,13 +33,30 @@ def seal(run: Path, coming: Mapping[str, Path] | None = None) -> None:
 
 def renew(run: Path, name: str) -> None:
     """Write the line of a file that graft has just written; a run without digests stays so."""
-    try:
-        digests = read_digests(run)
-    except ValueError:  # damaged: `check` says so, and a new file would hide it
+    if name not in DIGESTED or not (run / NAME).exists():
         return
-    if digests is not None and name in DIGESTED:
-        digests[name] = digest_of(run / name)
-        write_json(run / NAME, {"format": FORMAT, "files": digests})
+    with _in_turn(run / NAME):
+        try:
+            digests = read_digests(run)
+        except ValueError:  # damaged: `check` says so, and a new file would hide it
+            return
+        if digests is not None:
+            digests[name] = digest_of(run / name)
+            write_json(run / NAME, {"format": FORMAT, "files": digests})
+
+
+@contextlib.contextmanager
+def _in_turn(file: Path) -> Iterator[None]:
+    """Two that write into one finished run take turns, or one's line would be lost.
+
+    Not on Windows, where a file that is locked cannot be replaced.
+    """
+    descriptor = lock(file, wait=True) if os.name == "posix" else None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def read_digests(run: Path) -> dict[str, str] | None:

@@ -50,7 +50,11 @@ def settings_record(
 
 
 def described_fit(
-    config: ResolvedConfig, backbone: Backbone, split: Split, table: FeatureTable
+    config: ResolvedConfig,
+    split_config: SplitConfig,
+    backbone: Backbone,
+    split: Split,
+    table: FeatureTable,
 ) -> dict[str, Any]:
     """What is fitted: settings, and digests of the images with their splits and labels and of the
     network.
@@ -59,7 +63,7 @@ def described_fit(
     for digest, name, label in zip(table.digests, split.assignment, split.labels, strict=True):
         key.update((digest or b"") + f"{name} {label};".encode())
     return {
-        "settings": config.to_json(),
+        "settings": {**config.to_json(), **split_config.to_json()},
         "images": key.hexdigest(),
         "network": backbone.digest,
     }
