@@ -44,8 +44,9 @@ def made(name, module, arguments):
                 low = 0.5 if weight.name in ("gamma", "moving_variance") else -0.3
                 weight.assign(random.uniform(low, low + 1, weight.shape))
         if isinstance(layer, keras.layers.Normalization):
-            layer.mean.assign(np.reshape([0.485, 0.456, 0.406], layer.mean.shape))
-            layer.variance.assign(np.reshape([0.052, 0.05, 0.051], layer.variance.shape))
+            layer.adapt_mean.assign([0.485, 0.456, 0.406])
+            layer.adapt_variance.assign([0.052, 0.05, 0.051])
+            layer.finalize_state()
     scale = getattr(keras.applications, module).preprocess_input
     return network, scale
 
