@@ -10,6 +10,7 @@ from graft.errors import UsageError
 
 Backend = Literal["auto", "openvino", "torch", "float32"]
 Resize = Literal["crop", "squash"]
+PixelScale = Literal["tf", "torch", "caffe", "0-255", "0-1"]
 Preset = Literal["none", "light", "standard", "strong"]
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "plateau"]
@@ -20,6 +21,7 @@ HeadStart = Literal["new", "zero-shot", "wise-ft"]
 Explaining = Literal["occlusion", "gradients"]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+PIXEL_SCALES: tuple[PixelScale, ...] = get_args(PixelScale)
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 LABELS_BY: tuple[LabelBy, ...] = get_args(LabelBy)
@@ -33,6 +35,14 @@ DEFAULT_MODEL = "tf_efficientnet_lite0"
 OPEN_CLIP = "open-clip:"
 ZERO_SHOT_MODEL = f"{OPEN_CLIP}timm/ViT-B-16-SigLIP2"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")
+MODEL_HELP = (
+    "A name from graft models, torchvision:NAME, local-dir:FOLDER, file:FILE (ONNX, SavedModel, "
+    "TFLite, OpenVINO IR) or the folder of a run."
+)
+PIXELS_HELP = (
+    "How a network of file:… was fed its pixels, where the file does not say: tf (-1 to 1), torch "
+    "(ImageNet's mean and standard deviation), caffe (BGR minus ImageNet's mean), 0-255 or 0-1."
+)
 BACKEND_HELP = "What runs the encoder; auto takes the fastest one here and names it."
 UNFREEZE = r"none|all|lora|\d+(\.\d+)?%|[1-9]\d{0,3}"
 

@@ -15,7 +15,9 @@ from graft.choices import (
     DEFAULT_MODEL,
     FROM_SCRATCH,
     LARGEST_SIDE,
+    MODEL_HELP,
     OPEN_CLIP,
+    PIXELS_HELP,
     UNFREEZE,
     Backend,
     Balance,
@@ -23,6 +25,7 @@ from graft.choices import (
     HeadStart,
     LabelBy,
     Optimizer,
+    PixelScale,
     Preset,
     Resize,
     Schedule,
@@ -100,10 +103,7 @@ class TrainConfig(Settings):
     training/defaults.py fills it in.
     """
 
-    model: Text = Field(
-        default=DEFAULT_MODEL,
-        description="A name from graft models, local-dir:FOLDER or the folder of a run.",
-    )
+    model: Text = Field(default=DEFAULT_MODEL, description=MODEL_HELP)
     unfreeze: Annotated[str, BeforeValidator(_checked_unfreeze)] = Field(
         default="none",
         pattern=f"^({UNFREEZE})$",
@@ -116,6 +116,7 @@ class TrainConfig(Settings):
         "tower makes of the names of the classes; wise-ft then mixes the weights from before and "
         "after training.",
     )
+    pixels: PixelScale | None = Field(default=None, description=PIXELS_HELP)
     image_size: Side | None = Field(default=None, description="Pixels a side of the model's input.")
     resize: Resize | None = Field(
         default=None,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from graft.choices import DEFAULT_MODEL, OPEN_CLIP, ZERO_SHOT_MODEL
 from graft.errors import UsageError
-from graft.features.backends import LazyBackend
+from graft.features.backends import backend_of
 from graft.inference.predictor import Predictor
 from graft.models.head import Head
 from graft.models.image_text import zero_shot_weights
@@ -60,7 +60,7 @@ def load(run: str | Path, backend: str = "auto") -> Predictor:
         stored.backbone,
         stored.head,
         tuple(described["classes"]),
-        LazyBackend(stored.backbone.build, backend),
+        backend_of(stored.backbone, backend),
         float(described["temperature"]),
         bool(described["frozen"]),
         stored.detector,
@@ -91,7 +91,7 @@ def zero_shot(
     backbone = find_backbone(model, cache_folder())
     head = Head(backbone.features, len(names), 0, 0.0, 0.0)
     head.begin_at(zero_shot_weights(model, names))
-    return Predictor(backbone, head.eval(), tuple(names), LazyBackend(backbone.build, backend))
+    return Predictor(backbone, head.eval(), tuple(names), backend_of(backbone, backend))
 
 
 def pretrained(name: str = DEFAULT_MODEL, backend: str = "auto") -> Predictor:
@@ -101,4 +101,4 @@ def pretrained(name: str = DEFAULT_MODEL, backend: str = "auto") -> Predictor:
     and cannot be fetched, or whose classes have no known names.
     """
     backbone, head, classes = find_classifier(name, cache_folder())
-    return Predictor(backbone, head, tuple(classes), LazyBackend(backbone.build, backend))
+    return Predictor(backbone, head, tuple(classes), backend_of(backbone, backend))

@@ -16,7 +16,10 @@ from torch import nn
 from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
+from graft.models.openvino_body import ARCHITECTURE as OPENVINO
+from graft.models.openvino_body import OpenVinoBody
 from graft.models.scratch_cnns import SCRATCH
+from graft.models.torchvision_body import PREFIX, without_classifier
 from graft.runs.reading import shown
 from graft.utils.files import replacing
 
@@ -125,12 +128,17 @@ def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
     """
     if architecture in SCRATCH:
         return SCRATCH[architecture]()
+    if architecture == OPENVINO:
+        return OpenVinoBody()
+    if architecture.startswith(PREFIX):
+        return without_classifier(architecture)
     import timm
 
     if architecture not in timm.list_models():
         raise ModelError(
             f"no model {architecture!r}: expected base_cnn, deep_cnn, a timm name (graft models), "
-            f"local-dir:FOLDER or a run folder{did_you_mean(architecture)}"
+            "local-dir:FOLDER, torchvision:NAME, file:FILE or a run folder"
+            f"{did_you_mean(architecture)}"
         )
     own = {name: value for name, value in arguments.items() if name != "embedding"}
     width = arguments.get("embedding", 0)

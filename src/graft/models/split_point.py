@@ -13,6 +13,7 @@ from graft.choices import parse_unfreeze
 from graft.errors import ModelError
 from graft.models.adapters import RANK, adapted_layers
 from graft.models.encoder import Encoder
+from graft.models.openvino_body import OpenVinoBody
 from graft.models.sequence import AFTER_FEATURES, POSITIONS, called, sequence, stages, within
 
 # Below this fraction of the layers, rounding to the whole network is no rounding.
@@ -64,6 +65,11 @@ def find_split_point(encoder: Encoder, unfreeze: str) -> SplitPoint:
     UsageError for adapters in a network that is no transformer.
     """
     kind, amount = parse_unfreeze(unfreeze)
+    if isinstance(encoder.body, OpenVinoBody):
+        raise ModelError(
+            "a network from a file runs in OpenVINO, which computes no gradients: only the head "
+            "can be trained; leave --unfreeze out, or take the same network from timm"
+        )
     if kind == "lora":
         return _adapters(encoder)
     units = _trainable_units(encoder) if kind == "all" else _units(encoder)

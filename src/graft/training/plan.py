@@ -10,7 +10,7 @@ from torch import Tensor
 from graft.config import ResolvedConfig
 from graft.data.dataset import Dataset
 from graft.data.distortion import augmentation
-from graft.features.backends import LazyBackend
+from graft.features.backends import LazyBackend, backend_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
 from graft.models.halves import split_backbone
@@ -82,10 +82,10 @@ def make_plan(
 def _planned(
     config: ResolvedConfig, backbone: Backbone, dataset: Dataset, run: Run, progress: Progress
 ) -> Plan:
-    main = _settings(config, epochs=config.epochs)
+    main = fit_settings(config)
     if backbone.weights is None:
         return _plan_from_pixels(config, backbone, dataset, main, progress)
-    backend = LazyBackend(backbone.build, config.backend)
+    backend = backend_of(backbone, config.backend)
     encoder = _encoder(config, backbone, backend)
     if config.unfreeze == "none":
         return Plan(config, backbone, encoder, backend, main, main)
@@ -119,9 +119,10 @@ def backend_notes(plan: Plan) -> list[str]:
     return [*notes, f"backend: {backend.ready.note}"] if backend.ready.note else notes
 
 
-def _settings(config: ResolvedConfig, epochs: int) -> FitSettings:
+def fit_settings(config: ResolvedConfig) -> FitSettings:
+    """What the loop needs to know of resolved settings."""
     return FitSettings(
-        epochs=epochs,
+        epochs=config.epochs,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         optimizer=config.optimizer,

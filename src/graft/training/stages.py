@@ -146,8 +146,7 @@ def _fine_tuned(
     tuned_head = copy.deepcopy(head)
     model = nn.Sequential(suffix, tuned_head).to(memory_format=torch.channels_last)
     batch = batch_size(plan.config.batch_size, len(labels))
-    batches = _CachedBatches if plan.cached else _StreamedBatches
-    found = batches(plan, table, split, batch)
+    found = stage_batches(plan, table, split, batch)
     before, _ = logits_of(model, found.val(), recorder.runtime)
     recorder.fit(
         "fine-tune",
@@ -177,6 +176,14 @@ def _fine_tuned(
         return Trained(head, None, "probe")
     recorder.note(f"fine-tuning was kept: {fell}")
     return Trained(tuned_head.cpu(), suffix.state(), "fine-tune")
+
+
+def stage_batches(
+    plan: Plan, table: FeatureTable, split: Split, batch: int
+) -> "_CachedBatches | _StreamedBatches":
+    """The batches of fine-tuning, of train and of val: from the cache, or computed again."""
+    kind = _CachedBatches if plan.cached else _StreamedBatches
+    return kind(plan, table, split, batch)
 
 
 class _CachedBatches:
