@@ -60,7 +60,7 @@ MODERN = {
     "vit_small_patch14_dinov2": (518, 0.485, 1.0),
     "vit_small_patch16_dinov3": (256, 0.485, 1.0),
     "vit_base_patch16_siglip_224": (224, 0.5, 0.9),
-    "vit_base_patch16_clip_224": (224, 0.4815, 1.0),
+    "vit_base_patch16_clip_224": (224, 0.4815, 0.95),
     "eva02_base_patch16_clip_224": (224, 0.4815, 0.9),
 }
 
