@@ -70,9 +70,7 @@ def repeat_lines(
             _python("run = graft.train", source, **settings, out=again),
         ),
         RepeatLine(
-            "results",
-            "",
-            f"{_python('graft.results', name)}.answering_from({min_probability:g})",
+            "results", "", f"{_python('graft.results', name)}.answering_from({min_probability:g})"
         ),
         RepeatLine(
             "predict",
@@ -80,24 +78,8 @@ def repeat_lines(
             f"predictor = {_python('graft.load', name)}\n"
             f"print(predictor.predict({image!r}{policy}))",
         ),
-        RepeatLine(
-            "explain",
-            _command("explain", name, image, method="gradients"),
-            f"print({_python('graft.explain', name, image, method='gradients')}.sentence)",
-        ),
-        RepeatLine(
-            "chat",
-            _command("chat", name, image),
-            f"print(graft.Chat({name!r}, [{image!r}]).ask('Why?').text)",
-        ),
-        *(
-            RepeatLine(
-                f"export {to}",
-                _command("export", name, to=to),
-                _python("graft.export_run", name, to=to),
-            )
-            for to in FORMATS
-        ),
+        *_about_an_image(name, image),
+        *(_export(name, to) for to in FORMATS),
         RepeatLine("serve", _command("serve", name, **budget), _asking(found.name, image)),
     ]
 
@@ -110,6 +92,28 @@ def changed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: settings[name] for name in usual if name in settings and settings[name] != usual[name]
     }
+
+
+def _about_an_image(run: str, image: str) -> list[RepeatLine]:
+    explained = _python("graft.explain", run, image, method="gradients")
+    return [
+        RepeatLine(
+            "explain",
+            _command("explain", run, image, method="gradients"),
+            f"print({explained}.sentence)",
+        ),
+        RepeatLine(
+            "chat",
+            _command("chat", run, image),
+            f"print(graft.Chat({run!r}, [{image!r}]).ask('Why?').text)",
+        ),
+    ]
+
+
+def _export(run: str, to: str) -> RepeatLine:
+    return RepeatLine(
+        f"export {to}", _command("export", run, to=to), _python("graft.export_run", run, to=to)
+    )
 
 
 def _policy(run: str, max_error: str | None, min_probability: float) -> str:
