@@ -35,10 +35,7 @@ DEFAULT_MODEL = "tf_efficientnet_lite0"
 OPEN_CLIP = "open-clip:"
 ZERO_SHOT_MODEL = f"{OPEN_CLIP}timm/ViT-B-16-SigLIP2"
 FROM_SCRATCH = ("base_cnn", "deep_cnn")
-MODEL_HELP = (
-    "A name from graft models, torchvision:NAME, local-dir:FOLDER, file:FILE (ONNX, SavedModel, "
-    "TFLite, OpenVINO IR) or the folder of a run."
-)
+MODEL_HELP = "A name or form that graft models lists, or the folder of a run."
 PIXELS_HELP = (
     "How a network of file:… was fed its pixels, where the file does not say: tf (-1 to 1), torch "
     "(ImageNet's mean and standard deviation), caffe (BGR minus ImageNet's mean), 0-255 or 0-1."

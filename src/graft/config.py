@@ -107,8 +107,8 @@ class TrainConfig(Settings):
     unfreeze: Annotated[str, BeforeValidator(_checked_unfreeze)] = Field(
         default="none",
         pattern=f"^({UNFREEZE})$",
-        description="What is trained below the head: none, all, a percentage of the last layers "
-        "(20%), a number of last stages (2), or adapters in a transformer (lora).",
+        description="What is trained below the head: none, all, the last layers (20%) or stages "
+        "(2), or adapters in a transformer (lora).",
     )
     head: HeadStart = Field(
         default="new",
@@ -117,7 +117,7 @@ class TrainConfig(Settings):
         "after training.",
     )
     pixels: PixelScale | None = Field(default=None, description=PIXELS_HELP)
-    image_size: Side | None = Field(default=None, description="Pixels a side of the model's input.")
+    image_size: Side | None = Field(default=None, description="Pixels a side of the input.")
     resize: Resize | None = Field(
         default=None,
         description="How an image that is not square is made so: crop to its middle, or squash "
@@ -203,7 +203,9 @@ class TrainConfig(Settings):
 
 
 class ResolvedConfig(TrainConfig):
-    """The settings that a run is trained with: every default is filled in, nothing is None."""
+    """The settings that a run is trained with: every default is filled in, and nothing is None but
+    the `pixels` of a network that says itself how it is fed.
+    """
 
     image_size: Side
     resize: Resize

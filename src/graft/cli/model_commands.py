@@ -43,7 +43,7 @@ COMPARED = f"base_cnn,deep_cnn,{DEFAULT_MODEL},{DEFAULT_MODEL}@20%"
 )
 @click.option("--resume", is_flag=True, help="Resume an interrupted run.")
 @click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard, too.")
-@click.option("--budget", help="Search for so long (10m) for the best settings: graft tune.")
+@click.option("--budget", help="Search so long (10m), as graft tune does.")
 @CORRECTIONS
 @JSON
 @help_all

@@ -40,7 +40,7 @@ BACKEND = click.option(
 CORRECTIONS = click.option(
     "--corrections",
     shell_complete=files,
-    help="A journal of decisions about the images, as graft review writes it, to apply first.",
+    help="Decisions of graft review to apply.",
 )
 TYPES = {"integer": int, "number": float, "string": str}
 # Columns of an option's name; longer ones have a line of their own.
