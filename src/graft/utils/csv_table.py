@@ -10,11 +10,10 @@ from graft.utils.files import write_text
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV, all or nothing."""
-    write_text(path, "".join(csv_line(row) for row in [header, *rows]))
+    write_text(path, "".join(_csv_line(row) for row in [header, *rows]))
 
 
-def csv_line(row: Sequence[object]) -> str:
-    """A row as a line of a CSV, with its line break."""
+def _csv_line(row: Sequence[object]) -> str:
     # Written with \r\n at its end, because csv quotes no other line breaks than its terminator's.
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerow(row)
