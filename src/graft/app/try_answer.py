@@ -89,8 +89,8 @@ def heat_map(predictor: Predictor, image: Path, label: str | None = None) -> Rec
 
 
 def _width(found: Explanation) -> int:
-    height, width = found.pixels.shape[:2]
-    return int(max(1, SIDE * width // max(width, height)))
+    height, width = map(int, found.pixels.shape[:2])
+    return max(1, SIDE * width // max(width, height))
 
 
 def _sized(image: Image.Image) -> Image.Image:
