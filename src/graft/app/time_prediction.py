@@ -102,7 +102,7 @@ def _encoder(resolved: Any, backbone: Any, views: int, cut: Any) -> Any:
     """Where the activations of this training are kept, and what computes them."""
     import math
 
-    from graft.features.backends import LazyBackend
+    from graft.features.backends import LazyBackend, backend_of
     from graft.features.cached_encoder import CachedEncoder
     from graft.models.halves import split_backbone
     from graft.utils.cache_folder import cache_folder
@@ -110,7 +110,7 @@ def _encoder(resolved: Any, backbone: Any, views: int, cut: Any) -> Any:
     if backbone.weights is None:
         return CachedEncoder(cache_folder(), backbone, None, 1)
     if cut is None:
-        backend = LazyBackend(backbone.build, resolved.backend)
+        backend = backend_of(backbone, resolved.backend)
         return CachedEncoder(cache_folder(), backbone, backend, 1)
     prefix = LazyBackend(lambda: split_backbone(backbone, cut)[0], resolved.backend)
     size = math.prod(cut.shape)
