@@ -320,8 +320,8 @@ def test_every_option_of_a_setting_reaches_it(graft_here, monkeypatch, tmp_path)
     asked |= {"flip": False, "views": 2, "epochs": 3, "batch_size": 8, "learning_rate": 0.1}
     asked |= {"weight_decay": 0.2, "optimizer": "sgd", "schedule": "cosine", "patience": 4}
     asked |= {"label_smoothing": 0.0, "ema": 0.9, "batch_norm": "train", "mixup": 0.1}
-    asked |= {"cutmix": 1.0, "balance": "sampling", "backend": "torch", "model": "resnet18"}
-    asked |= {"label_by": "innermost", "follow_links": True}
+    asked |= {"cutmix": 1.0, "balance": "sampling", "backend": "torch", "head": "wise-ft"}
+    asked |= {"label_by": "innermost", "follow_links": True, "model": "open-clip:me/tiny"}
     assert set(asked) == {*TrainConfig.model_fields, *SplitConfig.model_fields}
     came = []
     monkeypatch.setattr(
