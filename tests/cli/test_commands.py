@@ -292,11 +292,11 @@ def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft
     shown = graft_here("--help").out
     verbs = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.M)
     assert verbs[:7] == ["classify", "check", "rank", "augment", "train", "evaluate", "validate"]
-    assert verbs[7:10] == ["compare", "review", "next"]
-    assert verbs[10:15] == ["predict", "explain", "summary", "explore", "chat"]
-    assert verbs[15:17] == ["mcp", "lesson"]
-    assert verbs[17:22] == ["export", "verify", "push", "serve", "app"]
-    assert verbs[22:] == ["models", "cache", "demo", "import", "doctor", "completion"]
+    assert verbs[7:11] == ["compare", "tune", "review", "next"]
+    assert verbs[11:16] == ["predict", "explain", "summary", "explore", "chat"]
+    assert verbs[16:18] == ["mcp", "lesson"]
+    assert verbs[18:23] == ["export", "verify", "push", "serve", "app"]
+    assert verbs[23:] == ["models", "cache", "demo", "import", "doctor", "completion"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 
