@@ -25,7 +25,7 @@ from graft.choices import (
     HeadStart,
     LabelBy,
     Optimizer,
-    PixelScale,
+    PixelsAsked,
     Preset,
     Resize,
     Schedule,
@@ -116,7 +116,7 @@ class TrainConfig(Settings):
         "tower makes of the names of the classes; wise-ft then mixes the weights from before and "
         "after training.",
     )
-    pixels: PixelScale | None = Field(default=None, description=PIXELS_HELP)
+    pixels: PixelsAsked = Field(default="auto", description=PIXELS_HELP)
     image_size: Side | None = Field(default=None, description="Pixels a side of the model's input.")
     resize: Resize | None = Field(
         default=None,
