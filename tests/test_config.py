@@ -65,6 +65,7 @@ IMPOSSIBLE = {
     "group_by": ["", 3],
     "time_by": ["", 3],
     "batch_norm": ["still", None],
+    "pixels": ["bgr", None],
     "resize": ["stretch", ""],
     "label_by": ["", "top", 3],
     "follow_links": [None, "yes", 1],

@@ -11,6 +11,7 @@ from graft.errors import UsageError
 Backend = Literal["auto", "openvino", "torch", "float32"]
 Resize = Literal["crop", "squash"]
 PixelScale = Literal["tf", "torch", "caffe", "0-255", "0-1"]
+PixelsAsked = Literal["auto", "tf", "torch", "caffe", "0-255", "0-1"]  # auto: as the file says
 Preset = Literal["none", "light", "standard", "strong"]
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "plateau"]

@@ -116,8 +116,9 @@ def resolve(config: TrainConfig, backbone: Backbone) -> ResolvedConfig:
 
 def network(config: TrainConfig, cache: Path) -> Backbone:
     """The network that a config names, fed as it says; raises as find_backbone and resized."""
-    if config.model in SCRATCH and not config.pixels:
+    pixels = None if config.pixels == "auto" else config.pixels
+    if config.model in SCRATCH and not pixels:
         backbone = scratch(config.model, config.image_size, config.flip)
     else:
-        backbone = find_backbone(config.model, cache, config.pixels)
+        backbone = find_backbone(config.model, cache, pixels)
     return resized(backbone, config.image_size, config.resize)
