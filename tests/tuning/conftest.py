@@ -4,13 +4,13 @@ import pytest
 
 from graft.tuning.space import Space
 
-# Small enough for a test: three penalties, two rates, and none of the dear steps.
+# Small enough for a test: three penalties, one family, and none of the dear steps.
 TINY = {
     "strengths": [0.01, 0.1, 1.0],
     "stages": [0],
     "hidden": [256, 0],
-    "learning_rates": [2e-3],
-    "weight_decays": [0.05],
+    "learning_rates": [2e-3, 6e-3],
+    "weight_decays": [0.05, 0.5],
     "schedules": ["one-cycle"],
     "patiences": [10],
     "label_smoothing": [0.1],

@@ -76,8 +76,11 @@ class Candidate(Settings):
         return (*self.encoding(), self.head, *steps)
 
     def train_config(self, **more: Any) -> TrainConfig:
-        """As settings of `graft train`, which knows no other head than its own."""
-        own = {n: v for n, v in self.to_json().items() if n in TrainConfig.model_fields}
+        """As settings of `graft train`, which knows no other head than its own; its `head` is another
+        thing: where a head begins.
+        """
+        known = set(TrainConfig.model_fields) - {"head"}
+        own = {n: v for n, v in self.to_json().items() if n in known}
         return TrainConfig(**{**own, **more})
 
 
@@ -95,7 +98,7 @@ def complexity(members: Members, default: Candidate) -> tuple[float, ...]:
     heads, the pixels and views that are computed, hidden units, and how far from the default.
     """
     kind, amount = parse_unfreeze(members[0].unfreeze)
-    trained = {"none": 0.0, "fraction": amount, "stages": 0.5, "all": 1.0}[kind]
+    trained = {"none": 0.0, "fraction": amount, "all": 1.0}.get(kind, 0.5)
     first, other = members[0], default.to_json()
     differs = sum(value != other[name] for name, value in first.to_json().items())
     return (
