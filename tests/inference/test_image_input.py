@@ -106,7 +106,7 @@ def test_pixels_in_every_form_are_the_same_image(photo):
         (7, "got int"),
         (None, "got NoneType"),
         ({}, "got dict"),
-        (io.StringIO("text"), "open it with 'rb'"),
+        pytest.param(io.StringIO("text"), "open it with 'rb'", id="a file of text"),
     ],
     ids=lambda value: str(getattr(value, "shape", value))[:30],
 )
