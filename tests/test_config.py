@@ -45,7 +45,6 @@ IMPOSSIBLE = {
     "epochs": [0, -1, *NOT_WHOLE],
     "views": [0, -1, *NOT_WHOLE],
     "head": ["old", "", None],
-    "pixels": ["caffee", "", 255],
     "image_size": [0, 7, *NOT_WHOLE],
     "flip": [None, "no", 1],
     "batch_size": [0, *NOT_WHOLE],
@@ -165,8 +164,7 @@ def test_a_config_does_not_change():
 def test_what_is_resolved_has_no_none_and_keeps_what_was_given():
     given = TrainConfig(model="deep_cnn", epochs=3, image_size=32, ema=0.0)
     found = resolve(given, scratch("deep_cnn", 32))
-    # A network that says itself how it is fed leaves pixels open.
-    assert [name for name, value in found.to_json().items() if value is None] == ["pixels"]
+    assert None not in found.to_json().values()
     assert found.to_json().items() >= (DEEP | {"epochs": 3, "image_size": 32, "ema": 0.0}).items()
     assert (found.resize, found.ema) == ("crop", 0.0)
     assert resolve(found, scratch("deep_cnn", 32)) == found
@@ -175,9 +173,7 @@ def test_what_is_resolved_has_no_none_and_keeps_what_was_given():
 def test_a_default_that_depends_on_the_model_is_given_for_every_kind():
     open_ = {name for name, field in ResolvedConfig.model_fields.items() if field.is_required()}
     assert open_ == {
-        name
-        for name, field in TrainConfig.model_fields.items()
-        if field.default is None and name != "pixels"
+        name for name, field in TrainConfig.model_fields.items() if field.default is None
     }
     for defaults in KINDS.values():
         assert set(defaults) == open_ - {"image_size", "resize"}

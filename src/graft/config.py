@@ -25,7 +25,7 @@ from graft.choices import (
     HeadStart,
     LabelBy,
     Optimizer,
-    PixelScale,
+    PixelsAsked,
     Preset,
     Resize,
     Schedule,
@@ -116,7 +116,7 @@ class TrainConfig(Settings):
         "tower makes of the names of the classes; wise-ft then mixes the weights from before and "
         "after training.",
     )
-    pixels: PixelScale | None = Field(default=None, description=PIXELS_HELP)
+    pixels: PixelsAsked = Field(default="auto", description=PIXELS_HELP)
     image_size: Side | None = Field(default=None, description="Pixels a side of the input.")
     resize: Resize | None = Field(
         default=None,
@@ -203,9 +203,7 @@ class TrainConfig(Settings):
 
 
 class ResolvedConfig(TrainConfig):
-    """The settings that a run is trained with: every default is filled in, and nothing is None but
-    the `pixels` of a network that says itself how it is fed.
-    """
+    """The settings that a run is trained with: every default is filled in, nothing is None."""
 
     image_size: Side
     resize: Resize
