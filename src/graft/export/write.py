@@ -1,8 +1,6 @@
 """Export: a run to a folder that other programs use, checked before it is there."""
 
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -26,6 +24,7 @@ from graft.export.parity import (
 )
 from graft.export.programs import open_program
 from graft.export.standalone import standalone
+from graft.export.unfinished_folder import unfinished
 from graft.export.vectors import check_vectors, write_vectors
 from graft.export.writers import (
     Save,
@@ -118,18 +117,14 @@ def export_run(
     finished = Run(run)
     predictor = load(run, "float32")
     folder = _free(out, finished.name, to)
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    beside.mkdir(parents=True)
-    try:
-        given = tuple(Path(image) for image in images)
+    given = tuple(Path(image) for image in images)
+    with unfinished(folder, progress) as beside:
         job = Job(finished, predictor, to, beside, square, int8, half, given, most, progress)
         job = replace(job, offline=offline, license_id=license_id)
         found = _writer(to)(job)
         if folder.is_dir():
             folder.rmdir()  # empty
         beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
     return {"to": to, "folder": str(folder), "files": sizes, **found}
