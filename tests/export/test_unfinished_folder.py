@@ -41,13 +41,18 @@ def hidden(folder):
     return sorted(folder.parent.glob(".*"))
 
 
-def test_the_folder_is_empty_and_gone_at_the_end_unless_it_got_its_name(tmp_path):
-    folder = tmp_path / "new" / "page"
-    with pytest.raises(KeyError), unfinished(folder, Progress()) as beside:
+def fail_in(folder):
+    with unfinished(folder, Progress()) as beside:
         assert beside.is_dir()
         assert not list(beside.iterdir())
         (beside / "index.html").write_text("half")
         raise KeyError
+
+
+def test_the_folder_is_empty_and_gone_at_the_end_unless_it_got_its_name(tmp_path):
+    folder = tmp_path / "new" / "page"
+    with pytest.raises(KeyError):
+        fail_in(folder)
     assert not list(folder.parent.iterdir())
     with unfinished(folder, Progress()) as beside:
         (beside / "index.html").write_text("whole")

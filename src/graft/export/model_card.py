@@ -194,14 +194,17 @@ def _limits(run: Run) -> list[str]:
 
 def _usage(run: Run, onnx: bool, timm: bool) -> list[str]:
     lines = [
-        "With graft, in this folder:",
+        "Download the files of this repository into a folder, for example by `hf download OWNER/NAME "
+        "--local-dir classifier`. With graft, in that folder:",
         "```bash\ngraft predict . IMAGE\n```",
         '```python\nimport graft\n\nprint(graft.load(".").predict("IMAGE"))\n```',
     ]
     if onnx:
         lines += [
-            "Without graft, by onnxruntime and Pillow alone:",
-            "```bash\npython predict.py IMAGE\n```",
+            "Without graft, by onnxruntime and Pillow alone; `--check` says whether the model works "
+            "on your machine as it did where it was made:",
+            "```bash\npip install onnxruntime numpy pillow\npython predict.py --check\n"
+            "python predict.py IMAGE\n```",
             "`model.onnx` takes upright RGB pixels (N, height, width, 3) uint8 and gives "
             "`probabilities`, `ood_score` and `features`; `preprocess.json` says how it is fed, "
             "and `vectors/` holds images with the answers that must come out.",

@@ -149,7 +149,7 @@ def write_checked(job: Job, to: str) -> tuple[Path, dict[str, Any]]:
     if to == "onnx":
         require_onnx()
     sample = _sample(job)
-    job.progress.say(f"exporting {job.run.name} to {to} (20 s or more)")
+    job.progress.say(f"exporting {job.run.name} to {to}, 20 s or more: tracing the network")
     save = _saver(job, to)
     contract = contract_of(job.predictor, to, job.square)
     tolerance = ANY if job.int8 else FLOAT16 if job.half else FLOAT32
@@ -195,6 +195,7 @@ def _saver(job: Job, to: str) -> Save:
     fed = job.predictor.backbone.preprocess
     graph = graph_of(job.predictor, job.square)
     program = torch_program(graph, (fed.height, fed.width) if job.square else None)
+    job.progress.say(f"exporting {job.run.name} to {to}: making {FILES[to]}")
     if to == "onnx":
         return onnx_saver(program)
     return openvino_saver(program, job.half) if to == "openvino" else torch_saver(program)
