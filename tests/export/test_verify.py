@@ -149,7 +149,7 @@ def test_a_folder_for_model_servers_is_verified_by_the_model_in_it(copied, tmp_p
         found = verify_file(folder)
         assert (found["file"], found["problems"]) == (str(version / "model.onnx"), [])
     shutil.copytree(version, version.with_name("2"))
-    with pytest.raises(DataError, match="found 1/model.onnx, 2/model.onnx; name one of them"):
+    with pytest.raises(DataError, match=r"found 1/model\.onnx, 2/model\.onnx; name one of them"):
         verify_file(version.parent)
     with pytest.raises(DataError, match="expected a folder that graft export wrote"):
         verify_file(tmp_path)

@@ -16,8 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
 SHORTEST_KEY = 16
-# The fields of graft.serve.limits.Limits with their options and defaults: the same as there, which a
-# test checks, since reading them there would make --help import Pillow.
+# The fields of graft.serve.limits.Limits, with options and defaults. These are written here again,
+# and compared by a test, since importing them would make --help load Pillow.
 LIMITS = {
     "upload_megabytes": ("--max-upload", "MB of one request.", 32),
     "images": ("--max-images", "Images in one request.", 64),
@@ -125,7 +125,7 @@ def serve(
             err=True,
         )
     address = address_of(listening)
-    print_line(f"{address}/docs  serves {', '.join(paths)}; Ctrl-C ends it")
+    print_line(f"{address}/docs  serves {', '.join(paths)} once it has warmed up; Ctrl-C ends it")
     log_json()
     service = Service(served, within, key)
     with cores_for_encoder(backend):

@@ -194,15 +194,15 @@ def _limits(run: Run) -> list[str]:
 
 def _usage(run: Run, onnx: bool, timm: bool) -> list[str]:
     lines = [
-        "Download the files of this repository into a folder, for example by `hf download OWNER/NAME "
-        "--local-dir classifier`. With graft, in that folder:",
+        "Download the files of this repository into a folder, for example by `hf download "
+        "OWNER/NAME --local-dir classifier`. With graft, in that folder:",
         "```bash\ngraft predict . IMAGE\n```",
         '```python\nimport graft\n\nprint(graft.load(".").predict("IMAGE"))\n```',
     ]
     if onnx:
         lines += [
-            "Without graft, by onnxruntime and Pillow alone; `--check` says whether the model works "
-            "on your machine as it did where it was made:",
+            "Without graft, by onnxruntime and Pillow alone; `--check` says whether the model "
+            "works on your machine as it did where it was made:",
             "```bash\npip install onnxruntime numpy pillow\npython predict.py --check\n"
             "python predict.py IMAGE\n```",
             "`model.onnx` takes upright RGB pixels (N, height, width, 3) uint8 and gives "

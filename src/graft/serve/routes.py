@@ -231,7 +231,8 @@ async def _http_problem(request: Request, problem: Exception) -> Response:
     if not isinstance(problem, HTTPException):
         raise problem
     told = {404: "there is no such address; GET /docs describes them all"}
-    told |= {405: "this address takes another method; GET /docs describes them all"}
+    allowed = (problem.headers or {}).get("Allow") or "another method"
+    told |= {405: f"this address takes {allowed}; GET /docs describes them all"}
     message = told.get(problem.status_code, problem.detail)
     return await _problem(
         request, ProblemError(problem.status_code, message, "invalid", dict(problem.headers or {}))
