@@ -170,10 +170,16 @@ def _data(run: Run) -> list[str]:
         lines.append(f"Images were grouped by {plain(str(by))}; a group is in one split only.")
     if found := run_tables.finding_kinds(run.findings):
         named = ", ".join(
-            f"{run_tables.finding_name(kind.name)} ({len(kind.findings)})" for kind in found
+            run_tables.finding_name(kind.name) + _images_of(kind.findings) for kind in found
         )
         lines.append(f"Findings of the data’s audit, by kind: {named}.")
     return lines
+
+
+def _images_of(findings: Sequence[dict[str, Any]]) -> str:
+    """How many images the findings name, in brackets; nothing for findings that name none."""
+    images = len({path for finding in findings for path in finding.get("paths") or ()})
+    return f" ({counted(images, 'image')})" if images else ""
 
 
 def _limits(run: Run) -> list[str]:
