@@ -28,6 +28,7 @@ NEEDS = {
 }
 # Those that `make bench` leaves out.
 ALSO = {
+    "tune_search": PHOTOS,
     "explain": "",
     "export_parity": "",
     "large_photos": PHOTOS,

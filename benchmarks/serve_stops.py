@@ -49,9 +49,17 @@ class Asking(threading.Thread):
 
 
 def left_behind(place: Path, before: set[Path]) -> list[str]:
-    """Temporary files and shared memory that were not there before."""
+    """Temporary files and shared memory that were not there before.
+
+    Importing torchvision makes an empty folder, the same for all processes: PyTorch's cache.
+    """
     shared = {*Path("/dev/shm").iterdir()} if Path("/dev/shm").is_dir() else set()
-    return [str(file) for file in [*place.iterdir(), *(shared - before)]]
+    found = [*place.iterdir(), *(shared - before)]
+    return [
+        str(file)
+        for file in found
+        if not (file.name.startswith("torchinductor_") and not any(file.iterdir()))
+    ]
 
 
 def alive(pid: int) -> bool:

@@ -27,7 +27,7 @@ POSSIBLE = {
     "label_smoothing": FRACTION,
     "patience": st.integers(1, 10**6),
     "backend": st.sampled_from(BACKENDS),
-    "unfreeze": st.sampled_from(["none", "all", "20%", "2.5%", "3"]),
+    "unfreeze": st.sampled_from(["none", "all", "lora", "20%", "2.5%", "3"]),
     "optimizer": st.sampled_from(["adamw", "sgd"]),
     "schedule": st.sampled_from(["one-cycle", "cosine", "plateau"]),
     "mixup": st.floats(0, 100),
@@ -44,6 +44,8 @@ IMPOSSIBLE = {
     "seed": [-1, None, *NOT_WHOLE],
     "epochs": [0, -1, *NOT_WHOLE],
     "views": [0, -1, *NOT_WHOLE],
+    "head": ["old", "", None],
+    "pixels": ["caffee", "", 255],
     "image_size": [0, 7, *NOT_WHOLE],
     "flip": [None, "no", 1],
     "batch_size": [0, *NOT_WHOLE],
@@ -63,6 +65,7 @@ IMPOSSIBLE = {
     "group_by": ["", 3],
     "time_by": ["", 3],
     "batch_norm": ["still", None],
+    "pixels": ["bgr", None],
     "resize": ["stretch", ""],
     "label_by": ["", "top", 3],
     "follow_links": [None, "yes", 1],
@@ -162,7 +165,8 @@ def test_a_config_does_not_change():
 def test_what_is_resolved_has_no_none_and_keeps_what_was_given():
     given = TrainConfig(model="deep_cnn", epochs=3, image_size=32, ema=0.0)
     found = resolve(given, scratch("deep_cnn", 32))
-    assert None not in found.to_json().values()
+    # A network that says itself how it is fed leaves pixels open.
+    assert [name for name, value in found.to_json().items() if value is None] == ["pixels"]
     assert found.to_json().items() >= (DEEP | {"epochs": 3, "image_size": 32, "ema": 0.0}).items()
     assert (found.resize, found.ema) == ("crop", 0.0)
     assert resolve(found, scratch("deep_cnn", 32)) == found
@@ -171,7 +175,9 @@ def test_what_is_resolved_has_no_none_and_keeps_what_was_given():
 def test_a_default_that_depends_on_the_model_is_given_for_every_kind():
     open_ = {name for name, field in ResolvedConfig.model_fields.items() if field.is_required()}
     assert open_ == {
-        name for name, field in TrainConfig.model_fields.items() if field.default is None
+        name
+        for name, field in TrainConfig.model_fields.items()
+        if field.default is None and name != "pixels"
     }
     for defaults in KINDS.values():
         assert set(defaults) == open_ - {"image_size", "resize"}

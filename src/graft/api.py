@@ -6,8 +6,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from graft.choices import DEFAULT_MODEL, LabelBy
-from graft.config import TrainConfig, configs_of
+from graft.choices import DEFAULT_MODEL, LabelBy, PixelScale
+from graft.config import SplitConfig, TrainConfig, configs_of
 from graft.errors import UsageError
 from graft.inference.evaluate_run import evaluate_run
 from graft.inference.policy import Policy, policy_for
@@ -23,6 +23,8 @@ from graft.utils.time_budget import seconds_of
 
 if TYPE_CHECKING:
     from graft.evaluation.comparison import Comparison
+    from graft.tuning.space import Space
+    from graft.tuning.tune_source import Tuned
 
 SILENT = Progress()
 # What `validate` does when it is not told what to do.
@@ -36,15 +38,17 @@ def check(
     backend: str = "auto",
     label_by: LabelBy | None = None,
     follow_links: bool = False,
+    corrections: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> CheckResult:
     """What is wrong with a folder, table, archive or named dataset; see CheckResult.
 
     With `model`, a pretrained network, also likely label errors and outliers. `label_by`
     ("outermost" or "innermost") says which of the folders inside of class folders is the label;
-    `follow_links` reads links that lead out of the source, too.
+    `follow_links` reads links that lead out of the source, too. `corrections` is a journal of
+    decisions, as `graft review` writes it, to apply first.
     """
-    return check_source(source, model, backend, progress, label_by, follow_links)
+    return check_source(source, model, backend, progress, label_by, follow_links, corrections)
 
 
 def train(
@@ -55,6 +59,7 @@ def train(
     progress: Progress = SILENT,
     resume: bool = False,
     tensorboard: bool = False,
+    corrections: str | Path | None = None,
     **settings: Any,
 ) -> Run:
     """Audit, split, train, evaluate on the test split once, and write the run folder `out`, by
@@ -62,26 +67,82 @@ def train(
 
     `settings` are the fields of TrainConfig and SplitConfig; `seed` is for both. With `resume` an
     interrupted run in `out` resumes, to the same weights; with `tensorboard` event files are
-    written, too.
+    written, too. `corrections` is a journal of decisions, as `graft review` writes it: labels are
+    corrected and images left out before anything is split; the files stay as they are.
 
-    Raises DataError for images that cannot be trained on, ModelError for a missing model or
-    weights, UsageError for impossible settings or an `out` that is in use.
+    Raises DataError for images that cannot be trained on or a journal that does not fit them,
+    ModelError for a missing model or weights, UsageError for impossible settings or an `out` that
+    is in use.
     """
     config, split_config = configs_of({"model": model, **settings}, TrainConfig)
     folder = Path(out) if out else None
+    journal = Path(corrections) if corrections else None
     if resume and not folder:
         folder = begun_folder(str(source), config.model)
     # Plotting takes half a second to import, which passes while the images are read.
     early = Thread(target=import_module, args=("graft.report.run_page",))
     early.start()
     if resume and folder and lacks_report(folder):
-        run = finish(Run(folder), source, config, split_config)
+        run = finish(Run(folder), source, config, split_config, journal)
         progress.say(f"{folder} is trained; its report was missing")
     else:
-        run = train_run(source, config, split_config, folder, progress, resume, tensorboard)
+        run = train_run(
+            source, config, split_config, folder, progress, resume, tensorboard, journal
+        )
     early.join()
     _write_report(run)
     return run
+
+
+def tune(
+    source: str | Path,
+    *,
+    budget: str = "10m",
+    out: str | Path | None = None,
+    space: "Space | str | Path | None" = None,
+    models: str | Sequence[str] | None = None,
+    engine: str = "auto",
+    resume: bool = False,
+    progress: Progress = SILENT,
+    **settings: Any,
+) -> "Tuned":
+    """Search for the best classifier that the time `budget` allows, and make the winner's run in
+    `out`, by default runs/SOURCE-tuned; see docs/tune.md.
+
+    All choices are made by cross-validation inside train and val; the test split is read once, for
+    the winner. `space` is what is tried, or a file that says so; `models` are its networks.
+    `engine` is optuna, portfolio, or auto: Optuna where it is installed. With `resume` an
+    interrupted search in `out` goes on, or is shared with a process that is at it. `settings` are
+    seed, flip, backend and those of SplitConfig.
+
+    Raises what `train` raises.
+    """
+    from graft.report.tune_page import write_tune_page
+    from graft.tuning.costs import Budget
+    from graft.tuning.space import Space, read_space
+    from graft.tuning.tune_source import tune_source
+
+    seconds = seconds_of(budget, "--budget")
+    clock = Budget(seconds or 0.0)
+    allowed = {"seed", "flip", "backend", *SplitConfig.model_fields}
+    if other := sorted(set(settings) - allowed):
+        raise UsageError(
+            f"graft tune searches for {other[0]} itself, or does not know it; it takes "
+            f"{', '.join(sorted(allowed))}"
+        )
+    config, split_config = configs_of(settings, TrainConfig)
+    tried = space if isinstance(space, Space) else read_space(space) if space else Space()
+    if models:
+        names = [models] if isinstance(models, str) else list(models)
+        tried = tried.model_copy(update={"models": names})
+    folder = Path(out) if out else None
+    found = tune_source(
+        source, config, split_config, tried, clock, folder, progress, resume, engine
+    )
+    if found.run is not None:
+        _write_report(found.run)
+        write_tune_page(found.run, found.found)
+    return found
 
 
 def validate(
@@ -178,10 +239,12 @@ def rank(
     backend: str = "auto",
     label_by: LabelBy | None = None,
     follow_links: bool = False,
+    pixels: PixelScale | None = None,
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Backbones (one name or several), best first, by how well a head on their frozen features
-    classifies these images; see graft.training.rank. `label_by` and `follow_links` as for `check`.
+    classifies these images; see graft.training.rank. `label_by` and `follow_links` as for
+    `check`, `pixels` as for `train`.
     """
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
@@ -190,7 +253,7 @@ def rank(
     seconds = seconds_of(time_budget)
     # A text is a sequence, too: of letters.
     backbones = [backbones] if isinstance(backbones, str) else backbones
-    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend)
+    return rank_backbones(dataset, backbones, cache_folder(), progress, seconds, backend, pixels)
 
 
 def policy(

@@ -5,7 +5,6 @@ JSON schema (`TrainConfig.model_json_schema()`) and docs/settings.md (cli/settin
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -16,14 +15,21 @@ from graft.choices import (
     DEFAULT_MODEL,
     FROM_SCRATCH,
     LARGEST_SIDE,
+    MODEL_HELP,
+    OPEN_CLIP,
+    PIXELS_HELP,
+    UNFREEZE,
     Backend,
     Balance,
     BatchNorm,
+    HeadStart,
     LabelBy,
     Optimizer,
+    PixelScale,
     Preset,
     Resize,
     Schedule,
+    parse_unfreeze,
 )
 from graft.errors import UsageError
 
@@ -36,7 +42,6 @@ Alpha = Annotated[float, Field(ge=0, le=100)]
 Seed = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 
-UNFREEZE = r"none|all|\d+(\.\d+)?%|[1-9]\d{0,3}"
 SEED_HELP = "The same seed gives the same split, initial weights and batches."
 
 
@@ -86,22 +91,6 @@ class SplitConfig(Settings):
     seed: Seed = Field(default=42, description=SEED_HELP)
 
 
-def parse_unfreeze(text: object) -> tuple[str, float]:
-    """("none", 0), ("all", 1), ("fraction", 0..1) or ("stages", N); UsageError for other text."""
-    if isinstance(text, str) and re.fullmatch(UNFREEZE, text):
-        if text in ("none", "all"):
-            return text, float(text == "all")
-        if not text.endswith("%"):
-            return "stages", float(text)
-        fraction = float(text[:-1]) / 100
-        if 0 < fraction <= 1:
-            return ("fraction", fraction) if fraction < 1 else ("all", 1.0)
-    raise UsageError(
-        "unfreeze must be none, all, a percentage of the last layers such as 20%, or a number of "
-        f"last stages such as 2, not {text!r}"
-    )
-
-
 def _checked_unfreeze(text: object) -> object:
     parse_unfreeze(text)
     return text
@@ -114,17 +103,21 @@ class TrainConfig(Settings):
     training/defaults.py fills it in.
     """
 
-    model: Text = Field(
-        default=DEFAULT_MODEL,
-        description="A name from graft models, local-dir:FOLDER or the folder of a run.",
-    )
+    model: Text = Field(default=DEFAULT_MODEL, description=MODEL_HELP)
     unfreeze: Annotated[str, BeforeValidator(_checked_unfreeze)] = Field(
         default="none",
         pattern=f"^({UNFREEZE})$",
-        description="What is trained below the head: none, all, a percentage of the last layers "
-        "(20%) or a number of last stages (2).",
+        description="What is trained below the head: none, all, the last layers (20%) or stages "
+        "(2), or adapters in a transformer (lora).",
     )
-    image_size: Side | None = Field(default=None, description="Pixels a side of the model's input.")
+    head: HeadStart = Field(
+        default="new",
+        description="Where the head begins: anew, or with --model open-clip:… at what its text "
+        "tower makes of the names of the classes; wise-ft then mixes the weights from before and "
+        "after training.",
+    )
+    pixels: PixelScale | None = Field(default=None, description=PIXELS_HELP)
+    image_size: Side | None = Field(default=None, description="Pixels a side of the input.")
     resize: Resize | None = Field(
         default=None,
         description="How an image that is not square is made so: crop to its middle, or squash "
@@ -196,6 +189,11 @@ class TrainConfig(Settings):
                 f"unfreeze is for pretrained models, and {self.model} is always trained whole; "
                 "leave it out"
             )
+        if self.head != "new" and not self.model.startswith(OPEN_CLIP):
+            raise UsageError(
+                f"--head {self.head} needs a model with a text tower, {OPEN_CLIP}FOLDER or "
+                f"{OPEN_CLIP}OWNER/REPOSITORY, not {self.model}"
+            )
         if self.cutmix and not from_scratch and parse_unfreeze(self.unfreeze)[0] != "all":
             raise UsageError(
                 "cutmix needs a network that is trained whole: base_cnn, deep_cnn or --unfreeze "
@@ -205,7 +203,9 @@ class TrainConfig(Settings):
 
 
 class ResolvedConfig(TrainConfig):
-    """The settings that a run is trained with: every default is filled in, nothing is None."""
+    """The settings that a run is trained with: every default is filled in, and nothing is None but
+    the `pixels` of a network that says itself how it is fed.
+    """
 
     image_size: Side
     resize: Resize

@@ -292,10 +292,11 @@ def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft
     shown = graft_here("--help").out
     verbs = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.M)
     assert verbs[:7] == ["classify", "check", "rank", "augment", "train", "evaluate", "validate"]
-    assert verbs[7:13] == ["compare", "predict", "explain", "summary", "explore", "chat"]
-    assert verbs[13:15] == ["mcp", "lesson"]
-    assert verbs[15:19] == ["export", "verify", "push", "serve"]
-    assert verbs[19:] == ["models", "cache", "demo", "doctor", "completion"]
+    assert verbs[7:11] == ["compare", "tune", "review", "next"]
+    assert verbs[11:16] == ["predict", "explain", "summary", "explore", "chat"]
+    assert verbs[16:18] == ["mcp", "lesson"]
+    assert verbs[18:23] == ["export", "verify", "push", "serve", "app"]
+    assert verbs[23:] == ["models", "cache", "demo", "import", "doctor", "completion"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 
@@ -321,6 +322,7 @@ def test_every_option_of_a_setting_reaches_it(graft_here, monkeypatch, tmp_path)
     asked |= {"label_smoothing": 0.0, "ema": 0.9, "batch_norm": "train", "mixup": 0.1}
     asked |= {"cutmix": 1.0, "balance": "sampling", "backend": "torch", "model": "resnet18"}
     asked |= {"label_by": "innermost", "follow_links": True}
+    asked |= {"head": "new", "pixels": "tf"}
     assert set(asked) == {*TrainConfig.model_fields, *SplitConfig.model_fields}
     came = []
     monkeypatch.setattr(

@@ -108,3 +108,13 @@ def test_an_unknown_architecture_gets_did_you_mean():
 
     with pytest.raises(ModelError, match="did you mean resnet50"):
         new_body("resnet5O", {})
+
+
+def test_a_channel_that_is_zero_everywhere_has_a_gradient_of_zero():
+    x = torch.rand(2, 3, 4, 4)
+    x[:, 1] = 0
+    x.requires_grad_()
+    pooled(x).square().sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert pooled(x)[:, 4].max() < 1e-12
+    assert x.grad[:, 0].abs().max() > 0

@@ -53,6 +53,23 @@ def test_an_unknown_network_is_compared_with_its_own_forward_pass():
     assert sequence(body_of("hrnet_w18_small"), (3, 64, 64)) == ()
 
 
+@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "vit_small_patch16_rope_mixed_224"])
+def test_the_rotary_embedding_goes_along_with_each_block(name):
+    side = 56 if "patch14" in name else 64
+    body, x = body_of(name, side), torch.randn(1, 3, side, side)
+    names = sequence(body, x.shape[1:])
+    with torch.inference_mode():
+        assert names
+        assert torch.allclose(run(body, names, x), body.forward_features(x), atol=1e-5)
+
+
+def test_a_network_that_drops_at_random_is_no_less_a_sequence():
+    body = timm.create_model("test_nfnet", num_classes=0, drop_path_rate=0.9)
+    assert body.training
+    assert sequence(body, (3, 96, 96))
+    assert body.training
+
+
 def test_a_network_that_takes_more_than_one_tensor_along_gives_what_timm_gives():
     body = body_of("eva02_tiny_patch14_224", 56)
     pixels = torch.randint(0, 256, (1, 56, 56, 3), dtype=torch.uint8)

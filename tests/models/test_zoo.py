@@ -23,3 +23,9 @@ def test_a_pattern_lists_what_timm_has_weights_for():
     names = [row["name"] for row in list_models("resnet18*")]
     assert "resnet18.a1_in1k" in names
     assert all(name.startswith("resnet18") for name in names)
+
+
+def test_a_word_finds_all_names_that_have_it_in_them():
+    names = [row["name"] for row in list_models("dinov3")]
+    assert "vit_small_patch16_dinov3.lvd1689m" in names
+    assert "convnext_tiny.dinov3_lvd1689m" in names

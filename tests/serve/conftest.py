@@ -15,8 +15,9 @@ import pytest
 
 pytest.importorskip("starlette", reason="needs graft[serve]")
 
-from graft.serve.http_server import Server, bound
+from graft.serve.http_server import Server
 from graft.serve.limits import Limits
+from graft.serve.listening import bound
 from graft.serve.served_runs import Asked, ServedRuns
 from graft.serve.service import Service
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from graft.chat.answer import Answer, CannotAnswerError, answer, counted, joined, percent
 from graft.chat.subject import Asked, Subject
+from graft.models.openvino_body import named
 from graft.report.numbers import whole
 
 COUNTED = "I counted them in the network itself just now."
@@ -68,7 +69,7 @@ def architecture(subject: Subject, asked: Asked) -> Answer:
     listing = [counted(count, *kind) for kind, count in layers.most_common()]
     hidden = f", {whole(head['hidden'])} hidden units" if head["hidden"] else ""
     said = [
-        f"My backbone is {backbone['architecture']}"
+        f"My backbone is {named(backbone)}"
         + ("; it is frozen, as it was pretrained." if subject.run.model["frozen"] else "."),
         f"In all I have {joined(listing)}.",
         f"The backbone turns an image into {counted(head['features'], 'feature')}; my head makes "

@@ -4,6 +4,7 @@ from typing import Any
 
 from graft.chat.answer import Answer, CannotAnswerError, answer, counted, joined, percent
 from graft.chat.subject import Asked, Subject
+from graft.models.openvino_body import named
 from graft.report import run_tables
 from graft.report.numbers import decimal, duration, quoted, whole
 
@@ -27,7 +28,7 @@ def how_trained(subject: Subject, asked: Asked) -> Answer:
     }
     scratch = parameters["trained"] == parameters["total"] and not run.model["frozen"]
     said = [
-        f"I am {backbone['architecture']}, trained on {counted(splits['train'], 'image')}; "
+        f"I am {named(backbone)}, trained on {counted(splits['train'], 'image')}; "
         f"{whole(splits['val'])} others decided when to stop.",
         f"All my {counted(parameters['total'], 'parameter')} were trained."
         if scratch

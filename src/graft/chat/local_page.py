@@ -10,12 +10,19 @@ from threading import Lock
 from graft.chat.answer import Answer
 from graft.chat.conversation import Chat
 from graft.chat.intents import INTENTS
+from graft.chat.subject import Subject
 from graft.errors import GraftError, UsageError
 from graft.report.chat_page import answer_data, chat_page
 
 HOST = "127.0.0.1"
 LONGEST = 20_000  # bytes of a question
 OFFERED = ("what_is_it", "why", "what_if", "nearest", "accuracy", "confusions", "photograph_next")
+
+
+def first_questions(subject: Subject) -> list[str]:
+    """Questions to start a talk with: about an image only where there is one."""
+    names = (n for n in OFFERED if subject.images or not INTENTS[n].needs_image)
+    return [INTENTS[name].sample.format_map({"class": subject.classes[0]}) for name in names]
 
 
 class LocalPage(ThreadingHTTPServer):
@@ -48,13 +55,7 @@ class LocalPage(ThreadingHTTPServer):
     def page(self, nonce: str) -> str:
         """The page with its script's `nonce`."""
         subject = self.chat.subject
-        some = bool(subject.images)
-        label = subject.classes[0]
-        questions = [
-            INTENTS[name].sample.format_map({"class": label})
-            for name in OFFERED
-            if some or not INTENTS[name].needs_image
-        ]
+        questions = first_questions(subject)
         return chat_page(subject.run.name, subject.classes, subject.images, questions, nonce)
 
 

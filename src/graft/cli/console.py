@@ -99,7 +99,9 @@ def models_table(rows: list[dict[str, Any]]) -> None:
     _print(
         table,
         "here: works on this machine without a network connection; others are fetched once",
-        "also: local-dir:FOLDER (timm's form), or the folder of an earlier run",
+        "also: torchvision:NAME, local-dir:FOLDER (timm's form), file:FILE (ONNX, TFLite, "
+        "SavedModel, OpenVINO IR), the folder of an earlier run, or for labels of your own "
+        "open-clip:FOLDER and open-clip:OWNER/REPOSITORY",
     )
 
 
@@ -219,3 +221,23 @@ def validation_table(found: dict[str, Any]) -> None:
             "",
         )
     _print(table)
+
+
+def tune_table(found: dict[str, Any]) -> None:
+    """The best trials of a search, then how the winner was chosen and what its figure is worth."""
+    table = Table("classifier", "accuracy", "tested", "seconds", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows = found["trials"]
+    ranked = sorted(range(len(rows)), key=lambda m: (-rows[m]["accuracy"], rows[m]["loss"]))
+    for m in dict.fromkeys([0, found["winner"], *ranked[:8]]):
+        row = rows[m]
+        mark = " (winner)" * (m == found["winner"]) + " (default)" * (m == 0)
+        table.add_row(
+            _plain(row["described"] + mark),
+            f"{row['accuracy']:.1%}",
+            f"{row['tested']:,}",
+            f"{row['seconds']:.1f}",
+        )
+    lines = [table, *found["reasons"], found["honest"], *found["outlook"]]
+    _print("accuracy by cross-validation inside train and val", *lines)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from graft.choices import LABELS_BY, LabelBy
+from graft.choices import LABELS_BY, PIXEL_SCALES, PIXELS_HELP, LabelBy, PixelScale
 from graft.cli.answers import print_json, print_line
-from graft.cli.options import BACKEND, JSON, files, model_names, on_stderr_progress
+from graft.cli.options import BACKEND, CORRECTIONS, JSON, files, model_names, on_stderr_progress
 from graft.errors import DataError
 
 LABEL_BY = click.option(
@@ -36,6 +36,7 @@ RANKED = "tf_efficientnet_lite0,resnet50,efficientnet_b0,convnext_tiny,vit_small
 )
 @LABEL_BY
 @FOLLOW_LINKS
+@CORRECTIONS
 @BACKEND
 @JSON
 def check(
@@ -45,6 +46,7 @@ def check(
     fix: str | None,
     label_by: LabelBy | None,
     follow_links: bool,
+    corrections: str | None,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -62,7 +64,9 @@ def check(
     if fix:
         check_target(Path(fix))
     check_page(html)
-    result = check_source(source, model, backend, on_stderr_progress(), label_by, follow_links)
+    result = check_source(
+        source, model, backend, on_stderr_progress(), label_by, follow_links, corrections
+    )
     if not model:
         click.echo("label errors and outliers: checked with --model only (graft models)", err=True)
     if html:
@@ -128,6 +132,7 @@ def augment(
 @click.option("--time-budget", help="Such as 5m; after it no further backbone is begun.")
 @LABEL_BY
 @FOLLOW_LINKS
+@click.option("--pixels", type=click.Choice(PIXEL_SCALES), help=PIXELS_HELP)
 @BACKEND
 @JSON
 def rank(
@@ -136,6 +141,7 @@ def rank(
     time_budget: str | None,
     label_by: LabelBy | None,
     follow_links: bool,
+    pixels: PixelScale | None,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -149,6 +155,7 @@ def rank(
         backend=backend,
         label_by=label_by,
         follow_links=follow_links,
+        pixels=pixels,
         progress=on_stderr_progress(),
     )
     if as_json:

@@ -13,17 +13,21 @@ import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from graft.cli import (
+    app_commands,
     chat_commands,
     data_commands,
     explain_commands,
     export_commands,
+    import_commands,
     lesson_commands,
     model_commands,
     network_commands,
     predict_commands,
     push_commands,
+    review_commands,
     serve_commands,
     setup_commands,
+    tune_commands,
 )
 from graft.cli.answers import print_json, print_line
 from graft.cli.process import Streams, ended_by_signals, exit_code_of_signal
@@ -53,6 +57,8 @@ for _commands in (
     predict_commands.COMMANDS,
     data_commands.COMMANDS,
     model_commands.COMMANDS,
+    tune_commands.COMMANDS,
+    review_commands.COMMANDS,
     predict_commands.MORE_COMMANDS,
     explain_commands.COMMANDS,
     network_commands.COMMANDS,
@@ -61,8 +67,10 @@ for _commands in (
     export_commands.COMMANDS,
     push_commands.COMMANDS,
     serve_commands.COMMANDS,
+    app_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
+    import_commands.COMMANDS,
     setup_commands.COMMANDS,
 ):
     for _command in _commands:

@@ -10,6 +10,7 @@ from graft.choices import DEFAULT_MODEL
 from graft.cli.answers import print_json
 from graft.cli.options import (
     BACKEND,
+    CORRECTIONS,
     JSON,
     SettingsCommand,
     files,
@@ -42,6 +43,8 @@ COMPARED = f"base_cnn,deep_cnn,{DEFAULT_MODEL},{DEFAULT_MODEL}@20%"
 )
 @click.option("--resume", is_flag=True, help="Resume an interrupted run.")
 @click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard, too.")
+@click.option("--budget", help="Search so long (10m), as graft tune does.")
+@CORRECTIONS
 @JSON
 @help_all
 def train(source: str, as_json: bool, **settings: Any) -> None:
@@ -51,6 +54,11 @@ def train(source: str, as_json: bool, **settings: Any) -> None:
     """
     from graft.api import train as train_source
 
+    if settings["budget"]:
+        from graft.cli.tune_commands import show_tuned
+
+        show_tuned(source, as_json, given(settings))
+        return
     run = train_source(source, progress=on_stderr_progress(), **given(settings))
     if as_json:
         print_json(run.metrics)
@@ -114,7 +122,7 @@ def validate(
         click.echo(f"report: {Path(run_folder) / 'report.html'}")
 
 
-@click.command(cls=SettingsCommand, settings=("seed", "flip", "image_size"))
+@click.command(cls=SettingsCommand, settings=("seed", "flip", "image_size", "pixels"))
 @click.argument(
     "sources", nargs=-1, required=True, metavar="SOURCE | RUN RUN...", shell_complete=files
 )

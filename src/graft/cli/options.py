@@ -37,6 +37,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdou
 BACKEND = click.option(
     "--backend", default="auto", type=click.Choice(BACKENDS), show_default=True, help=BACKEND_HELP
 )
+CORRECTIONS = click.option(
+    "--corrections",
+    shell_complete=files,
+    help="Decisions of graft review to apply.",
+)
 TYPES = {"integer": int, "number": float, "string": str}
 # Columns of an option's name; longer ones have a line of their own.
 NAMES = 24

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graft.choices import DEFAULT_MODEL
+from graft.choices import DEFAULT_MODEL, OPEN_CLIP, ZERO_SHOT_MODEL
 from graft.cli.answers import print_json, print_line
-from graft.cli.options import BACKEND, JSON, files, model_names
+from graft.cli.options import BACKEND, JSON, files, given, model_names
 from graft.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,27 +30,43 @@ HTML = click.option(
     shell_complete=model_names,
     help="A name of graft models.",
 )
+@click.option(
+    "--labels",
+    help=f"Names of your own, such as 'daisy,tulip,rose'; with --model {OPEN_CLIP}…, by default "
+    f"{ZERO_SHOT_MODEL}, which is downloaded once.",
+)
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Names to show.")
 @HTML
 @BACKEND
 @JSON
 def classify(
-    paths: tuple[str, ...], model: str, top: int, html: str | None, backend: str, as_json: bool
+    paths: tuple[str, ...],
+    model: str,
+    labels: str | None,
+    top: int,
+    html: str | None,
+    backend: str,
+    as_json: bool,
 ) -> None:
     """Say what image files, and folders of them, show, without any training.
 
     The names are those that the pretrained network was trained for: ImageNet's 1,000 classes, from
-    tench to toilet tissue. It knows no others and always answers.
+    tench to toilet tissue. It knows no others and always answers. With --labels they are yours, and
+    a network that was trained on images with their captions compares.
 
     With --json, one object a line. Files that cannot be read as images are named on stderr, and
     the exit code is then 3.
     """
     from graft.inference.predict import predict_paths
-    from graft.inference.saved_model import pretrained
+    from graft.inference.saved_model import pretrained, zero_shot
     from graft.utils.user_files import check_page
 
     check_page(html)
-    network = pretrained(model, backend)
+    if labels is None:
+        network = pretrained(model, backend)
+    else:
+        model = given({"model": model}).get("model", ZERO_SHOT_MODEL)
+        network = zero_shot(labels.split(","), model, backend)
     failed: list[tuple[str, str]] = []
     answers = []
     for prediction in _readable(predict_paths(network, paths), failed):

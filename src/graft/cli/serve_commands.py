@@ -113,7 +113,8 @@ def serve(
         if run.promise:
             print_line(f"{run.name}: {run.promise}", err=True)
     from graft.features.torch_threads import cores_for_encoder
-    from graft.serve.http_server import Server, address_of, bound, is_loopback
+    from graft.serve.http_server import Server
+    from graft.serve.listening import address_of, bound, is_loopback
     from graft.serve.request_log import log_json
     from graft.serve.service import Service
 

@@ -181,19 +181,42 @@ def selective_prediction_report(
     }
 
 
+def answered_from(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    min_probability: float,
+    groups: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """What is answered where the top probability is at least `min_probability`, and how much of
+    that is wrong, each with its 95 % interval; ready for JSON.
+
+    Takes probabilities (N, K), labels (N,) and, where they count, group IDs (N,). Where nothing is
+    answered, the error may be anything: 0 to 1.
+    """
+    p = np.asarray(probabilities, np.float64)
+    targets = check_labels(labels, len(p), p.shape[1])
+    return _answered(p, targets, None if groups is None else _numbers(groups), min_probability)
+
+
+def _answered(
+    p: Floats, targets: Ints, units: Ints | None, min_probability: float
+) -> dict[str, Any]:
+    answered, wrong = p.max(1) >= min_probability, p.argmax(1) != targets
+    return {
+        "answered": int(answered.sum()),
+        "answered_interval": _interval(answered, units),
+        "wrong": int((answered & wrong).sum()),
+        "error_interval": _interval(wrong, units, answered),
+    }
+
+
 def _error_budget(
     p: Floats, targets: Ints, units: Ints | None, max_error: float, min_probability: float | None
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"max_error": max_error, "min_probability": min_probability}
     if min_probability is None:
         return row
-    answered, wrong = p.max(1) >= min_probability, p.argmax(1) != targets
-    return row | {
-        "answered": int(answered.sum()),
-        "answered_interval": _interval(answered, units),
-        "wrong": int((answered & wrong).sum()),
-        "error_interval": _interval(wrong, units, answered),
-    }
+    return row | _answered(p, targets, units, min_probability)
 
 
 def _prediction_sets(

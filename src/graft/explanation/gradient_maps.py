@@ -7,7 +7,7 @@ from torch import Tensor
 from graft.data.decode import Pixels
 from graft.explanation.network_input import Maps
 from graft.explanation.overlay import resized
-from graft.explanation.stage_outputs import as_grid, kept_outputs
+from graft.explanation.stage_outputs import as_grid, kept_outputs, no_stages
 from graft.inference.predictor import Predictor
 from graft.models.classifier import Classifier
 
@@ -44,6 +44,8 @@ def stage_evidence(
         logits = classifier.logits(inputs)[0]
         score = _score(logits, of, against)
         flat = [output for outputs in kept for output in outputs]
+        if not flat:  # CoaT's and CrossViT's stages pass on lists of tensors
+            raise no_stages(classifier.encoder)
         gradients = iter(torch.autograd.grad(score, flat))
     maps = []
     for outputs in kept:

@@ -23,6 +23,7 @@ from graft.explanation.network_input import (
 from graft.explanation.occlusion import occlusion_map
 from graft.explanation.overlay import painted, resized
 from graft.inference.image_input import OneImage
+from graft.inference.policy import Policy
 from graft.inference.prediction import Prediction
 from graft.inference.prediction_html import SIDE, bars, block, image_of
 from graft.inference.predictor import Predictor
@@ -127,6 +128,7 @@ def explain(
     against: str | None = None,
     method: str | None = None,
     label: str | None = None,
+    policy: Policy | None = None,
 ) -> Explanation:
     """Where in an image the evidence for its predicted class lies.
 
@@ -134,7 +136,8 @@ def explain(
     `Predictor.predict`. `label` is another class to explain, and `against` one to hold it
     against: the map then says what speaks for the one and not the other. `method`: "occlusion"
     (default; about 200 covered images go through the network) or "gradients" (fast, one image
-    forward and back). docs/explain.md has what was measured of each.
+    forward and back). docs/explain.md has what was measured of each. `policy` is that of the
+    prediction, as for `Predictor.predict`.
 
     Raises UsageError for an image that cannot be read, an unknown class or an unknown method.
     """
@@ -143,7 +146,7 @@ def explain(
         raise UsageError(f"no method {chosen!r}: expected one of {', '.join(METHODS)}")
     predictor = run if isinstance(run, Predictor) else load(run)
     known_classes(predictor, label, against)
-    prediction = predictor.predict(image)
+    prediction = predictor.predict(image, policy)
     explained = label or prediction.best_guess
     if against == explained:
         raise UsageError(

@@ -24,13 +24,20 @@ def stage_modules(encoder: Encoder) -> list[nn.Module]:
     if found := stages(body):
         return [_last(module) for module in found]
     listed = getattr(body, "feature_info", None) or []
-    names = [info["module"] for info in listed if info.get("module")]
+    named = dict(body.named_modules())
+    # Of some networks (HRNet) timm lists names that only its own feature extractor knows.
+    names = [info["module"] for info in listed if info.get("module") in named]
     if not names:
-        raise ModelError(
-            f"the stages of {type(body).__name__} are not known, so there is nothing to show of "
-            "them; explain it by occlusion"
-        )
-    return [_last(body.get_submodule(name)) for name in names]
+        raise no_stages(encoder)
+    return [_last(named[name]) for name in names]
+
+
+def no_stages(encoder: Encoder) -> ModelError:
+    """What to say of a network whose stages cannot be shown."""
+    return ModelError(
+        f"the stages of {type(encoder.body).__name__} are not known, so there is nothing to show "
+        "of them; explain it by occlusion"
+    )
 
 
 def _last(module: nn.Module) -> nn.Module:

@@ -13,9 +13,12 @@ from graft.data.decode import Preprocess, resized_shorter_side
 from graft.errors import ModelError, UsageError
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
+from graft.models.adapters import adapted_layers
 from graft.models.backbone import did_you_mean, scratch
 from graft.models.classifier import Classifier
 from graft.models.encoder import Encoder
+from graft.models.network_file import FILE
+from graft.models.openvino_body import OpenVinoBody
 from graft.models.scratch_cnns import SCRATCH
 from graft.models.sequence import POSITIONS
 from graft.models.split_point import SplitPoint, find_split_point, order_of
@@ -82,6 +85,11 @@ def _of_name(name: str, size: int | tuple[int, int] | None) -> Subject:
     if name in SCRATCH:
         body: Any = SCRATCH[name]()
         preprocess = scratch(name).preprocess
+    elif name.startswith(FILE):
+        raise UsageError(
+            f"{name}: a network from a file is one OpenVINO graph, and summary lists layers of "
+            "PyTorch; of a run that was trained on it, it lists the head: graft summary RUN"
+        )
     elif name.startswith(LOCAL):
         found = find_backbone(name, cache_folder())
         body, preprocess = found.build().body, found.preprocess
@@ -115,7 +123,8 @@ def _of_timm(name: str) -> tuple[Any, Preprocess]:
     if architecture not in timm.list_models():
         raise ModelError(
             f"no model {name!r}: expected base_cnn, deep_cnn, a timm name (graft models), "
-            f"local-dir:FOLDER or a run folder{did_you_mean(architecture)}"
+            "local-dir:FOLDER, torchvision:NAME, file:FILE or a run folder"
+            f"{did_you_mean(architecture)}"
         )
     try:
         with _Uninitialized():
@@ -139,6 +148,11 @@ def _of_predictor(predictor: Predictor, size: int | tuple[int, int] | None) -> S
         notes.append(
             "each image is predicted together with its mirror image: twice the multiply-adds"
         )
+    if isinstance(encoder.body, OpenVinoBody):
+        notes.append(
+            f"the backbone is one OpenVINO graph of {backbone.parameters:,} parameters, which are "
+            "not counted here, as its layers are not"
+        )
     unfreeze = settings.get("unfreeze", "none")
     trained = list(predictor.head.parameters())
     if not predictor.frozen and unfreeze == "none":  # from scratch
@@ -146,7 +160,7 @@ def _of_predictor(predictor: Predictor, size: int | tuple[int, int] | None) -> S
     elif not predictor.frozen:
         cut = find_split_point(encoder, unfreeze)
         notes.append(f"trained with --unfreeze {unfreeze}: {cut.described()}")
-        trained += _after(encoder, cut)
+        trained += _adapted(encoder) if unfreeze == "lora" else _after(encoder, cut)
     else:
         notes.append("trained with a frozen backbone: its parameters stayed as they were")
     return Subject(
@@ -171,6 +185,12 @@ def _after(encoder: Encoder, cut: SplitPoint) -> list[nn.Parameter]:
     modules = [encoder.body.get_submodule(name) for name in names if name != POSITIONS]
     own = [] if cut.unit else list(encoder.body.parameters(recurse=False))
     return own + [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def _adapted(encoder: Encoder) -> list[nn.Parameter]:
+    """The weights that adapters were added to."""
+    layers = [encoder.body.get_submodule(name) for name in adapted_layers(encoder)]
+    return [layer.get_parameter("weight") for layer in layers]
 
 
 def described(preprocess: Preprocess, rows: int, columns: int) -> list[str]:

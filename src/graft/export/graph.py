@@ -39,7 +39,10 @@ class Graph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Probabilities, OOD scores and features of a batch of images of one size."""
         pixels = self.view(image).permute(0, 2, 3, 1) if self.view else image
-        features = self.classifier.encoder(pixels)
+        return self.from_features(self.classifier.encoder(pixels))
+
+    def from_features(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of features (N, D)."""
         logits = self.classifier.head(features)
         probabilities = torch.softmax(logits / self.classifier.get_buffer("temperature"), dim=1)
         return probabilities, self.ood_score(features), features

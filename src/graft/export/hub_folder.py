@@ -1,6 +1,5 @@
 """The folder of `graft export RUN --to hub-folder`: what huggingface_hub uploads as it is."""
 
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -9,14 +8,16 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from graft.errors import UsageError
 from graft.export.hub_contents import TIMM
 from graft.export.model_card import UNKNOWN, dataset_name, model_card
 from graft.export.write import Job, write_model
 from graft.models.backbone import Backbone, new_body
+from graft.models.network_file import FILE
+from graft.models.openvino_body import ARCHITECTURE
 from graft.models.scratch_cnns import SCRATCH
+from graft.models.timm_folder import write_timm_folder
 from graft.models.weights import LOCAL
 from graft.runs.run import Run
 from graft.utils.files import replacing, write_json, write_text
@@ -28,7 +29,9 @@ def write_hub(job: Job) -> dict[str, Any]:
     """
     check_license(job.license_id)
     run, found = Run.finished(job.run.path), {}
-    if all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+    if job.predictor.backbone.architecture == ARCHITECTURE:
+        job.progress.say("without model.onnx: the backbone is an OpenVINO graph")
+    elif all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
         found = write_model(replace(job, to="onnx"))
     else:
         job.progress.say("without model.onnx: that needs pip install 'graft[onnx]'")
@@ -101,7 +104,7 @@ def _named(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     kind, _, folder = value.rpartition("run ")
-    folder = folder.removeprefix(LOCAL)
+    folder = folder.removeprefix(LOCAL).removeprefix(FILE)
     if kind == "" and (folder != value or PurePath(folder).is_absolute()):
         return ("run " if value.startswith("run ") else "") + PurePath(folder).name
     return value
@@ -111,32 +114,7 @@ def _write_body(run: Run, folder: Path) -> None:
     """The fine-tuned body as timm's `local-dir:` takes it: config.json and model.safetensors."""
     backbone = Backbone.from_json(run.model["backbone"], run.weights)
     body: Any = new_body(backbone.architecture, backbone.arguments)
-    fed = backbone.preprocess
-    known = body.pretrained_cfg
-    described = {
-        "architecture": backbone.architecture,
-        "num_classes": 0,
-        "num_features": int(body.num_features),
-        "model_args": backbone.arguments,
-        "pretrained_cfg": {
-            "input_size": [3, fed.height, fed.width],
-            "fixed_input_size": bool(known.get("fixed_input_size", False)),
-            "interpolation": fed.interpolation,
-            "crop_pct": fed.crop,
-            "crop_mode": {"crop": "center"}.get(fed.resize, fed.resize),
-            "mean": list(fed.mean),
-            "std": list(fed.std),
-            "num_classes": 0,
-            "pool_size": None,
-            "first_conv": known.get("first_conv"),
-            "classifier": known.get("classifier"),
-        },
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.contiguous() for name, value in backbone.state().items()}
-    with replacing(folder / "model.safetensors") as beside:
-        save_file(state, beside, metadata={"format": "pt"})
-    write_text(folder / "config.json", json.dumps(described, indent=1) + "\n")
     # What timm builds of it must be what was written; a network with more to it is refused here.
     with torch.inference_mode():
-        body.load_state_dict(state)
+        body.load_state_dict(backbone.state())
+    write_timm_folder(folder, body, backbone.architecture, backbone.arguments, backbone.preprocess)

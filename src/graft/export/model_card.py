@@ -241,7 +241,7 @@ def _citation(run: Run, license_id: str) -> list[str]:
         "\n}"
     )
     backbone = run.model["backbone"]
-    name = PurePath(str(backbone["name"]).removeprefix("local-dir:")).name
+    name = PurePath(str(backbone["name"]).removeprefix("local-dir:").removeprefix("file:")).name
     lines = [
         f"```bibtex\n{cited}\n```",
         f"The backbone is {plain(str(backbone['architecture']))} "

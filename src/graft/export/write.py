@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from graft.data.sources import find_images
-from graft.errors import DataError, UsageError
+from graft.errors import DataError, ModelError, UsageError
 from graft.export.contract import Contract, contract_of
 from graft.export.graph import graph_of
+from graft.export.joined import joined_saver
 from graft.export.odd_images import write_odd_images
 from graft.export.parity import (
     ANY,
@@ -37,6 +38,7 @@ from graft.export.writers import (
 )
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
+from graft.models.openvino_body import ARCHITECTURE
 from graft.runs.run import Run
 from graft.utils.files import write_json, write_text
 from graft.utils.progress import Progress
@@ -146,6 +148,11 @@ def write_checked(job: Job, to: str) -> tuple[Path, dict[str, Any]]:
     """Write the model file of a format and vectors/ into `job.folder`, if it says what the run
     says; the file, and the parity found. Raises as `export_run`.
     """
+    if job.predictor.backbone.architecture == ARCHITECTURE and to != "openvino":
+        raise ModelError(
+            f"{job.run.path}: its backbone is a network from a file, which graft runs in OpenVINO: "
+            f"it can be exported --to openvino, not {to}"
+        )
     if to == "onnx":
         require_onnx()
     sample = _sample(job)
@@ -194,7 +201,10 @@ def _in_int8(job: Job, plain: Path, contract: Contract) -> tuple[Save, Contract]
 def _saver(job: Job, to: str) -> Save:
     fed = job.predictor.backbone.preprocess
     graph = graph_of(job.predictor, job.square)
-    program = torch_program(graph, (fed.height, fed.width) if job.square else None)
+    size = (fed.height, fed.width) if job.square else None
+    if job.predictor.backbone.architecture == ARCHITECTURE:
+        return joined_saver(graph, size, job.half)
+    program = torch_program(graph, size)
     job.progress.say(f"exporting {job.run.name} to {to}: making {FILES[to]}")
     if to == "onnx":
         return onnx_saver(program)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from graft.errors import GraftError, ModelError, UsageError
 from graft.export.contract import KEY, Contract
-from graft.export.graph import INPUT, OUTPUTS, Graph
+from graft.export.graph import INPUT, OUTPUTS
 from graft.export.quiet import quiet
 
 # Writes the file, with a contract in its metadata.
@@ -18,7 +19,7 @@ Save = Callable[[Path, Contract], None]
 _AXES = ("batch", "height", "width")
 
 
-def torch_program(graph: Graph, square: tuple[int, int] | None) -> Any:
+def torch_program(graph: nn.Module, square: tuple[int, int] | None) -> Any:
     """The graph as torch.export's program: any number of images, of any height and width, or of
     the `square` size alone. To be saved in one format: converting it changes it.
     """
@@ -73,15 +74,26 @@ def openvino_saver(program: Any, half: bool = False) -> Save:
     """The program as OpenVINO IR: the .xml, and the weights beside it as .bin; with `half` in
     float16.
     """
-    import openvino
+    with quiet(), _explained("; export it to onnx, which OpenVINO reads, too"):
+        model, decoder = in_openvino(program)
+    return openvino_file_saver(model, half, decoder)
+
+
+def in_openvino(program: Any) -> tuple[Any, Any]:
+    """A program of torch.export as an OpenVINO model, and what must outlive it."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     # Not openvino.convert_model, which reports usage to its maker's server.
-    with quiet(), _explained("; export it to onnx, which OpenVINO reads, too"):
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchFXPythonDecoder.from_exported_program(program)
-        model = frontend.convert(frontend.load(decoder))
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchFXPythonDecoder.from_exported_program(program)
+    return frontend.convert(frontend.load(decoder)), decoder
+
+
+def openvino_file_saver(model: Any, half: bool, held: Any) -> Save:
+    """An OpenVINO model of a Graph as IR; `held` is what must outlive it."""
+    import openvino
+
     model.inputs[0].get_tensor().set_names({INPUT})
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
@@ -91,7 +103,7 @@ def openvino_saver(program: Any, half: bool = False) -> Save:
         model.set_rt_info(text, [KEY])
         openvino.save_model(model, file, compress_to_fp16=half)
 
-    save.decoder = decoder  # type: ignore[attr-defined]  # must outlive the model
+    save.held = held  # type: ignore[attr-defined]
     return save
 
 

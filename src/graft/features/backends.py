@@ -2,15 +2,14 @@
 
 The choice is by capability and is always named: on a GPU PyTorch under autocast; on a CPU
 OpenVINO, in bfloat16 where the processor has it (AMX, AVX-512 BF16) and float32 elsewhere; and
-PyTorch where OpenVINO is not installed or cannot convert the network. Every backend sees batches
-of one fixed size, the last one padded, so that an image's features do not depend on its company.
+PyTorch where OpenVINO is not installed or cannot convert the network. A network from a file of
+another tool (OpenVinoBody) runs in OpenVINO everywhere. Every backend sees batches of one fixed
+size, the last one padded, so that an image's features do not depend on its company.
 """
 
-import contextlib
 import functools
 import os
 import threading
-import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +23,13 @@ from torch import nn
 
 from graft.choices import BACKENDS
 from graft.errors import ModelError, UsageError
+from graft.features.openvino_backend import openvino_name, openvino_submit
 from graft.models.encoder import Encoder
-from graft.models.runtime import Runtime, detect_runtime, float32_asked_for
+from graft.models.openvino_body import ARCHITECTURE, OpenVinoBody
+from graft.models.runtime import Runtime, detect_runtime
 
 if TYPE_CHECKING:
+    from graft.models.backbone import Backbone
     from graft.models.halves import Prefix
 
 BATCH = 32
@@ -54,21 +56,26 @@ class Backend:
 
 
 @functools.cache  # asked for every batch of predictions, and starting OpenVINO to ask takes time
-def choose(wanted: str = "auto") -> str:
-    """The name of the backend that `compile_encoder` will use: it belongs to the cache key."""
+def choose(wanted: str = "auto", from_file: bool = False) -> str:
+    """The name of the backend that `compile_encoder` will use: it belongs to the cache key.
+
+    `from_file` is for an OpenVinoBody, which PyTorch cannot run: UsageError where that is asked.
+    """
     if wanted not in BACKENDS:
         raise UsageError(f"backend is one of {', '.join(BACKENDS)}, not {wanted!r}")
+    if from_file and wanted == "torch":
+        raise UsageError("a network from a file runs in OpenVINO; leave --backend torch out")
+    if from_file:
+        return openvino_name(exact=wanted == "float32")
     runtime = detect_runtime(wanted)
     if wanted in ("float32", "torch") or (wanted == "auto" and runtime.device.type != "cpu"):
         return _torch_name(runtime)
     try:
-        import openvino
+        return openvino_name()
     except ImportError as error:
         if wanted == "openvino":
             raise ModelError("backend openvino: not installed; pip install openvino") from error
         return _torch_name(runtime)
-    version = ".".join(openvino.__version__.split(".")[:2])
-    return f"openvino {version} {_openvino_precision(openvino.Core())} on CPU"
 
 
 def compile_encoder(
@@ -79,16 +86,17 @@ def compile_encoder(
     Falls back from OpenVINO to PyTorch under "auto" only, and says so in the backend's note.
     Raises ModelError when the backend asked for cannot run the network.
     """
-    name = choose(wanted)
+    from_file = isinstance(encoder, Encoder) and isinstance(encoder.body, OpenVinoBody)
+    name = choose(wanted, from_file)
     if not name.startswith("openvino"):
         runtime = detect_runtime(wanted)
         return torch_backend(encoder.to(memory_format=torch.channels_last), batch, runtime=runtime)
     try:
-        return _openvino_backend(encoder, name, batch)
+        return Backend(name, batch, *openvino_submit(encoder, name, batch))
     # OpenVINO raises plain RuntimeErrors for operations that it does not know.
     except Exception as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-        if wanted == "openvino":
+        if wanted == "openvino" or from_file:
             raise ModelError(f"openvino cannot run this network: {reason}") from error
         note = f"openvino cannot run this network ({reason}), PyTorch does"
         return torch_backend(encoder.to(memory_format=torch.channels_last), batch, note=note)
@@ -105,6 +113,7 @@ class LazyBackend:
     build: Callable[[], "Encoder | Prefix"]
     wanted: str = "auto"
     batch: int = BATCH
+    from_file: bool = False
     ready: Backend | None = None
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -112,7 +121,8 @@ class LazyBackend:
         _LIVING.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"build": self.build, "wanted": self.wanted, "batch": self.batch}
+        kept = ("build", "wanted", "batch", "from_file")
+        return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -120,7 +130,7 @@ class LazyBackend:
     @property
     def name(self) -> str:
         """What runs; before the first call, what is expected to."""
-        return self.ready.name if self.ready else choose(self.wanted)
+        return self.ready.name if self.ready else choose(self.wanted, self.from_file)
 
     @property
     def exact(self) -> bool:
@@ -140,6 +150,11 @@ class LazyBackend:
         """Free the compiled encoder; another call compiles it again."""
         with self.lock:
             self.ready = None
+
+
+def backend_of(backbone: "Backbone", wanted: str = "auto", batch: int = BATCH) -> LazyBackend:
+    """The backend of a backbone, whatever its encoder runs in."""
+    return LazyBackend(backbone.build, wanted, batch, backbone.architecture == ARCHITECTURE)
 
 
 _LIVING: "weakref.WeakSet[LazyBackend]" = weakref.WeakSet()
@@ -223,70 +238,3 @@ def torch_backend(
 
     depth = 1 if place.type == "cpu" else 2
     return Backend(_torch_name(runtime), batch, depth, submit, note)
-
-
-def _openvino_precision(core: Any) -> str:
-    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bf16" if native and not float32_asked_for() else "f32"
-
-
-def _openvino_backend(encoder: "Encoder | Prefix", name: str, batch: int) -> Backend:
-    import openvino
-
-    core = openvino.Core()
-    # One image alone is waited for: all cores work on it.
-    hint = "LATENCY" if batch == 1 else "THROUGHPUT"
-    compiled = core.compile_model(
-        _converted(encoder, batch),
-        "CPU",
-        {"INFERENCE_PRECISION_HINT": _openvino_precision(core), "PERFORMANCE_HINT": hint},
-    )
-    depth = max(2, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-    idle = [compiled.create_infer_request() for _ in range(depth)]
-
-    def submit(pixels: NDArray[Any]) -> Callable[[], NDArray[np.float32]]:
-        try:
-            request = idle.pop()
-        # Several threads at once: each may have `depth` under way, so none waits for another.
-        except IndexError:
-            request = compiled.create_infer_request()
-        request.start_async([np.ascontiguousarray(pixels)], share_inputs=True)
-
-        def wait() -> NDArray[np.float32]:
-            request.wait()
-            features: NDArray[np.float32] = request.get_output_tensor().data.copy()
-            idle.append(request)
-            return features
-
-        return wait
-
-    return Backend(name, batch, depth, submit)
-
-
-def _converted(encoder: "Encoder | Prefix", batch: int) -> Any:
-    # openvino.convert_model does the same and more: it validates by tracing twice at the full
-    # batch size (8 s against 0.7 s for MobileNetV2) and reports usage to its maker's server.
-    import openvino
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-    example = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
-    with torch.inference_mode(), _quiet():
-        script = torch.jit.trace(encoder, example, check_trace=False)  # type: ignore[no-untyped-call]
-        traced = torch.jit.freeze(script)
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchScriptPythonDecoder(traced, example_input=example)  # must outlive convert
-        model = frontend.convert(frontend.load(decoder))
-    model.inputs[0].get_node().set_element_type(openvino.Type.u8)
-    model.validate_nodes_and_infer_types()
-    model.reshape([batch, *encoder.input_shape])
-    return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # Tracing is deprecated in favor of torch.export, which takes ten times as long here; and it
-    # warns of every Python number in a network that has a fixed input size anyway.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from graft.data.decode import Pixels
 from graft.errors import DataError, ModelError
-from graft.features.backends import BATCH, LazyBackend
+from graft.features.backends import BATCH, LazyBackend, backend_of
 from graft.features.extraction import Encoded, encode, encode_pixels
 from graft.inference.image_input import (
     OneImage,
@@ -69,9 +69,8 @@ class Predictor(FittedEstimator):
     policy: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
-        build = self.backbone.build
-        self.single = LazyBackend(build, self.backend.wanted, batch=1)
-        self._float32 = LazyBackend(build, "float32", batch=1)
+        self.single = backend_of(self.backbone, self.backend.wanted, batch=1)
+        self._float32 = backend_of(self.backbone, "float32", batch=1)
 
     @property
     def exact(self) -> LazyBackend:

@@ -1,12 +1,16 @@
 """Predictors from files: a run's, saved and loaded again, and pretrained networks as they come."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from graft.choices import DEFAULT_MODEL
-from graft.features.backends import LazyBackend
+from graft.choices import DEFAULT_MODEL, OPEN_CLIP, ZERO_SHOT_MODEL
+from graft.errors import UsageError
+from graft.features.backends import backend_of
 from graft.inference.predictor import Predictor
+from graft.models.head import Head
+from graft.models.image_text import zero_shot_weights
 from graft.models.stored_model import read_model
-from graft.models.weights import find_classifier
+from graft.models.weights import find_backbone, find_classifier
 from graft.runs.run import Run
 from graft.utils.cache_folder import cache_folder
 
@@ -56,12 +60,38 @@ def load(run: str | Path, backend: str = "auto") -> Predictor:
         stored.backbone,
         stored.head,
         tuple(described["classes"]),
-        LazyBackend(stored.backbone.build, backend),
+        backend_of(stored.backbone, backend),
         float(described["temperature"]),
         bool(described["frozen"]),
         stored.detector,
         Path(run),
     )
+
+
+def zero_shot(
+    labels: Sequence[str], model: str = ZERO_SHOT_MODEL, backend: str = "auto"
+) -> Predictor:
+    """A classifier of these labels without any training: a network that was trained on images and
+    their captions compares an image with what each label says.
+
+    `model` is `open-clip:` with a folder in open_clip's form or with a repository of the model
+    hub, which is fetched once. The probabilities are not calibrated for your images.
+
+    Raises UsageError for fewer than two labels or one given twice, and for a model without a text
+    tower; ModelError for a model that is not here and cannot be fetched.
+    """
+    names = [label.strip() for label in labels if label.strip()]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise UsageError(f"expected two or more different labels, not {', '.join(names) or 'none'}")
+    if not model.startswith(OPEN_CLIP):
+        raise UsageError(
+            f"{model} has no text tower to read labels with; give --model {OPEN_CLIP}FOLDER or "
+            f"{OPEN_CLIP}OWNER/REPOSITORY, such as {ZERO_SHOT_MODEL}"
+        )
+    backbone = find_backbone(model, cache_folder())
+    head = Head(backbone.features, len(names), 0, 0.0, 0.0)
+    head.begin_at(zero_shot_weights(model, names))
+    return Predictor(backbone, head.eval(), tuple(names), backend_of(backbone, backend))
 
 
 def pretrained(name: str = DEFAULT_MODEL, backend: str = "auto") -> Predictor:
@@ -71,4 +101,4 @@ def pretrained(name: str = DEFAULT_MODEL, backend: str = "auto") -> Predictor:
     and cannot be fetched, or whose classes have no known names.
     """
     backbone, head, classes = find_classifier(name, cache_folder())
-    return Predictor(backbone, head, tuple(classes), LazyBackend(backbone.build, backend))
+    return Predictor(backbone, head, tuple(classes), backend_of(backbone, backend))

@@ -9,6 +9,7 @@ from typing import Any
 import graft
 from graft.errors import DataError, GraftError, UsageError
 from graft.mcp_server.rooted import Rooted
+from graft.models.network_file import find_file
 from graft.runs.folder import NEEDED
 from graft.runs.run import Run
 from graft.utils.progress import Progress
@@ -156,6 +157,12 @@ def _model(place: Rooted, model: str) -> str:
     before, colon, path = model.partition(":")
     if colon and before == "local-dir":
         return f"local-dir:{place.there(path)}"
+    if colon and before == "file":
+        path, mark, output = path.partition("#")
+        named = f"file:{place.there(path)}{mark}{output}"
+        for file in find_file(named).files:  # a link among them could lead out of the root
+            place.inside(str(file))
+        return named
     if "/" in model or "\\" in model or Path(model).exists() or (place.root / model).exists():
         return str(place.there(model))
     return model

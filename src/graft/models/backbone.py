@@ -1,6 +1,8 @@
 """Backbone: which network an encoder is, how it is fed, and where its weights are."""
 
 import hashlib
+import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
@@ -8,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
 from graft.models.encoder import Encoder
+from graft.models.openvino_body import ARCHITECTURE as OPENVINO
+from graft.models.openvino_body import OpenVinoBody
 from graft.models.scratch_cnns import SCRATCH
+from graft.models.torchvision_body import PREFIX, without_classifier
 from graft.runs.reading import shown
+from graft.utils.files import replacing
 
 # Pixels a side of the networks that are trained from scratch, unless told otherwise.
 SCRATCH_SIZE = 64
@@ -79,7 +85,8 @@ class Backbone:
 
     def around(self, body: nn.Module) -> Encoder:
         """The encoder that has this body, whatever its weights."""
-        return Encoder(body, self.preprocess, self.taps, self.mirrored)
+        embeds = "embedding" in self.arguments
+        return Encoder(body, self.preprocess, self.taps, self.mirrored, embeds)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The body's weights: all of a card, or what begins with `encoder.` beside a head."""
@@ -114,17 +121,28 @@ class Backbone:
 
 
 def new_body(architecture: str, arguments: dict[str, Any]) -> nn.Module:
-    """An untrained network without classifier; ModelError if timm knows none of that name."""
+    """An untrained network without classifier; ModelError if timm knows none of that name.
+
+    Of the arguments `embedding` is graft's: the width of a linear layer in the classifier's place,
+    as that of CLIP's image towers, or 0 for none.
+    """
     if architecture in SCRATCH:
         return SCRATCH[architecture]()
+    if architecture == OPENVINO:
+        return OpenVinoBody()
+    if architecture.startswith(PREFIX):
+        return without_classifier(architecture)
     import timm
 
     if architecture not in timm.list_models():
         raise ModelError(
             f"no model {architecture!r}: expected base_cnn, deep_cnn, a timm name (graft models), "
-            f"local-dir:FOLDER or a run folder{did_you_mean(architecture)}"
+            "local-dir:FOLDER, torchvision:NAME, file:FILE or a run folder"
+            f"{did_you_mean(architecture)}"
         )
-    body: nn.Module = timm.create_model(architecture, num_classes=0, **arguments)
+    own = {name: value for name, value in arguments.items() if name != "embedding"}
+    width = arguments.get("embedding", 0)
+    body: nn.Module = timm.create_model(architecture, num_classes=width, **own)
     return body
 
 
@@ -168,7 +186,8 @@ def resized(backbone: Backbone, image_size: int | None, resize: str | None = Non
     """The backbone, fed images of another size, or resized in another way (Preprocess): squash
     shows it whole images, crop their middle.
 
-    Raises UsageError for a network that takes one size only.
+    A network that is built for one size, as most vision transformers, is built anew for the
+    other. Raises UsageError for one that cannot be.
     """
     if resize not in (None, backbone.preprocess.resize):
         crop = 1.0 if resize == "squash" else backbone.preprocess.crop
@@ -179,13 +198,57 @@ def resized(backbone: Backbone, image_size: int | None, resize: str | None = Non
         return backbone
     preprocess = changed(backbone.preprocess, height=image_size, width=image_size)
     digest = hashlib.sha256(f"{backbone.digest} at {image_size}".encode()).hexdigest()
-    other = changed(backbone, preprocess=preprocess, digest=digest)
-    try:
-        with torch.inference_mode():
-            other.build()(torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8))
-    except (RuntimeError, AssertionError) as error:
+    rebuilt = _rebuilt_for(backbone, image_size)
+    other = rebuilt or changed(backbone, preprocess=preprocess, digest=digest)
+    if error := _refused(other):
         raise UsageError(
             f"{backbone.name} takes images of {backbone.preprocess.height} pixels a side, not "
             f"{image_size}; leave --image-size out"
         ) from error
     return other
+
+
+def _rebuilt_for(backbone: Backbone, side: int) -> Backbone | None:
+    """The backbone built anew for images of `side` pixels a side, its position embeddings (or the
+    biases of its windows) resampled as timm does when it loads such weights. They lie in a card
+    beside the backbone's own.
+
+    None where timm cannot build the network for that size, or has no way to fit its weights.
+    """
+    if backbone.weights is None:
+        return None
+    arguments = backbone.arguments | {"img_size": side}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of timm's own resampling
+            body = new_body(backbone.architecture, arguments)
+            fitted = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
+            state = backbone.state()
+            body.load_state_dict(fitted(state, body) if fitted else state)
+    # Networks refuse a size in as many ways as there are networks.
+    except Exception:
+        return None
+    preprocess = changed(backbone.preprocess, height=side, width=side)
+    digest = hashlib.sha256(f"{backbone.digest} rebuilt for {side}".encode()).hexdigest()
+    card = backbone.weights.with_name(f"{digest[:32]}.safetensors")
+    if not card.is_file():
+        apart: dict[str, torch.Tensor] = {
+            key: value.clone(memory_format=torch.contiguous_format)
+            for key, value in body.state_dict().items()
+        }
+        with replacing(card) as beside:
+            save_file(apart, beside)
+    return changed(
+        backbone, arguments=arguments, preprocess=preprocess, digest=digest, weights=card, held=None
+    )
+
+
+def _refused(backbone: Backbone) -> Exception | None:
+    """Why a network takes no images of its size; None where it does."""
+    try:
+        with torch.inference_mode():
+            encoder = backbone.build()
+            encoder(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        return error
+    return None

@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graft.data.decode import Preprocess
 from graft.errors import ModelError
 from graft.models.sequence import (
-    BY_TIMM,
     called,
-    family,
     intermediates,
     sequence,
     stages,
     within,
 )
+
+# A mean square below this counts as it: its root is 0 in the cache.
+LEAST = 1e-30
 
 
 class Encoder(nn.Module):
@@ -28,18 +30,27 @@ class Encoder(nn.Module):
     have thrown away (Head2Toe: Evci et al. 2022, arXiv:2201.03529; measured in docs/recipes.md).
     Without taps, or where a family's stages are not known, they are the body's own final
     features. `mirrored`: in inference mode they are the mean over the image and its mirror
-    image, so that under a linear head the logits are, too.
+    image, so that under a linear head the logits are, too. `embeds`: the features are what the
+    body's own last layer gives, scaled to a length of 1 (the image embedding of CLIP).
 
     `ends` are the names of the modules whose outputs are pooled, and `order` those of the modules
     that run, in order: none after the last end, and none at all for a body that runs as a whole.
-    `intermediates` is the number of stages whose outputs timm gives, or 0.
+    `intermediates` is the number of stages whose outputs timm gives, where they do not run one
+    after the other; else 0.
 
-    Raises ModelError for a body that has stages but does not run them one after the other.
+    Raises ModelError for a body that has stages which neither run so nor are given by timm.
     """
 
-    def __init__(self, body: Any, preprocess: Preprocess, taps: bool, mirrored: bool = False):
+    def __init__(
+        self,
+        body: Any,
+        preprocess: Preprocess,
+        taps: bool,
+        mirrored: bool = False,
+        embeds: bool = False,
+    ):
         super().__init__()
-        self.mirrored = mirrored
+        self.mirrored, self.embeds = mirrored, embeds
         self.body = body
         self.input_shape = (preprocess.height, preprocess.width, 3)
         self.register_buffer("mean", torch.tensor(preprocess.mean) * 255, persistent=False)
@@ -49,17 +60,19 @@ class Encoder(nn.Module):
         self.ends: tuple[str, ...] = ()
         self.intermediates = 0
         found = stages(body) if taps else []
-        if found and family(body) in BY_TIMM:
-            self.intermediates = len(found)
-        elif found:
-            order = sequence(body, (3, preprocess.height, preprocess.width))
-            if not order:
-                raise ModelError(
-                    f"expected a network whose stages follow one another, {type(body).__name__} "
-                    "does something in between; choose another model (graft models)"
-                )
+        if not found:
+            return
+        if order := sequence(body, (3, preprocess.height, preprocess.width)):
             self.ends = tuple(within(body, stage, order)[-1] for stage in found)
             self.order = order[: order.index(self.ends[-1]) + 1]
+        elif hasattr(body, "forward_intermediates"):
+            self.intermediates = min(len(found), len(body.feature_info))
+            self._channels_last = False  # timm turns them round
+        else:
+            raise ModelError(
+                f"expected a network whose stages follow one another, {type(body).__name__} "
+                "does something in between; choose another model (graft models)"
+            )
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features of a batch of pixels."""
@@ -97,8 +110,8 @@ class Encoder(nn.Module):
 
     def final(self, x: Tensor) -> Tensor:
         """The body's own features (N, D), of the output of its `forward_features`."""
-        features: Tensor = self.body.forward_head(x, pre_logits=True)
-        return features.float()
+        features: Tensor = self.body.forward_head(x, pre_logits=not self.embeds)
+        return F.normalize(features.float(), dim=1) if self.embeds else features.float()
 
 
 def pooled(x: Tensor, channels_last: bool = False) -> Tensor:
@@ -108,4 +121,6 @@ def pooled(x: Tensor, channels_last: bool = False) -> Tensor:
     """
     x = x.float()
     dims = (1,) if x.ndim == 3 else (1, 2) if channels_last else (2, 3)
-    return torch.cat([x.mean(dims), x.square().mean(dims).sqrt(), x.amax(dims)], dim=1)
+    # Of a channel that is 0 everywhere the root has no gradient, and one NaN spoils them all.
+    root = x.square().mean(dims).clamp_min(LEAST).sqrt()
+    return torch.cat([x.mean(dims), root, x.amax(dims)], dim=1)

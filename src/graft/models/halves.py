@@ -58,7 +58,7 @@ class Suffix(nn.Module):
         # The features of earlier stages come with the row.
         self.before = 0
         if width:
-            with torch.inference_mode():
+            with torch.no_grad():
                 _, maps = encoder.passed(torch.zeros(1, *split.shape), self.order)
                 self.before = width - encoder.pooled(maps).shape[1]
 
@@ -121,6 +121,6 @@ def _drop_all_but(kept: tuple[str, ...], encoder: Encoder) -> None:
 
 
 def _width(encoder: Encoder) -> int:
-    with torch.inference_mode():
+    with torch.no_grad():
         pixels = torch.zeros(1, *encoder.input_shape, dtype=torch.uint8)
         return int(encoder(pixels).shape[1])

@@ -56,6 +56,15 @@ class Head(nn.Module):
         standard = (features.float() - self.get_buffer("mean")) / self.get_buffer("std")
         return torch.as_tensor(self.layers(standard))
 
+    def begin_at(self, weights: Tensor) -> None:
+        """Set a linear head, whatever its statistics, so that its logits are weights @ features:
+        weights (K, D).
+        """
+        last, std = self.layers[-1], self.get_buffer("std")
+        with torch.no_grad():
+            last.get_parameter("weight").copy_(weights * std)
+            last.get_parameter("bias").copy_(weights @ self.get_buffer("mean"))
+
     def standardize(self, mean: Tensor, std: Tensor) -> None:
         """Set the statistics, (D,) each; a feature that hardly varies is not blown up."""
         self.get_buffer("mean").copy_(mean)

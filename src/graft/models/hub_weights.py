@@ -21,11 +21,20 @@ def hub_file(name: str, instead: str) -> Path:
     `instead` ends the message when the hub cannot be reached: what to do then. Raises ModelError
     for a name that has no weights there, and for weights that cannot be fetched.
     """
-    from huggingface_hub import hf_hub_download
+    return fetched(name, *_weights(_config(name), name), instead)
 
-    if found := hub_file_here(name):
-        return found
-    repository, file = _weights(_config(name), name)
+
+def fetched(name: str, repository: str, file: str, instead: str) -> Path:
+    """A file of a repository of the hub, from its local cache or fetched with a progress bar.
+
+    `name` is what the user calls it. Raises ModelError as `hub_file`.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    # Published weights do not change, so the hub is not asked again.
+    found = try_to_load_from_cache(repository, file)
+    if isinstance(found, str):
+        return Path(found)
     # Its warnings would stand between the user and the one line that says what to do.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if reason := unreachable():
@@ -40,17 +49,6 @@ def hub_file(name: str, instead: str) -> Path:
             f"{name}: {file} of {repository} could not be fetched from the model hub "
             f"({type(error).__name__}); try again later, or {instead}"
         ) from error
-
-
-def hub_file_here(name: str) -> Path | None:
-    """The weights in the hub's local cache, if they are there. Raises ModelError for a name that
-    has no weights on the hub.
-    """
-    from huggingface_hub import try_to_load_from_cache
-
-    # Published weights do not change, so the hub is not asked again.
-    found = try_to_load_from_cache(*_weights(_config(name), name))
-    return Path(found) if isinstance(found, str) else None
 
 
 def hub_networks_here() -> list[str]:

@@ -1,5 +1,6 @@
 """The order in which a network runs its modules, and which of them end its stages."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +23,9 @@ KNOWN = {
     *("efficientnet", "mobilenetv3", "resnet", "vgg", "inception_v3", "densenet", "convnext"),
     *("vision_transformer", "deit", "swin_transformer", "scratch_cnns"),
 }
-# Families whose blocks take more than the one before gives: timm's own forward_intermediates has
-# the outputs of the same stages.
-BY_TIMM = {"beit", "eva", "levit", "cait"}
+# Families whose blocks take more than the one before gives, and give class and other tokens apart
+# from positions in timm's own forward_intermediates.
+PREFIXED = {"beit", "eva"}
 # Run module by module, a network repeats its forward_features but for rounding.
 TOLERANCE = 1e-4
 
@@ -67,11 +68,16 @@ def sequence(body: nn.Module, shape: tuple[int, ...]) -> tuple[str, ...]:
     if family(body) in KNOWN:
         return tuple(_names(body))
     x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected: Any = body.forward_features(x)  # type: ignore[operator]
-        for names in (_names(body), _names(body, whole=stages(body))):
-            if _repeats(body, names, x, expected):
-                return tuple(names)
+    training = body.training
+    body.eval()  # what is dropped at random is not the same twice
+    try:
+        with torch.no_grad():  # not inference mode: ConViT keeps what it computes, for training
+            expected: Any = body.forward_features(x)  # type: ignore[operator]
+            for names in (_names(body), _names(body, whole=stages(body))):
+                if _repeats(body, names, x, expected):
+                    return tuple(names)
+    finally:
+        body.train(training)
     return ()
 
 
@@ -79,7 +85,7 @@ def intermediates(body: Any, x: Tensor, count: int) -> list[Tensor]:
     """The outputs of the last `count` stages as timm gives them: (N, C, h, w), or with a class
     token (N, T, C).
     """
-    prefixed = family(body) in ("beit", "eva")  # levit has no class token, cait adds it later
+    prefixed = family(body) in PREFIXED  # levit has no class token, cait adds it later
     more = {"return_prefix_tokens": True, "output_fmt": "NLC"} if prefixed else {}
     found = body.forward_intermediates(x, indices=count, intermediates_only=True, **more)
     # timm gives positions and other tokens apart; the blocks have these first.
@@ -96,8 +102,20 @@ def run(body: nn.Module, names: Sequence[str], x: Tensor) -> Tensor:
 def called(body: nn.Module, name: str, x: Tensor) -> Tensor:
     """The output of one module of a sequence."""
     module: Any = getattr(body, name) if name == POSITIONS else body.get_submodule(name)
-    output: Tensor = module(x)
+    found = module(x, **_rotary(body, name, x))
+    output: Tensor = found[0] if isinstance(found, tuple) else found  # eva: with its rotation
     return output
+
+
+def _rotary(body: Any, name: str, x: Tensor) -> dict[str, Tensor]:
+    """The rotary position embedding that each block of eva (DINOv3, EVA-02) takes along."""
+    rope = getattr(body, "rope", None)
+    if rope is None or not name.startswith("blocks."):
+        return {}
+    side = math.isqrt(x.shape[1] - body.num_prefix_tokens)
+    embedded = rope.get_embed(shape=(side, side))
+    mixed = getattr(body, "rope_mixed", False)  # then there is one for each block
+    return {"rope": embedded[int(name.split(".")[1])] if mixed else embedded}
 
 
 def within(body: nn.Module, stage: nn.Module, names: Sequence[str]) -> list[str]:
@@ -126,6 +144,8 @@ def _names(module: nn.Module, prefix: str = "", whole: Sequence[nn.Module] = ())
             if name == "AuxLogits":
                 continue
             break
+        if name == "rope":
+            continue
         if name == "pos_drop" and hasattr(module, POSITIONS):
             found.append(POSITIONS)
         elif child in whole:

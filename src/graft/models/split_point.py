@@ -4,14 +4,16 @@ Any body that runs its modules one after the other can be split before one of th
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from graft.config import parse_unfreeze
+from graft.choices import parse_unfreeze
 from graft.errors import ModelError
+from graft.models.adapters import RANK, adapted_layers
 from graft.models.encoder import Encoder
+from graft.models.openvino_body import OpenVinoBody
 from graft.models.sequence import AFTER_FEATURES, POSITIONS, called, sequence, stages, within
 
 # Below this fraction of the layers, rounding to the whole network is no rounding.
@@ -55,13 +57,21 @@ class SplitPoint:
 def find_split_point(encoder: Encoder, unfreeze: str) -> SplitPoint:
     """The split point that trains the last layers or the last stages of an encoder.
 
-    `unfreeze` is "all", a percentage of the layers such as "20%" (rounded up to a whole
-    block), or a number of stages such as "2": of a transformer, of its blocks. Layers are
-    convolutions and linear layers that the features depend on.
+    `unfreeze` is "all", "lora" (adapters in a whole transformer), a percentage of the layers such
+    as "20%" (rounded up to a whole block), or a number of stages such as "2": of a transformer,
+    of its blocks. Layers are convolutions and linear layers that the features depend on.
 
-    Raises ModelError for a body that cannot be split there; "all" splits none.
+    Raises ModelError for a body that cannot be split there; "all" and "lora" split none.
+    UsageError for adapters in a network that is no transformer.
     """
     kind, amount = parse_unfreeze(unfreeze)
+    if isinstance(encoder.body, OpenVinoBody):
+        raise ModelError(
+            "a network from a file runs in OpenVINO, which computes no gradients: only the head "
+            "can be trained; leave --unfreeze out, or take the same network from timm"
+        )
+    if kind == "lora":
+        return _adapters(encoder)
     units = _trainable_units(encoder) if kind == "all" else _units(encoder)
     weighty = [unit for unit in units if layers_of(unit.module)]
     counts = [layers_of(unit.module) for unit in weighty]
@@ -98,6 +108,21 @@ def order_of(encoder: Encoder) -> tuple[str, ...]:
     """
     height, width, channels = encoder.input_shape
     return encoder.order or sequence(encoder.body, (channels, height, width))
+
+
+def _adapters(encoder: Encoder) -> SplitPoint:
+    names, body = adapted_layers(encoder), encoder.body
+    layers: list[Any] = [body.get_submodule(name) for name in names]
+    return SplitPoint(
+        unit=None,
+        shape=encoder.input_shape,
+        blocks=(f"adapters of rank {RANK} in {names[0]}", names[-1]),
+        layers=(len(names), layers_of(body)),
+        parameters=(
+            sum(RANK * (each.in_features + each.out_features) for each in layers),
+            sum(p.numel() for p in body.parameters()),
+        ),
+    )
 
 
 def _stage_start(encoder: Encoder, number: int, units: list[Unit], names: list[str]) -> int:
@@ -139,7 +164,7 @@ def _units(encoder: Encoder) -> list[Unit]:
 
 def _described(encoder: Encoder, order: tuple[str, ...]) -> list[Unit]:
     body, units = encoder.body, []
-    with torch.inference_mode():
+    with torch.no_grad():
         x = encoder.normalized(torch.zeros(1, *encoder.input_shape, dtype=torch.uint8))
         for name in order:
             if name != POSITIONS:

@@ -7,7 +7,6 @@ it. A run whose features are all cached then needs neither timm nor the network 
 
 import hashlib
 import json
-from collections import Counter
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from graft.choices import FROM_SCRATCH
+from graft.choices import FROM_SCRATCH, OPEN_CLIP, PixelScale
 from graft.data.decode import Preprocess
-from graft.errors import ModelError
+from graft.errors import ModelError, UsageError
 from graft.models.backbone import Backbone, did_you_mean, new_body
+from graft.models.class_names import classifier_of
 from graft.models.head import Head
 from graft.models.hub_weights import hub_file, hub_networks_here
+from graft.models.image_text import CONFIG, WEIGHTS, image_tower, open_clip_folder
+from graft.models.network_file import FILE, find_file, read_file
+from graft.models.openvino_body import ARCHITECTURE as OPENVINO
+from graft.models.openvino_body import OpenVinoBody
 from graft.models.packaged_weights import PACKAGES, load_packaged, packaged_file
 from graft.models.stored_model import read_model
+from graft.models.torchvision_weights import TORCHVISION, open_torchvision, torchvision_file
 from graft.runs.folder import model_files
 from graft.runs.reading import read_json
 from graft.runs.timm_arguments import check_arguments
@@ -36,17 +41,24 @@ LOCAL = "local-dir:"
 ENCODER_FORMAT = 4
 
 
-def find_backbone(name: str, cache: Path) -> Backbone:
+def find_backbone(name: str, cache: Path, pixels: PixelScale | None = None) -> Backbone:
     """The pretrained backbone of that name, its card made if there is none yet.
 
     `name` is one of PACKAGES (`tf_efficientnet_lite0`), another timm name (`resnet50`, with or
-    without a `.tag`), `local-dir:FOLDER` (timm's own form: config.json and model.safetensors), or
-    the folder of an earlier run.
+    without a `.tag`), `local-dir:FOLDER` (timm's own form: config.json and model.safetensors),
+    `torchvision:NAME` (graft.models.torchvision_weights), `file:FILE` (a network of another tool:
+    graft.models.network_file; `pixels` is how it was fed, where the file does not say), or the
+    folder of an earlier run.
 
-    Raises ModelError for a name that nothing answers to, a folder without weights, or weights
-    that can be neither found nor fetched.
+    Raises UsageError for `pixels` of another network, ModelError for a name that nothing answers
+    to, a folder without weights, or weights that can be neither found nor fetched.
     """
-    return _read_card(_card(name, cache), name)[0]
+    if pixels and not name.startswith(FILE):
+        raise UsageError(
+            f"pixels is for a network from a file, file:FILE, and {name} says itself how it is "
+            "fed; leave it out"
+        )
+    return _read_card(_card(name, cache, pixels=pixels), name)[0]
 
 
 def find_classifier(name: str, cache: Path) -> tuple[Backbone, Head, list[str]]:
@@ -56,6 +68,8 @@ def find_classifier(name: str, cache: Path) -> tuple[Backbone, Head, list[str]]:
     `name` and errors as for find_backbone; ModelError also for a run, and for a network that has
     no classes or another kind of classifier.
     """
+    if name.startswith(OPEN_CLIP):
+        raise ModelError(f"{name} has no classes of its own: name yours by --labels")
     if model_files(Path(name)):
         raise ModelError(f"{name} is a run, with classes of yours: graft predict {name} IMAGE")
     card = _card(name, cache, with_classes=True)
@@ -66,10 +80,17 @@ def find_classifier(name: str, cache: Path) -> tuple[Backbone, Head, list[str]]:
     return backbone, head.eval(), classes
 
 
-def _card(name: str, cache: Path, with_classes: bool = False) -> Path:
+def _card(
+    name: str, cache: Path, with_classes: bool = False, pixels: PixelScale | None = None
+) -> Path:
     files, digests = _files(name)
     # A hub file does not say what it is the weights of, so there the name belongs to the key.
+    from_file = name.startswith(FILE)
     described_by = "config" if len(files) == 2 else name
+    if from_file:
+        described_by = f"{find_file(name).key} {pixels}"
+    elif name.startswith(TORCHVISION):
+        described_by = name.partition("=")[0]
     kind = " with classes" if with_classes else ""
     key = hashlib.sha256(f"graft encoder {ENCODER_FORMAT} {described_by}{kind}".encode())
     for digest in digests:
@@ -78,11 +99,18 @@ def _card(name: str, cache: Path, with_classes: bool = False) -> Path:
     if card.is_file():
         return card
     is_run = bool(files) and files == model_files(Path(name))
-    body, described = _open_run(Path(name)) if is_run else _open(name, files)
-    classes, head = _classifier(body, name) if with_classes else ([], None)
-    if not is_run:
+    if from_file:
+        body, described = _open_file(name, key.hexdigest(), pixels)
+    elif name.startswith(TORCHVISION):
+        body, described = open_torchvision(name, files[0])
+    else:
+        body, described = _open_run(Path(name)) if is_run else _open(name, files)
+    classes, head = classifier_of(body, name) if with_classes else ([], None)
+    embeds = "embedding" in described["arguments"]
+    if not (is_run or embeds):
         body.reset_classifier(0)
-    described |= {"name": name, "digest": key.hexdigest(), "taps": not with_classes}
+    taps = not (with_classes or embeds)
+    described |= {"name": name, "digest": key.hexdigest(), "taps": taps}
     _write_card(card, body, described, head, classes)
     return card
 
@@ -100,6 +128,13 @@ def _files(name: str) -> tuple[list[Path], list[bytes]]:
                     f"{name}: expected config.json and model.safetensors in the folder, "
                     f"{file.name} is not there"
                 )
+    elif name.startswith(FILE):
+        files = list(find_file(name).files)
+    elif name.startswith(TORCHVISION):
+        files = [torchvision_file(name)]
+    elif name.startswith(OPEN_CLIP):
+        folder = open_clip_folder(name)
+        files = [folder / CONFIG, folder / WEIGHTS]
     else:
         files = model_files(Path(name)) or [_timm_weights(name)]
     return files, [_sha256(file) for file in files]
@@ -127,7 +162,8 @@ def _timm_weights(name: str) -> Path:
     if architecture not in timm.list_models():
         raise ModelError(
             f"no model {name!r}: expected base_cnn, deep_cnn, a timm name (see graft models), "
-            f"local-dir:FOLDER or a run folder{did_you_mean(architecture)}"
+            "local-dir:FOLDER, torchvision:NAME, file:FILE or a run folder"
+            f"{did_you_mean(architecture)}"
         )
     here = ", ".join([*networks_here(), *FROM_SCRATCH])
     return hub_file(name, f"networks on this machine: {here}, and local-dir:FOLDER")
@@ -137,6 +173,8 @@ def _open(name: str, files: list[Path]) -> tuple[Any, dict[str, Any]]:
     """The network with its weights and its own classifier, and how it is built and fed."""
     import timm
 
+    if name.startswith(OPEN_CLIP):
+        return image_tower(name)
     arguments: dict[str, Any] = {}
     if name.startswith(LOCAL):
         arguments = _arguments(files[0])
@@ -161,6 +199,18 @@ def _open(name: str, files: list[Path]) -> tuple[Any, dict[str, Any]]:
         "arguments": arguments,
         "preprocess": preprocess_of(body, name),
         "source": _source(name, stored),
+    }
+
+
+def _open_file(name: str, digest: str, pixels: PixelScale | None) -> tuple[Any, dict[str, Any]]:
+    """The network of a file of another tool, and how it is built and fed."""
+    file = find_file(name)
+    body, preprocess = read_file(file, pixels)
+    return body, {
+        "architecture": OPENVINO,
+        "arguments": {},
+        "preprocess": preprocess,
+        "source": f"{file.path.name} (a file, digest {digest[:12]})",
     }
 
 
@@ -205,43 +255,6 @@ def preprocess_of(body: nn.Module, name: str) -> Preprocess:
     )
 
 
-def _classifier(body: Any, name: str) -> tuple[list[str], Head]:
-    """The names of the classes that a network was trained for, and its classifier as a head."""
-    layer = body.get_classifier()
-    if not isinstance(layer, nn.Linear):
-        raise ModelError(
-            f"{name}: expected a network with a linear classifier, it has "
-            f"{type(layer).__name__}; choose another model (graft models)"
-        )
-    head = Head(layer.in_features, layer.out_features, 0, 0.0, 0.0)
-    own: Any = head.layers[-1]
-    own.weight, own.bias = layer.weight, layer.bias
-    return _class_names(body, name), head
-
-
-def _class_names(body: Any, name: str) -> list[str]:
-    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
-
-    named = body.pretrained_cfg.get("label_names")
-    if named and len(named) == body.num_classes:
-        return [str(each) for each in named]
-    subset = infer_imagenet_subset(body)
-    if subset is None:
-        raise ModelError(
-            f"{name}: the names of its {body.num_classes:,} classes are not known; choose a model "
-            "that was trained on ImageNet (graft models)"
-        )
-    info = ImageNetInfo(subset)
-    indices = range(body.num_classes)
-    names = [info.index_to_description(i).split(",")[0] for i in indices]
-    # Two of ImageNet's classes are called crane: one is a bird.
-    twice = {each for each, count in Counter(names).items() if count > 1}
-    return [
-        f"{each} ({info.index_to_label_name(i)})" if each in twice else each
-        for i, each in zip(indices, names, strict=True)
-    ]
-
-
 def _open_run(run: Path) -> tuple[Any, dict[str, Any]]:
     backbone = read_model(run).backbone
     body = new_body(backbone.architecture, backbone.arguments)
@@ -257,7 +270,10 @@ def _open_run(run: Path) -> tuple[Any, dict[str, Any]]:
 def _write_card(
     card: Path, body: Any, described: dict[str, Any], head: Head | None, classes: list[str]
 ) -> None:
-    parameters = sum(p.numel() for p in body.parameters())
+    if isinstance(body, OpenVinoBody):
+        parameters = body.parameter_count()
+    else:
+        parameters = sum(p.numel() for p in body.parameters())
     backbone = Backbone(features=0, parameters=parameters, **described)
     encoder = backbone.around(body).eval()
     with torch.inference_mode():
@@ -269,8 +285,9 @@ def _write_card(
     stored = changed(backbone, features=features).to_json()
     metadata = {"card": json.dumps(stored), "classes": json.dumps(classes)}
     with replacing(card) as beside:
-        contiguous = {key: value.contiguous() for key, value in state.items()}
-        save_file(contiguous, beside, metadata=metadata)
+        # Copies: where a network uses a tensor twice (CoaT), the file has two.
+        apart = {k: v.clone(memory_format=torch.contiguous_format) for k, v in state.items()}
+        save_file(apart, beside, metadata=metadata)
 
 
 def _read_card(card: Path, name: str) -> tuple[Backbone, list[str]]:

@@ -24,6 +24,8 @@ CHOSEN = {
     "mobilenetv2_100": (2_223_872, 224, "timm/mobilenetv2_100.ra_in1k", "smaller and faster"),
     "mobilenetv3_large_100": (4_202_032, 224, "timm/mobilenetv3_large_100.ra_in1k", "fast"),
     "efficientnet_b0": (4_007_548, 224, "timm/efficientnet_b0.ra_in1k", "fast, a little better"),
+    "hgnetv2_b0": (3_947_550, 224, "timm/hgnetv2_b0.ssld_stage2_ft_in1k", "small, for a CPU"),
+    "hgnetv2_b2": (9_172_356, 224, "timm/hgnetv2_b2.ssld_stage2_ft_in1k", "balanced, for a CPU"),
     "resnet18": (11_176_512, 224, "timm/resnet18.a1_in1k", "simple, for teaching"),
     "resnet50": (23_508_032, 224, "timm/resnet50.a1_in1k", "the classic"),
     "inception_v3": (21_785_568, 299, "timm/inception_v3.tv_in1k", "larger input"),
@@ -41,17 +43,30 @@ CHOSEN = {
         "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
         "transformer, strong",
     ),
+    "tiny_vit_21m_224": (
+        20_621_568,
+        224,
+        "timm/tiny_vit_21m_224.dist_in22k",
+        "balanced, for a GPU",
+    ),
     "vit_small_patch14_dinov2": (
         22_056_192,
         518,
         "timm/vit_small_patch14_dinov2.lvd142m",
-        "transformer, strongest features, slow",
+        "transformer, strong features, slow",
+    ),
+    "vit_base_patch14_dinov2": (
+        86_579_712,
+        518,
+        "timm/vit_base_patch14_dinov2.lvd142m",
+        "transformer, strongest features, for a GPU",
     ),
 }
 
 
 def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
-    """The chosen models, or those of timm that have weights and match a shell pattern.
+    """The chosen models, or those of timm that have weights and match a shell pattern, or have a
+    word in their names.
 
     Each row: name, parameters (None where only building the model would tell), megabytes, input
     (pixels a side), source, here (whether it works on this machine without a network connection),
@@ -76,7 +91,8 @@ def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
     import timm
     from timm.models import get_pretrained_cfg
 
-    names = fnmatch.filter(timm.list_models(pretrained=True), pattern)
+    wild = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    names = fnmatch.filter(timm.list_models(pretrained=True), wild)
     if not names:
         raise ModelError(f"no model of timm matches {pattern!r}; try a pattern such as 'resnet*'")
     rows = []

@@ -1,7 +1,10 @@
 """The audit: everything that is wrong with a dataset, found in one place."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from graft.data.dataset import Dataset, class_numbers
 from graft.features.table import FeatureTable
@@ -30,12 +33,18 @@ class Audit:
 
 
 def audit(
-    dataset: Dataset, table: FeatureTable, cache: Path | None = None, *, labels: bool = True
+    dataset: Dataset,
+    table: FeatureTable,
+    cache: Path | None = None,
+    *,
+    labels: bool = True,
+    confirmed: Collection[bytes] = (),
 ) -> Audit:
     """Find what is wrong with the images of a dataset, given their rows in `table`.
 
     `cache` keeps the near-duplicates, which take as long to find as a head to fit. Label errors
-    and outliers need a table with features; `labels=False` leaves them out all the same.
+    and outliers need a table with features; `labels=False` leaves them out all the same. Images
+    whose sha256 is `confirmed` are neither: a person has looked at them.
     """
     examples = dataset.examples
     readable = [i for i in range(len(examples)) if i not in table.problems]
@@ -63,5 +72,7 @@ def audit(
         from graft.quality.label_errors import label_findings
 
         classes = sorted({example.label for example in kept})
-        findings += label_findings(kept, class_numbers(kept, classes), classes, features)
+        seen = np.array([table.digests[i] in confirmed for i in usable], bool)
+        numbers = class_numbers(kept, classes)
+        findings += label_findings(kept, numbers, classes, features, seen)
     return Audit(by_severity(findings), usable, near)

@@ -9,6 +9,7 @@ from graft.data.dataset import Dataset
 from graft.data.sources import load_dataset
 from graft.features.table import FeatureTable, extract, read_table
 from graft.quality.audit import audit
+from graft.quality.corrected import applied_to, existing_journal
 from graft.quality.finding import Finding
 from graft.quality.listing import check_listing
 from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
@@ -48,34 +49,39 @@ def check(
     progress: Progress = SILENT,
     label_by: LabelBy | None = None,
     follow_links: bool = False,
+    corrections: str | Path | None = None,
 ) -> CheckResult:
     """What is wrong with a folder, table, archive or named dataset.
 
     With `model`, a pretrained network, also label errors and outliers; its features stay in the
     cache for training. Without one PyTorch is not imported, which takes as long as a small check.
 
-    `label_by` and `follow_links` are as for `load_dataset`.
+    `label_by` and `follow_links` are as for `load_dataset`. `corrections` is a journal of decisions
+    (quality/corrections.py), which are applied first.
 
     Raises UsageError or DataError for a source that cannot be listed, ModelError for a model that
     cannot be loaded.
     """
+    journal = existing_journal(corrections) if corrections else None
     dataset = load_dataset(source, sources_folder(), label_by=label_by, follow_links=follow_links)
     if not dataset.examples:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))
     table = _encoded(dataset, model, backend, progress) if model else read_table(dataset, progress)
-    found = audit(dataset, table, cache_folder())
-    return CheckResult(dataset, len(found.usable), found.findings)
+    table, applied = applied_to(table, journal)
+    progress.say_all(applied.notes)
+    found = audit(table.dataset, table, cache_folder(), confirmed=applied.checked)
+    return CheckResult(table.dataset, len(found.usable), found.findings)
 
 
 def _encoded(dataset: Dataset, model: str, backend: str, progress: Progress) -> FeatureTable:
     # Here, because these import PyTorch.
     from graft.config import SplitConfig
-    from graft.features.backends import LazyBackend
+    from graft.features.backends import backend_of
     from graft.features.cached_encoder import CachedEncoder
     from graft.models.backbone import resized
     from graft.models.weights import find_backbone
 
     cache = cache_folder()
     backbone = resized(find_backbone(model, cache), None)
-    encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), views=1)
+    encoder = CachedEncoder(cache, backbone, backend_of(backbone, backend), views=1)
     return extract(dataset, encoder, SplitConfig(), progress)

@@ -109,9 +109,10 @@ def label_findings(
     labels: NDArray[np.int64],
     classes: Sequence[str],
     features: Activations,
+    confirmed: NDArray[np.bool_] | None = None,
 ) -> list[Finding]:
     """Label errors, the surest first, and outliers among images with class numbers (N,) and
-    features (N, D).
+    features (N, D); none among those that a person has `confirmed` (N,).
 
     A finding of kind "not_checked" says what was left out and why: classes of fewer than FEWEST
     images, and label errors where the features know too little.
@@ -126,6 +127,8 @@ def label_findings(
     # All classes are fitted: an image of a large one may really be of a small one.
     scores, leverage = leave_one_out(features, labels, len(classes))
     accuracy = float((scores.argmax(1) == labels)[checked].mean())
+    if confirmed is not None:
+        checked = checked & ~confirmed
     if accuracy < LEAST_ACCURACY:
         findings.append(_too_vague(accuracy))
     else:

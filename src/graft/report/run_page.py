@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from graft.evaluation.image_results import ImageResult
 from graft.report import (
     network_section,
     run_plots,
@@ -15,7 +16,7 @@ from graft.report import (
     validation_section,
 )
 from graft.report.mistake_overlays import overlays
-from graft.report.run_tables import ClassCount, Confusion, Mistake
+from graft.report.run_tables import ClassCount, Confusion
 from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnail
 from graft.runs.run import Record, Run
@@ -26,7 +27,13 @@ SAMPLES, MISTAKES, PAIRS = 6, 24, 8
 SHOWN_PAIRS, LABEL_ERRORS = 3, 12  # confusions and label errors that are shown as images
 SAMPLE_SIDE, MISTAKE_SIDE, NEAREST_SIDE = 112, 160, 56  # pixels
 SIDES = {"sample": SAMPLE_SIDE, "mistake": MISTAKE_SIDE, "nearest": NEAREST_SIDE}
-ELSEWHERE = ("settings", "resolved", "notes", "training_notes")  # of config.json, on the page
+ELSEWHERE = (
+    "settings",
+    "resolved",
+    "notes",
+    "training_notes",
+    "corrections",
+)  # of config.json, on the page
 
 
 def write_report(run: Run) -> Path:
@@ -66,7 +73,7 @@ class Chosen:
     """The images that the report shows."""
 
     samples: list[tuple[ClassCount, list[str]]]
-    mistakes: list[Mistake]
+    mistakes: list[ImageResult]
     nearest: Mapping[str, Sequence[str]]
     confused: list[tuple[Confusion, list[str]]]
     label_errors: list[str]

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from graft.data.dataset import SPLITS
+from graft.evaluation.image_results import ImageResult, image_results
 from graft.evaluation.intervals import wilson
 from graft.quality.finding import SEVERITIES
 from graft.report.numbers import measured
@@ -33,17 +32,6 @@ class ClassCount:
     name: str
     splits: Mapping[str, int]
     total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A misclassified test image: its label and the predicted class, each with its probability."""
-
-    path: str
-    label: str
-    label_probability: float
-    predicted: str
-    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +92,9 @@ def samples(images: Sequence[Mapping[str, str]], label: str, most: int) -> list[
     return [path for _, path in sorted(own.items())[:most]]
 
 
-def mistakes(run: Run) -> list[Mistake]:
+def mistakes(run: Run) -> list[ImageResult]:
     """All mistakes on the test split, the most confident first."""
-    paths, labels, probabilities = run.predictions("test")
-    predicted = probabilities.argmax(axis=1)
-    found = [
-        Mistake(
-            paths[i],
-            run.classes[labels[i]],
-            float(probabilities[i, labels[i]]),
-            run.classes[predicted[i]],
-            float(probabilities[i, predicted[i]]),
-        )
-        for i in np.flatnonzero(predicted != labels)
-    ]
-    return sorted(found, key=lambda mistake: (-mistake.probability, mistake.path))
+    return [each for each in image_results(run, "test") if not each.correct]
 
 
 def confusions(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[Confusion]:
@@ -132,7 +108,7 @@ def confusions(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[
     return sorted(found, key=lambda c: (-c.count, c.n, c.label, c.predicted))
 
 
-def confused_images(mistakes: Sequence[Mistake], pair: Confusion) -> list[str]:
+def confused_images(mistakes: Sequence[ImageResult], pair: Confusion) -> list[str]:
     """The paths of the images of one confusion, the most confident first."""
     return [m.path for m in mistakes if (m.label, m.predicted) == (pair.label, pair.predicted)]
 

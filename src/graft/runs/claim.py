@@ -10,7 +10,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from graft.errors import UsageError
-from graft.runs.folder import FILES, MARK, OPTIONAL, UNFINISHED, is_finished, remove_unfinished
+from graft.runs.folder import (
+    FILES,
+    FOLDERS,
+    MARK,
+    OPTIONAL,
+    UNFINISHED,
+    is_finished,
+    remove_unfinished,
+)
 from graft.utils.files import naming
 from graft.utils.locks import lock
 
@@ -138,7 +146,7 @@ def _refuse(folder: Path, reads: list[Path]) -> None:
 
 
 def _clear(folder: Path, resume: bool) -> None:
-    for name in (*FILES, *OPTIONAL[:-1]):
+    for name in {*FILES, *OPTIONAL} - {*FOLDERS}:
         (folder / name).unlink(missing_ok=True)
     if not resume:
         remove_unfinished(folder)

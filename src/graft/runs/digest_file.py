@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from graft.runs.folder import FILES, OPTIONAL
+from graft.runs.folder import FILES, FOLDERS, OPTIONAL
 from graft.runs.reading import read_json
 from graft.utils.files import write_json
 from graft.utils.locks import lock
@@ -19,7 +19,7 @@ from graft.utils.locks import lock
 NAME = "digests.json"
 FORMAT = 1
 # tensorboard/ is a folder of its own format.
-DIGESTED = tuple(name for name in (*FILES, *OPTIONAL) if name not in (NAME, "tensorboard"))
+DIGESTED = tuple(name for name in (*FILES, *OPTIONAL) if name not in (NAME, *FOLDERS))
 
 
 def seal(run: Path, coming: Mapping[str, Path] | None = None) -> None:

@@ -31,7 +31,8 @@ NEEDED = (
     "metrics.json",
 )
 # What a run may hold besides.
-OPTIONAL = ("validation.json", "speed.json", "heat_maps.json", "tensorboard")
+FOLDERS = ("tensorboard", "tune")
+OPTIONAL = ("validation.json", "speed.json", "heat_maps.json", *FOLDERS)
 # Says that graft made the folder, for a run that is not finished.
 MARK = ".graft-run"
 # What only an unfinished run holds: besides its mark checkpoints, choices made on the way, and what

@@ -185,6 +185,14 @@ class Finding(Part):
     sets: list[Names] = Field(default_factory=list)
 
 
+class Corrections(Part):
+    """The journal of corrections that a run was trained with."""
+
+    file: Text = ""
+    sha256: Text = ""
+    notes: list[Text] = Field(default_factory=list)
+
+
 class Config(Part):
     """config.json."""
 
@@ -193,6 +201,7 @@ class Config(Part):
     resolved: Record | None = None
     notes: list[Text] | None = None
     training_notes: list[Text] | None = None
+    corrections: Corrections | None = None
     graft: Text = ""
     versions: dict[str, Text] = Field(default_factory=dict)
     device: Text = ""

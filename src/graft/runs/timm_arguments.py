@@ -56,7 +56,8 @@ _OTHERS = (
     "widen_factor width width_factor width_list width_mult widths window_ratio window_size "
     "window_sizes with_fc zero_init_last"
 )
-OTHERS = frozenset(_OTHERS.split())
+# The last is for graft itself: see new_body.
+OTHERS = frozenset([*_OTHERS.split(), "embedding"])
 MOST_REPEATS, LARGEST, LONGEST = 512, 16_384, 64
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from graft.errors import GraftError, ModelError, UsageError
+from graft.errors import GraftError, ModelError
 from graft.serve.connection import protocol_of
 from graft.serve.gate import Gate
 from graft.serve.request_log import event
@@ -120,30 +120,6 @@ class Server(uvicorn.Server):
             self.service.failure = ModelError(f"a run cannot be computed: {error}")
             self.should_exit = True
         self.unwarmed = []
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A listening socket; `port` 0 takes a free one. UsageError for an address that is not free."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise UsageError(
-            f"{host} port {port} cannot be used ({error.strerror or error}); choose another --host "
-            "or --port"
-        ) from error
-
-
-def address_of(listening: socket.socket) -> str:
-    """Where a socket listens, as http://HOST:PORT."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_loopback(listening: socket.socket) -> bool:
-    """Whether only this machine reaches it."""
-    host: str = listening.getsockname()[0]
-    return host == "::1" or host.startswith("127.")
 
 
 def _in_main_thread() -> bool:

@@ -13,6 +13,7 @@ from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Example
 from graft.data.sources import listing_of, load_dataset
 from graft.errors import UsageError
+from graft.models.network_file import FILE
 from graft.runs.folder import is_finished, lacks_report
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
@@ -70,6 +71,8 @@ def _config(name: str, settings: dict[str, Any]) -> TrainConfig:
     chosen = settings | {"model": model, "unfreeze": unfreeze or "none"}
     if model not in FROM_SCRATCH:
         chosen.pop("image_size", None)
+    if not model.startswith(FILE):
+        chosen.pop("pixels", None)
     return TrainConfig(**chosen)
 
 

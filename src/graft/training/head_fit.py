@@ -35,7 +35,8 @@ class HeadFit:
 
 
 def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: int) -> HeadFit:
-    """A head of seeded weights on the first `views` views of the frozen features.
+    """A head on the first `views` views of the frozen features, of seeded weights or those that
+    the names of its classes say.
 
     Raises UsageError for a network without frozen features.
     """
@@ -46,12 +47,15 @@ def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: in
         split.labels_of("val"),
     )
     seen = [features_of(table, train_rows, view) for view in range(views)]
+    hidden = 0 if plan.zero_shot else HIDDEN
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = Head(
-            plan.backbone.features, len(split.classes), HIDDEN, plan.dropout_in, DROPOUT_HIDDEN
+            plan.backbone.features, len(split.classes), hidden, plan.dropout_in, DROPOUT_HIDDEN
         )
     head.standardize(*statistics(seen[0]))
+    if plan.zero_shot:
+        head.begin_at(torch.stack([plan.zero_shot[name] for name in split.classes]))
     val = features_of(table, split.rows("val"))
     most = FROZEN["batch_size"] if plan.cut else config.batch_size
     batch = batch_size(most, len(labels))

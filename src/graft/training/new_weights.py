@@ -17,7 +17,9 @@ def with_weights(backbone: Backbone, state: dict[str, torch.Tensor], run: Run) -
     the run until the model is saved.
     """
     whole = backbone.state() if backbone.weights is not None else {}
-    whole |= {key: value.cpu().contiguous() for key, value in state.items()}
+    # Copies: where a network uses a tensor twice (CoaT), the file has two.
+    apart = torch.contiguous_format
+    whole |= {key: value.cpu().clone(memory_format=apart) for key, value in state.items()}
     data = save(whole)
     weights = run.checkpoint("encoder")
     with replacing(weights) as beside:

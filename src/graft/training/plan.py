@@ -1,16 +1,20 @@
 """What a run will train and how, decided before the images are read."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from torch import Tensor
 
 from graft.config import ResolvedConfig
 from graft.data.dataset import Dataset
 from graft.data.distortion import augmentation
-from graft.features.backends import LazyBackend
+from graft.features.backends import LazyBackend, backend_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
 from graft.models.halves import split_backbone
+from graft.models.image_text import zero_shot_weights
 from graft.models.runtime import detect_runtime
 from graft.models.split_point import SplitPoint, find_split_point
 from graft.runs.run import Run
@@ -32,7 +36,8 @@ class Plan:
     `encoder` computes what stays frozen, once; `backend` runs the whole frozen network, None where
     there is none. `probe` fits the head, `main` what else is trained. `cut` is None when the
     encoder stays frozen or trains from pixels. `cached` says whether activations at the cut are
-    kept on disk or computed again in every epoch, by `prefix`. `shift` and `erased`, in pixels,
+    kept on disk or computed again in every epoch, by `prefix`. `zero_shot` has the weights (D,) of
+    each class that a zero-shot head begins with. `shift` and `erased`, in pixels,
     are how small images are augmented in memory.
     """
 
@@ -45,6 +50,7 @@ class Plan:
     cut: SplitPoint | None = None
     cached: bool = False
     prefix: LazyBackend | None = None
+    zero_shot: Mapping[str, Tensor] = field(default_factory=dict)
     shift: int = 0
     erased: int = 0
 
@@ -66,10 +72,20 @@ def make_plan(
 
     Raises ModelError or UsageError for an `unfreeze` that the backbone cannot follow.
     """
-    main = _settings(config, epochs=config.epochs)
+    plan = _planned(config, backbone, dataset, run, progress)
+    if config.head == "new":
+        return plan
+    weights = zero_shot_weights(config.model, dataset.classes)
+    return replace(plan, zero_shot=dict(zip(dataset.classes, weights, strict=True)))
+
+
+def _planned(
+    config: ResolvedConfig, backbone: Backbone, dataset: Dataset, run: Run, progress: Progress
+) -> Plan:
+    main = fit_settings(config)
     if backbone.weights is None:
         return _plan_from_pixels(config, backbone, dataset, main, progress)
-    backend = LazyBackend(backbone.build, config.backend)
+    backend = backend_of(backbone, config.backend)
     encoder = _encoder(config, backbone, backend)
     if config.unfreeze == "none":
         return Plan(config, backbone, encoder, backend, main, main)
@@ -103,9 +119,10 @@ def backend_notes(plan: Plan) -> list[str]:
     return [*notes, f"backend: {backend.ready.note}"] if backend.ready.note else notes
 
 
-def _settings(config: ResolvedConfig, epochs: int) -> FitSettings:
+def fit_settings(config: ResolvedConfig) -> FitSettings:
+    """What the loop needs to know of resolved settings."""
     return FitSettings(
-        epochs=epochs,
+        epochs=config.epochs,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         optimizer=config.optimizer,

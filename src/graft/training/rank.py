@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.choices import PixelScale
 from graft.config import SplitConfig
 from graft.data.dataset import Dataset, class_numbers
 from graft.data.groups import GIVEN, group_ids, numbered
 from graft.errors import DataError, GraftError
 from graft.evaluation.folds import deal
 from graft.evaluation.intervals import fraction_interval
-from graft.features.backends import LazyBackend
+from graft.features.backends import backend_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.table import FeatureTable, extract
 from graft.models.backbone import resized
+from graft.models.network_file import FILE
 from graft.models.weights import find_backbone
 from graft.quality.audit import Audit, audit
 from graft.quality.finding import raise_if_blocked
@@ -38,6 +40,7 @@ def rank(
     progress: Progress,
     seconds: float | None = None,
     backend: str = "auto",
+    pixels: PixelScale | None = None,
 ) -> list[dict[str, Any]]:
     """A row a backbone, the best first: leave-one-out accuracy of a ridge regression on its frozen
     features, with a 95 % interval, over the usable images (one of each near copy) outside a
@@ -46,6 +49,8 @@ def rank(
 
     The features stay in the cache, so training on the winner starts with them. No further
     candidate is begun after `seconds`; one that cannot be had is a row with its `problem`.
+    `pixels`, of those that are files, as in find_backbone.
+
     Raises DataError for images that cannot be trained on.
     """
     raise_if_blocked(check_listing(dataset), dataset.source)
@@ -57,7 +62,7 @@ def rank(
             continue
         progress.say(f"{name}:")
         try:
-            found.append(_row(dataset, name, cache, progress, backend))
+            found.append(_row(dataset, name, cache, progress, backend, pixels))
         except GraftError as error:
             if len(backbones) == 1:
                 raise
@@ -66,11 +71,16 @@ def rank(
 
 
 def _row(
-    dataset: Dataset, name: str, cache: Path, progress: Progress, backend: str
+    dataset: Dataset,
+    name: str,
+    cache: Path,
+    progress: Progress,
+    backend: str,
+    pixels: PixelScale | None,
 ) -> dict[str, Any]:
     start = time.perf_counter()
-    backbone = resized(find_backbone(name, cache), None)
-    encoder = CachedEncoder(cache, backbone, LazyBackend(backbone.build, backend), 1)
+    backbone = resized(find_backbone(name, cache, pixels if name.startswith(FILE) else None), None)
+    encoder = CachedEncoder(cache, backbone, backend_of(backbone, backend), 1)
     table = extract(dataset, encoder, SplitConfig(), progress)
     audited = audit(dataset, table, cache, labels=False)
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)

@@ -1,8 +1,11 @@
 """From a source to a finished run. The page to read first: it is the whole job, in order."""
 
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from graft.choices import FROM_SCRATCH
 from graft.config import SplitConfig, TrainConfig
@@ -14,17 +17,20 @@ from graft.errors import UsageError
 from graft.features.cache import trim
 from graft.features.table import FeatureTable, extract
 from graft.inference.saved_model import save
+from graft.models.network_file import FILE, find_file
 from graft.models.packaged_weights import PACKAGES
 from graft.models.runtime import detect_runtime
 from graft.models.weights import LOCAL
 from graft.quality.audit import Audit, audit
+from graft.quality.corrected import Applied, applied_to, digest_of, existing_journal, recorded
+from graft.quality.corrections import Journal
 from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
 from graft.runs.claim import claimed
 from graft.runs.folder import MARK, folders_for, model_files
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
-from graft.training.plan import backend_notes, make_plan
+from graft.training.plan import Plan, backend_notes, make_plan
 from graft.training.recorder import Recorder, recording
 from graft.training.results import (
     evaluate_test,
@@ -33,10 +39,21 @@ from graft.training.results import (
     write_predictions,
 )
 from graft.training.settings_record import described_fit, settings_record, trained_parameters
-from graft.training.stages import fit_stages
+from graft.training.stages import Trained, fit_stages
 from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
 from graft.utils.other_work import other_work
 from graft.utils.progress import Progress
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """How a run is fitted, and what its config.json says of who chose that, if anybody did."""
+
+    fit: Callable[[Plan, FeatureTable, Split, Recorder], Trained]
+    described: Mapping[str, Any]
+
+
+USUAL = Chosen(fit_stages, {})
 
 
 @cache_in_use()
@@ -48,19 +65,23 @@ def train(
     progress: Progress,
     resume: bool = False,
     tensorboard: bool = False,
+    corrections: Path | None = None,
+    chosen: Chosen = USUAL,
 ) -> Run:
     """Train a classifier on `source`, evaluate it on its test split once, fill the run folder.
 
     With `resume` an interrupted run in `out` resumes, to the same weights. `tensorboard` writes
     event files, too. Without `out` the run goes to runs/SOURCE-MODEL, or if that is taken to
-    runs/SOURCE-MODEL-2 and so on.
+    runs/SOURCE-MODEL-2 and so on. `chosen` is what is fitted and how, where `graft tune` says so.
+    `corrections`: a journal of decisions, applied first.
 
     Raises DataError for blocking findings (all of them in the message), ModelError for a missing
     backbone, UsageError for impossible settings or a run folder in use.
     """
     started, began = datetime.now(UTC), time.perf_counter()
     runtime = detect_runtime()
-    dataset = _listed(source, split_config)
+    journal = existing_journal(corrections) if corrections else None
+    dataset = listed(source, split_config, journal)
     backbone = network(config, cache_folder())
     limit = cache_limit()  # before anything is made, as all that can be refused
     folders = [out] if out else folders_for(str(source), config.model)
@@ -68,24 +89,21 @@ def train(
         run = Run(folder)
         plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
         progress.say_all(other_work())
-
         table = extract(dataset, plan.encoder, split_config, progress)
-        audited = audit(dataset, table, cache_folder())
-        progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
-        raise_if_blocked(audited.findings, dataset.source)
-        table, split = _split(table, audited, split_config)
+        table, applied = applied_to(table, journal)
+        audited = _audited(table, applied, progress)
+        table, split = split_usable(table, audited, split_config)
         progress.say_all([*split.notes, *backend_notes(plan)])
         _write_data(run, table, split, audited)
         encoded = time.perf_counter()
 
         identity = described_fit(plan.config, split_config, backbone, split, table)
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
-            trained = fit_stages(plan, table, split, recorder)
+            trained = chosen.fit(plan, table, split, recorder)
         fitted = time.perf_counter()
         notes = recorder.notes
-        run.write_config(
-            settings_record(source, config, split_config, runtime, plan, split, notes, started)
-        )
+        made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
+        run.write_config({**made, **chosen.described, **recorded(journal, applied)})
 
         result = predict_splits(plan, trained, table, split, run, progress)
         save(result.model, run, trained_parameters(plan, trained))
@@ -101,10 +119,15 @@ def train(
         return run
 
 
-def _listed(source: str | Path, split_config: SplitConfig) -> Dataset:
+def listed(
+    source: str | Path, split_config: SplitConfig, journal: Journal | None = None
+) -> Dataset:
+    """The images of a source with their groups; DataError for what cannot be trained on."""
     asked = listing_of(split_config.to_json())
     dataset = grouped(load_dataset(source, sources_folder(), **asked), split_config.group_by)
-    raise_if_blocked(check_listing(dataset), dataset.source)
+    # What corrections change, such as the sizes of classes, is judged after them, by the audit.
+    if journal is None or not dataset.examples:
+        raise_if_blocked(check_listing(dataset), dataset.source)
     return dataset
 
 
@@ -113,12 +136,25 @@ def _read_by(source: str | Path, model: str, dataset: Dataset) -> list[Path]:
     places = {Path(source), *(example.file.parent for example in dataset.examples)}
     if model.startswith(LOCAL):
         places.add(Path(model.removeprefix(LOCAL)))
+    elif model.startswith(FILE):
+        places.update(find_file(model).files)
     elif model not in (*FROM_SCRATCH, *PACKAGES):
         places.update(model_files(Path(model)))
     return [place for place in places if place.exists()]
 
 
-def _split(table: FeatureTable, audited: Audit, config: SplitConfig) -> tuple[FeatureTable, Split]:
+def _audited(table: FeatureTable, applied: Applied, progress: Progress) -> Audit:
+    """What is wrong with the corrected images, said; DataError for what blocks training."""
+    progress.say_all(applied.notes)
+    found = audit(table.dataset, table, cache_folder(), confirmed=applied.checked)
+    progress.say_all(f"{finding.kind}: {finding.message}" for finding in found.findings)
+    raise_if_blocked(found.findings, table.dataset.source)
+    return found
+
+
+def split_usable(
+    table: FeatureTable, audited: Audit, config: SplitConfig
+) -> tuple[FeatureTable, Split]:
     """The usable images and their split: the one place where groups are computed."""
     usable = table.select(audited.usable)
     place = {row: n for n, row in enumerate(audited.usable)}
@@ -142,12 +178,24 @@ def _write_data(run: Run, table: FeatureTable, split: Split, audited: Audit) -> 
     run.write_findings([finding.to_json() for finding in audited.findings])
 
 
-def finish(run: Run, source: str | Path, config: TrainConfig, split_config: SplitConfig) -> Run:
+def finish(
+    run: Run,
+    source: str | Path,
+    config: TrainConfig,
+    split_config: SplitConfig,
+    corrections: Path | None = None,
+) -> Run:
     """A run that was cut off after its last number: tidied up.
 
-    Raises UsageError for one of another source or other settings.
+    Raises UsageError for one of another source, other settings or other corrections.
     """
     stored = run.config
+    journal = existing_journal(corrections) if corrections else None
+    now = digest_of(journal) if journal else None
+    if stored.get("corrections", {}).get("sha256") != now:
+        raise UsageError(
+            f"{run.path} holds a finished run with other corrections; choose another --out"
+        )
     asked = {**config.to_json(), **split_config.to_json()}
     # A setting that an older graft did not have was what it is by default.
     before = {**TrainConfig(model=config.model).to_json(), **SplitConfig().to_json()}

@@ -18,7 +18,7 @@ from graft.evaluation.metrics import evaluate
 from graft.features.table import FeatureTable
 from graft.models.runtime import Runtime, detect_runtime
 from graft.runs.run import Run
-from graft.training.defaults import network
+from graft.training.defaults import HIDDEN, network
 from graft.training.head_fit import features_of, head_fit
 from graft.training.loop import fit
 from graft.training.plan import Plan, make_plan
@@ -92,10 +92,24 @@ def load_refit(run: Run, progress: Progress) -> Refit:
             f"{run.path}: graft validate fits a head again on frozen features, and this run "
             "trained more than a head; validate a run of a pretrained model with --unfreeze none"
         )
+    head = run.model["head"]
+    chosen = run.config.get("tuned", {}).get("candidates", [{}])
+    if head["hidden"] != HIDDEN or chosen[0].get("stages") or len(chosen) > 1:
+        raise UsageError(
+            f"{run.path}: graft validate fits the usual head again, and graft tune chose another "
+            "for this run; its search was cross-validated (tune/tune.html)"
+        )
     listed = load_dataset(
         run.config["source"], sources_folder(), **listing_of(split_config.to_json())
     )
     dataset = grouped(listed, split_config.group_by)
+    if "corrections" in run.config:
+        # The labels that the run was trained with are not those of the source.
+        given = {row["path"]: row["label"] for row in run.images}
+        dataset = replace(
+            dataset,
+            examples=tuple(replace(e, label=given.get(e.path, e.label)) for e in dataset.examples),
+        )
     place = {(e.path, e.label): row for row, e in enumerate(dataset.examples)}
     wanted = [(row["path"], row["label"]) for row in run.images]
     missing = [path for path, label in wanted if (path, label) not in place]

@@ -12,7 +12,7 @@ from graft.evaluation.calibration import fit_temperature, softmax
 from graft.evaluation.metrics import evaluate
 from graft.evaluation.selective import selective_prediction_report
 from graft.evaluation.slices import worst_slices
-from graft.features.backends import LazyBackend
+from graft.features.backends import backend_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.extraction import encode
 from graft.features.metadata import metadata_of
@@ -86,7 +86,7 @@ def _model(plan: Plan, trained: Trained, split: Split, run: Run) -> Predictor:
             raise ValueError("a network trained from pixels has weights of its own")
         return Predictor(plan.backbone, trained.head, split.classes, plan.backend)
     backbone = with_weights(plan.backbone, trained.encoder_state, run)
-    backend = LazyBackend(backbone.build, plan.config.backend)
+    backend = backend_of(backbone, plan.config.backend)
     return Predictor(backbone, trained.head, split.classes, backend, frozen=False)
 
 

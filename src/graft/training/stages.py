@@ -16,6 +16,7 @@ from torch import nn
 from graft.data.split import Split
 from graft.features.blocks import blocks_of
 from graft.features.table import FeatureTable
+from graft.models.adapters import add_adapters, merge_adapters
 from graft.models.encoder import Encoder
 from graft.models.halves import Suffix
 from graft.models.head import Head
@@ -28,12 +29,14 @@ from graft.training.batches import (
     streamed,
 )
 from graft.training.defaults import DROPOUT_HIDDEN
+from graft.training.ema import copied
 from graft.training.fine_tuning_gain import MARGIN, paired_gain
 from graft.training.head_fit import batch_size, batches_of, head_fit
 from graft.training.loop import Batches, logits_of
 from graft.training.optim import Group
 from graft.training.plan import Plan
 from graft.training.recorder import Recorder
+from graft.training.weight_mixing import mix_weights
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,13 @@ def fit_stages(plan: Plan, table: FeatureTable, split: Split, recorder: Recorder
         return _from_pixels(plan, table, split, recorder)
     stage = "probe" if plan.cut else "fit"
     probe = head_fit(plan, table, split, plan.encoder.views, plan.config.seed)
+    before = copied(probe.head.state_dict())
     recorder.fit(stage, probe.head, probe.train, probe.steps, probe.val, plan.probe)
     if plan.cut is None:
+        if plan.config.head == "wise-ft":
+            recorder.note(mix_weights(probe.head, before, probe.val, recorder.runtime))
         return Trained(probe.head.cpu(), None, stage)
-    return _fine_tuned(plan, plan.cut, table, split, probe.head.cpu(), recorder)
+    return _fine_tuned(plan, plan.cut, table, split, probe.head.cpu(), before, recorder)
 
 
 def _from_pixels(plan: Plan, table: FeatureTable, split: Split, recorder: Recorder) -> Trained:
@@ -122,15 +128,25 @@ def _groups(encoder: Encoder, head: Head, optimizer: str) -> list[Group]:
 
 
 def _fine_tuned(
-    plan: Plan, cut: SplitPoint, table: FeatureTable, split: Split, head: Head, recorder: Recorder
+    plan: Plan,
+    cut: SplitPoint,
+    table: FeatureTable,
+    split: Split,
+    head: Head,
+    head_before: dict[str, torch.Tensor],
+    recorder: Recorder,
 ) -> Trained:
     labels, val_labels = split.labels_of("train"), split.labels_of("val")
     suffix = Suffix(plan.backbone.build(), cut, moving=plan.config.batch_norm == "train")
+    unchanged = {f"0.{name}": value for name, value in copied(suffix.state_dict()).items()}
+    unchanged |= {f"1.{name}": value for name, value in head_before.items()}
+    lora = plan.config.unfreeze == "lora"
+    if lora:
+        add_adapters(suffix.encoder, plan.config.seed)
     tuned_head = copy.deepcopy(head)
     model = nn.Sequential(suffix, tuned_head).to(memory_format=torch.channels_last)
     batch = batch_size(plan.config.batch_size, len(labels))
-    batches = _CachedBatches if plan.cached else _StreamedBatches
-    found = batches(plan, table, split, batch)
+    found = stage_batches(plan, table, split, batch)
     before, _ = logits_of(model, found.val(), recorder.runtime)
     recorder.fit(
         "fine-tune",
@@ -139,8 +155,15 @@ def _fine_tuned(
         steps_of(len(labels), batch),
         found.val,
         plan.main,
-        [Group(list(suffix.parameters())), Group(list(tuned_head.parameters()))],
+        [
+            Group([p for p in suffix.parameters() if p.requires_grad]),
+            Group(list(tuned_head.parameters())),
+        ],
     )
+    if lora:
+        merge_adapters(suffix.encoder)
+    if plan.config.head == "wise-ft":
+        recorder.note(mix_weights(model, unchanged, found.val, recorder.runtime))
     after, _ = logits_of(model, found.val(), recorder.runtime)
     gain, noise = paired_gain(before, after, val_labels, split.groups_of("val"))
     # How it is said in the report, too.
@@ -153,6 +176,14 @@ def _fine_tuned(
         return Trained(head, None, "probe")
     recorder.note(f"fine-tuning was kept: {fell}")
     return Trained(tuned_head.cpu(), suffix.state(), "fine-tune")
+
+
+def stage_batches(
+    plan: Plan, table: FeatureTable, split: Split, batch: int
+) -> "_CachedBatches | _StreamedBatches":
+    """The batches of fine-tuning, of train and of val: from the cache, or computed again."""
+    kind = _CachedBatches if plan.cached else _StreamedBatches
+    return kind(plan, table, split, batch)
 
 
 class _CachedBatches:

@@ -1,0 +1,198 @@
+// Step 2, Check: what is left to look at, in three ways; a key decides, and the next image is there.
+
+import { getJson, onChange, onKeys, refresh, sendJson, t, toast } from "./shell.js";
+import { showAccuracy } from "./check_accuracy.js";
+import { confirmGroup, showGroup } from "./check_group.js";
+import { showOne } from "./check_image.js";
+
+const find = (id) => document.getElementById(id);
+let state = null;
+let way = sessionStorage.getItem("check-way") || "one";
+let front = []; // shown first: the image that is in view, and what was just taken back
+let sent = Promise.resolve(); // decisions go out one after the other
+let waiting = 0;
+const gone = new Set(); // decided here; what the app said may be older
+let told = []; // of these, what the app knows by now
+let asked = 0;
+let answered = 0;
+const skipped = new Set(JSON.parse(sessionStorage.getItem("check-skipped") || "[]"));
+
+function inOrder(items) {
+  const place = (item) => {
+    const first = front.indexOf(item.sha256);
+    if (first >= 0) return first - front.length;
+    return skipped.has(item.sha256) ? 1 : 0;
+  };
+  const left = items.filter((item) => !gone.has(item.sha256));
+  return left.sort((a, b) => place(a) - place(b)); // stable: otherwise as the app has them
+}
+
+const listed = () => inOrder([...(way === "blind" ? state.blind : state.suspects)]);
+const current = () => listed()[0];
+
+function group() {
+  const items = listed().filter((item) => item.suggested);
+  if (!items.length) return [];
+  const { label, suggested } = items[0];
+  return items.filter((item) => item.label === label && item.suggested === suggested);
+}
+
+function show() {
+  if (!state) return;
+  find("reading").hidden = state.ready || Boolean(state.problem);
+  find("problem").hidden = !state.problem;
+  find("problem").textContent = state.problem;
+  find("work").hidden = !state.ready;
+  find("lead").textContent = state.ready
+    ? t("lead", {
+        count: inOrder([...state.suspects]).length,
+        blind: inOrder([...state.blind]).length,
+        decided: state.decided,
+      })
+    : "";
+  const { done, total } = state.progress;
+  find("reading-bar").max = total || 1;
+  find("reading-bar").value = done;
+  find("reading-text").textContent = total ? t("reading", { done, total }) : t("reading_files");
+  if (!state.ready) return;
+  for (const button of document.querySelectorAll("[data-way]")) {
+    button.setAttribute("aria-pressed", button.dataset.way === way);
+  }
+  find("blind-note").hidden = way !== "blind";
+  const many = way === "many" ? group() : [];
+  const one = way === "many" ? null : current();
+  find("one").hidden = !one;
+  find("many").hidden = !many.length;
+  find("nothing").hidden = Boolean(one || many.length);
+  find("nothing").textContent = t("nothing");
+  find("keys").hidden = !(one || many.length);
+  find("keys").textContent = way === "many" ? t("keys_many") : t("keys_one");
+  if (one) {
+    front = [one.sha256];
+    showOne(one, listed().slice(1, 4), state.classes, { decide, skip });
+  }
+  if (many.length) showGroup(many, { open });
+  showAccuracy(state);
+}
+
+async function load() {
+  const known = told;
+  told = [];
+  asked += 1;
+  const number = asked;
+  const found = await getJson("/api/check/state").catch(() => null);
+  if (!found) {
+    told.push(...known);
+    return;
+  }
+  if (number < answered) return; // a later question was answered before
+  answered = number;
+  for (const image of known) gone.delete(image);
+  state = found;
+  show();
+  if (state.measuring || !(state.ready || state.problem)) setTimeout(load, 1000);
+}
+
+// Decides about images; the page shows the next one at once, the app is told meanwhile.
+function act(body) {
+  const images = [...body.images, ...(body.kept ?? [])];
+  for (const image of images) gone.add(image);
+  state.decided += images.length;
+  front = [];
+  waiting += 1;
+  show();
+  sent = sent
+    .then(() => sendJson("/api/check/decide", body))
+    .then(
+      () => { told.push(...images); },
+      () => { for (const image of images) gone.delete(image); },
+    )
+    .then(() => {
+      waiting -= 1;
+      if (!waiting) load();
+    });
+}
+
+function decide(decision, label) {
+  const item = current();
+  if (!item || way === "many") return;
+  if (decision === "relabel" && !label) return;
+  act({ decision, images: [item.sha256], ...(label ? { label } : {}) });
+}
+
+function skip() {
+  const some = way === "many" ? group().slice(0, 24) : [current()].filter(Boolean);
+  for (const item of some) {
+    skipped.delete(item.sha256); // once more to the end
+    skipped.add(item.sha256);
+  }
+  sessionStorage.setItem("check-skipped", JSON.stringify([...skipped]));
+  front = [];
+  show();
+}
+
+function confirm() {
+  if (way !== "many" || find("many").hidden) return;
+  const chosen = confirmGroup(group());
+  act({ decision: "relabel", ...chosen });
+  toast(t("confirmed", { count: chosen.images.length + chosen.kept.length }), { action: undo });
+}
+
+async function undo() {
+  await sent;
+  const done = await sendJson("/api/check/undo").catch(() => null);
+  if (!done) return;
+  const count = done.images.length;
+  toast(count ? t("undone", { count }) : t("nothing_to_undo"));
+  for (const image of done.images) {
+    skipped.delete(image);
+    gone.delete(image);
+  }
+  front = done.images;
+  await load();
+}
+
+function open(sha256) {
+  front = [sha256];
+  choose("one");
+}
+
+function choose(name) {
+  way = name;
+  sessionStorage.setItem("check-way", name);
+  show();
+}
+
+for (const button of document.querySelectorAll("[data-way]")) {
+  button.onclick = () => { front = []; choose(button.dataset.way); };
+}
+find("undo").onclick = undo;
+find("confirm").onclick = confirm;
+find("skip-group").onclick = skip;
+find("measure").onclick = async () => {
+  await sent;
+  await sendJson("/api/check/measure").catch(() => null);
+  await load();
+};
+const numbered = {};
+for (let n = 1; n <= 9; n += 1) {
+  numbered[n] = () => state && decide("relabel", state.classes[n - 1]);
+}
+const pressed = (event) => event.target.closest("button") !== null && event.target.id !== "main";
+onKeys({
+  ...numbered,
+  r: () => state && decide("relabel", current()?.suggested),
+  k: () => state && decide("keep"),
+  x: () => state && decide("keep_out"),
+  s: () => state && skip(),
+  z: undo,
+  Enter: (event) => (pressed(event) ? event.target.click() : confirm()),
+});
+onChange((project) => {
+  if (project.open) return load();
+  find("reading").hidden = true;
+  find("problem").hidden = false;
+  find("problem").textContent = t("choose_first");
+  return null;
+});
+refresh();

@@ -1,0 +1,67 @@
+"""The folder that a project has of its own: made, marked as graft's and locked."""
+
+import getpass
+import os
+from datetime import datetime
+from pathlib import Path
+
+from graft.errors import UsageError
+from graft.utils.locks import lock
+
+MARK = ".graft-project"
+TEXT = """\
+graft app made this folder for the images of {source}.
+It holds your decisions (decisions.csv), the images that you added (added/), the runs (runs/) and
+thumbnails. It is locked while graft app is open; the last who opened it:
+{who}
+"""
+
+
+def home_of(source: str | Path) -> Path:
+    """The project folder of a source: beside it, by its name; of a named data set in the folder
+    where one is.
+    """
+    path = Path(source).absolute()
+    name = path.name.split(".")[0] if path.is_file() else path.name
+    return path.with_name(f"{name or 'images'}-graft")
+
+
+def taken(home: Path, source: str, address: str) -> int:
+    """Make the folder or take the one that is there, and lock it; returns the lock's descriptor.
+
+    Raises UsageError for a folder that graft did not make, one that cannot be written to and one
+    that is open elsewhere.
+    """
+    if home.exists() and not (home / MARK).is_file() and (home.is_file() or any(home.iterdir())):
+        raise UsageError(
+            f"{home} is there already and was not made by graft app; move it away, or name another "
+            "with --project"
+        )
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        descriptor = lock(home / MARK)
+    except OSError as error:
+        raise UsageError(
+            f"{home} cannot be written to ({error.strerror}); name another folder with --project"
+        ) from error
+    if descriptor is None:
+        raise UsageError(f"{source} is open in another graft app{_who(home)}; use that, or end it")
+    said = f"{address} by {_user()} since {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, TEXT.format(source=source, who=said).encode())
+    return descriptor
+
+
+def _who(home: Path) -> str:
+    try:
+        lines = (home / MARK).read_text(encoding="utf-8").strip().splitlines()
+    except OSError:
+        return ""
+    return f" ({lines[-1]})" if lines else ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"

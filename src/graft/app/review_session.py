@@ -1,0 +1,234 @@
+"""The review of a project's labels: what is left to look at, decisions, and what they did.
+
+What was decided is in the project's journal; the rest is computed by a process of its own
+(graft.review.review_process), again after every MEASURED decisions.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from threading import RLock, Thread
+from typing import Any
+
+from graft.app.decided_images import ProjectImage, decide
+from graft.app.json_routes import Record
+from graft.app.project import Project
+from graft.choices import DEFAULT_MODEL
+from graft.errors import UsageError
+from graft.quality import corrections
+from graft.quality.correction import Correction
+
+MEASURED = 20
+REVIEWED = ("relabel", "keep", "keep_out")
+
+
+class ReviewSession:
+    """One for a project; any thread may use it."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.lock = RLock()
+        self._begun: object = None  # what the process was begun with
+        self._process: subprocess.Popen[str] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.problem = ""
+        self.progress: Record = {"done": 0, "total": None}
+        self.left: Record | None = None
+        self.effect: Record | None = None
+        self.measuring = False
+
+    def begin(self) -> None:
+        """Have the images looked through, unless they are or no class has any."""
+        with self.lock:
+            if not (self.project.is_open and self.project.index.done):
+                return
+            # Of 20,000 images their listing would take longer than a key may.
+            others = [one for one in self._standing() if one.decision not in REVIEWED]
+            begun = (str(self.project.home), self.project.index.revision, tuple(others))
+            if begun == self._begun:
+                return
+            self.end()
+            self._begun = begun
+            self._forget()
+            files = decide(list(self.project.index.files), others)
+            images = [image for image in files if image.label and image.sha256]
+            if not images:
+                self.problem = "no image has a class yet; put some into classes first"
+                return
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "graft.review.review_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+            )
+            Thread(target=self._listen, args=(self._process,), daemon=True).start()
+            work = {
+                "source": self.project.source,
+                "images": [
+                    {
+                        "path": i.path,
+                        "file": str(i.file),
+                        "label": i.label,
+                        "split": i.split,
+                        "group": i.group,
+                    }
+                    for i in images
+                ],
+                "settings": {"model": DEFAULT_MODEL} | self.project.review_settings,
+            }
+            Thread(target=self._tell, args=(self._process, work), daemon=True).start()
+
+    def end(self) -> None:
+        """Stop the process."""
+        with self.lock:
+            if self._process is not None:
+                self._process.kill()
+                self._process = None
+            self._begun = None
+
+    def state(self) -> Record:
+        """What is left to look at, with current labels, and what was decided."""
+        self.begin()
+        with self.lock:
+            images = {image.sha256: image for image in self.project.images()}
+            decided = self.decided()
+            left = self.left or {"suspects": [], "blind": [], "classes": []}
+            return {
+                "ready": self.left is not None,
+                "problem": self.problem,
+                "progress": self.progress,
+                "classes": sorted(set(left["classes"]) | set(self.project.counts()) - {""}),
+                "suspects": [
+                    self._shown(one, images)
+                    for one in left["suspects"]
+                    if one["sha256"] in images and one["sha256"] not in decided
+                ],
+                "blind": [
+                    {"sha256": one["sha256"], "label": images[one["sha256"]].label}
+                    for one in left["blind"]
+                    if one["sha256"] in images and one["sha256"] not in decided
+                ],
+                "decided": len(decided),
+                "effect": self.effect,
+                "measuring": self.measuring,
+                "measured_every": MEASURED,
+            }
+
+    def decide(
+        self, digests: Sequence[str], decision: str, label: str = "", kept: Sequence[str] = ()
+    ) -> int:
+        """Decide about some images at once, as one action: "keep", "keep_out", or "relabel" to a
+        `label`; `kept` ones keep theirs. Those that were decided about before are left as they
+        are. Returns how many are decided by now.
+        """
+        if decision not in REVIEWED:
+            raise UsageError(f"a decision is one of {', '.join(REVIEWED)}, not {decision!r}")
+        with self.lock:
+            images = {image.sha256: image for image in self.project.images()}
+            gone = [digest for digest in (*digests, *kept) if digest not in images]
+            if gone:
+                raise UsageError(f"{len(gone)} images are no longer there; reload the page")
+            done = self.decided()
+            wanted = dict.fromkeys(kept, "keep") | dict.fromkeys(digests, decision)
+            if decision == "relabel" and label not in self.project.counts():
+                raise UsageError(f"there is no class {label!r}; it was renamed or deleted")
+            lines = [_line(images[d], what, label) for d, what in wanted.items() if d not in done]
+            if lines:
+                self.project.record(lines)
+            if self._is_due():
+                self.measure()
+            return len(self.decided())
+
+    def undo(self) -> list[str]:
+        """Take back the last action of this step; the images that it was about."""
+        with self.lock:
+            reviewed = self._reviewed()
+            last = [one for one in reviewed if one.when == reviewed[-1].when] if reviewed else []
+            for one in reversed(last):
+                corrections.undo(self.project.journal, sha256=one.sha256)
+            self.project.changed()
+            return [one.sha256 for one in last]
+
+    def measure(self) -> None:
+        """Fit and test again with the decisions so far, in the background."""
+        with self.lock:
+            if self._process is None or self.left is None or self.measuring:
+                return
+            self.measuring = True
+            now = {i.sha256: "" if i.kept_out else i.label for i in self.project.images()}
+            work = {"labels": {d: now[d] for d in self.decided() if d in now}}
+            Thread(target=self._tell, args=(self._process, work), daemon=True).start()
+
+    def decided(self) -> dict[str, str]:
+        """The labels of the images that were decided about here, "" for those kept out."""
+        return {one.sha256: one.new for one in self._reviewed()}
+
+    def _measured(self) -> int:
+        return int(self.effect["of"]) if self.effect else 0
+
+    def _standing(self) -> tuple[Correction, ...]:
+        return corrections.read_journal(self.project.journal).standing
+
+    def _reviewed(self) -> list[Correction]:
+        return [one for one in self._standing() if one.decision in REVIEWED]
+
+    def _is_due(self) -> bool:
+        """Whether so much was decided since the last measurement that another one is due."""
+        return len(self.decided()) // MEASURED > self._measured() // MEASURED
+
+    def _shown(self, one: Record, images: dict[str, ProjectImage]) -> Record:
+        beside = [
+            {"sha256": digest, "label": images[digest].label}
+            for digest in one["beside"]
+            if digest in images
+        ]
+        return one | {"label": images[one["sha256"]].label, "beside": beside}
+
+    def _tell(self, process: "subprocess.Popen[str]", value: Record) -> None:
+        try:
+            if process.stdin is not None:
+                process.stdin.write(json.dumps(value) + "\n")
+                process.stdin.flush()
+        except OSError:
+            pass  # it has ended, which its other end says
+
+    def _listen(self, process: "subprocess.Popen[str]") -> None:
+        for line in process.stdout or ():
+            found = json.loads(line)
+            with self.lock:
+                if process is not self._process:
+                    return
+                self._heard(found["what"], found["value"], found.get("left"))
+        process.wait()
+        with self.lock:
+            if process is self._process and not self.problem:
+                self.problem = "the process that looks at the images has ended; read them again"
+                self.measuring = False
+
+    def _heard(self, what: str, value: Record, left: Record | None) -> None:
+        if what == "progress":
+            self.progress = value
+        elif what == "error":
+            self.problem, self.measuring = str(value["message"]), False
+        elif what == "ready":
+            self.left = value
+            if self.decided():
+                self.measure()
+        else:
+            self.effect, self.left, self.measuring = value, left, False
+            if self._is_due():
+                self.measure()
+        if what != "progress":
+            self.project.changed()
+
+
+def _line(image: ProjectImage, decision: str, label: str) -> Correction:
+    old = image.label
+    if decision == "relabel" and label == old:
+        decision = "keep"
+    new: Any = {"keep": old, "keep_out": "", "relabel": label}[decision]
+    return Correction(decision, image.sha256, image.path, old, new)

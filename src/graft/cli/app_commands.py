@@ -1,0 +1,52 @@
+"""The command that does the whole job in the browser: app."""
+
+import importlib.util
+
+import click
+
+from graft.cli.answers import print_line
+from graft.cli.options import files
+from graft.errors import ModelError
+
+NEEDED = ("starlette", "uvicorn")
+
+
+@click.command()
+@click.argument("folder", required=False, shell_complete=files)
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+@click.option("--no-browser", is_flag=True, help="Print the page's address and open nothing.")
+@click.option(
+    "--project",
+    "home",
+    shell_complete=files,
+    help="Where decisions, added images and runs are kept.  [default: FOLDER-graft]",
+)
+def app(folder: str | None, port: int | None, no_browser: bool, home: str | None) -> None:
+    """Do the whole job on a page in the browser, on this machine only.
+
+    Collect images in classes (from FOLDER, dropped files or the webcam), check them, train, look
+    at the results, try the classifier and take it along. FOLDER is what graft check takes; it is
+    never changed: what you decide is kept in FOLDER-graft beside it. Ctrl-C ends the page, not a
+    training.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"graft app needs {', '.join(missing)}, not installed; pip install 'graft[serve]'"
+        )
+    from graft.app.local_server import LocalServer
+    from graft.app.project import Project
+
+    project = Project(home=home)
+    server = LocalServer(project, port)
+    project.address = server.address.partition("?")[0]
+    if folder is not None:
+        project.choose(folder)
+    print_line(f"{server.address}  Ctrl-C ends it")
+    try:
+        server.serve_until_stopped(open_browser=not no_browser)
+    finally:
+        project.close()
+
+
+COMMANDS = (app,)

@@ -1,0 +1,1 @@
+"""`graft tune`: the best classifier that a time budget allows, and an honest figure for it."""
