@@ -72,6 +72,19 @@ def test_the_card_counts_the_images_of_each_class_and_split(hub_folder, finished
         assert f"## {title}\n" in text
 
 
+def test_the_card_counts_the_images_that_findings_name(finished):
+    run = Run.finished(finished)
+    row = {"severity": "matters", "message": "", "sets": []}
+    run.findings = [
+        row | {"kind": "label_error", "paths": ["a.png", "b.png"]},
+        row | {"kind": "label_error", "paths": ["b.png", "c.png"]},
+        row | {"kind": "time_order", "paths": []},
+    ]
+    text = model_card(run, "unknown", True, False)
+    assert "by kind: label error (3 images), time order." in text
+    assert "python predict.py --check" in text
+
+
 def test_a_license_is_unknown_unless_it_is_given(finished):
     card = ModelCard(model_card(Run.finished(finished), "unknown", False, False))
     assert card.data.license == "unknown"

@@ -141,6 +141,20 @@ def test_vectors_that_are_missing_are_asked_for(copied):
         verify_file(copied)
 
 
+def test_a_folder_for_model_servers_is_verified_by_the_model_in_it(copied, tmp_path):
+    version = tmp_path / "models" / "flowers" / "1"
+    version.parent.mkdir(parents=True)
+    shutil.copytree(copied, version)
+    for folder in (version, version.parent, version.parent.parent):
+        found = verify_file(folder)
+        assert (found["file"], found["problems"]) == (str(version / "model.onnx"), [])
+    shutil.copytree(version, version.with_name("2"))
+    with pytest.raises(DataError, match=r"found 1/model\.onnx, 2/model\.onnx; name one of them"):
+        verify_file(version.parent)
+    with pytest.raises(DataError, match="expected a folder that graft export wrote"):
+        verify_file(tmp_path)
+
+
 def test_a_run_is_held_against_its_digests_its_schemas_and_itself(finished, graft_here, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished, run)

@@ -20,7 +20,7 @@ from PIL import Image
 
 import graft as package
 from graft.data.decode import decode
-from graft.errors import DownloadError
+from graft.errors import DownloadError, UsageError
 from graft.export import web_runtime
 from graft.export.web_page import KnownAnswer, render_page, write_web_page
 from graft.export.write import export_run
@@ -249,6 +249,16 @@ def test_a_runtime_that_is_not_the_pinned_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv(web_runtime.MIRROR, str(tmp_path / "nowhere"))
     with pytest.raises(DownloadError, match="name the folder dist"):
         web_runtime.lay_beside(tmp_path / "out", Progress())
+
+
+def test_a_folder_with_the_runtime_is_refused_where_the_page_could_not_use_it(
+    finished, tmp_path, monkeypatch, graft_here
+):
+    monkeypatch.setenv(web_runtime.MIRROR, str(tmp_path))
+    ended = graft_here("export", finished, "--to", "web", "--out", tmp_path / "page")
+    assert ended.code == UsageError.exit_code
+    assert "add --offline, or name an address" in ended.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_opened_as_a_file_it_says_what_to_do(page, exported):

@@ -131,6 +131,19 @@ def test_an_unusable_image_is_named_and_the_others_are_answered(client, digit_fi
     assert list(listed.json["predictions"][0]) == ["path", "problem"]
 
 
+def test_an_image_that_curl_d_has_spoiled_gets_the_option_that_does_not(client):
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    for kind in ("JPEG", "PNG"):
+        file = io.BytesIO()
+        Image.fromarray(noise).save(file, kind)
+        whole = file.getvalue()
+        spoiled = whole.translate(None, b"\r\n\0")
+        refused = client.predict(spoiled, "application/x-www-form-urlencoded")
+        assert refused.status == 400
+        assert "send it by --data-binary" in refused.json["error"]
+        assert client.predict(whole, "application/x-www-form-urlencoded").status == 200
+
+
 def test_names_of_files_are_shown_without_control_characters_and_go_nowhere(client, digit_files):
     good = digit_files[0].read_bytes()
     for name in ("../../etc/passwd", "a\x1b[31mred", "x" * 3000, "C:\\x\\y.png", "\u202egnp.exe"):
@@ -169,6 +182,7 @@ def test_what_is_no_request_is_refused_with_one_line(client, make_form):
     for method in ("GET", "OPTIONS", "DELETE"):
         refused = client.ask(method, client.predict_path)
         assert (refused.status, refused.headers["allow"]) == (405, "POST")
+        assert refused.json["error"].startswith("this address takes POST")
     assert client.get("/healthz").json == {"live": True}
 
 

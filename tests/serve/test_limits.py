@@ -5,10 +5,12 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import pytest
 from PIL import Image
 
+from graft.cli.serve_commands import LIMITS
 from graft.errors import UsageError
 from graft.serve.connection import can_be_refused
 from graft.serve.limits import Limits
@@ -287,3 +289,8 @@ def test_both_ways_to_429_say_the_same(stuck):
         assert b"nothing more is accepted" in text
         names.append({line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]})
     assert names[0] | {b"date", b"connection"} == names[1]
+
+
+def test_the_options_state_the_defaults_of_the_limits():
+    told = {name: usual for name, (_, _, usual) in LIMITS.items()}
+    assert told == asdict(Limits())

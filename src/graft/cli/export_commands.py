@@ -13,9 +13,15 @@ from graft.runs.folder import has_predictions
 
 FORMATS = ("onnx", "openvino", "torch", "web", "hub-folder", "repository")
 # What to do with the folder that was written.
+_ALONE = "try it without graft: python {}/predict.py IMAGE"
 NEXT = {
-    "web": "open it: python -m http.server --directory {}, then http://localhost:8000",
-    "hub-folder": "publish it: graft push {} NAME",
+    "onnx": _ALONE,
+    "openvino": _ALONE,
+    "torch": _ALONE,
+    "web": "open it: python -m http.server --bind 127.0.0.1 --directory {}, then "
+    "http://localhost:8000",
+    "hub-folder": "read {0}/README.md, then publish it: graft push {0} NAME",
+    "repository": "serve it: tritonserver --model-repository={}",
 }
 
 

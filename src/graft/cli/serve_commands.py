@@ -16,31 +16,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
 SHORTEST_KEY = 16
-# The fields of graft.serve.limits.Limits; their defaults are written there.
+# The fields of graft.serve.limits.Limits, with options and defaults. These are written here again,
+# and compared by a test, since importing them would make --help load Pillow.
 LIMITS = {
-    "upload_megabytes": ("--max-upload", "MB of one request."),
-    "images": ("--max-images", "Images in one request."),
-    "megapixels": ("--max-megapixels", "Megapixels of one image."),
-    "queue_images": ("--queue-images", "Images that may wait."),
-    "queue_megapixels": ("--queue-megapixels", "Megapixels that may wait."),
-    "queue_megabytes": ("--queue-megabytes", "MB of uploads in memory at once."),
-    "deadline": ("--deadline", "Seconds until an answer, or 504."),
-    "header_seconds": ("--header-seconds", "Seconds a client has to send its headers."),
-    "body_seconds": ("--body-seconds", "Seconds a client has to send its body."),
-    "drain_seconds": ("--drain-seconds", "Seconds to answer 503 before it stops listening."),
-    "stop_seconds": ("--stop-seconds", "Seconds to finish what was accepted at a stop."),
-    "connections": ("--connections", "Connections open at once."),
+    "upload_megabytes": ("--max-upload", "MB of one request.", 32),
+    "images": ("--max-images", "Images in one request.", 64),
+    "megapixels": ("--max-megapixels", "Megapixels of one image.", 50),
+    "queue_images": ("--queue-images", "Images that may wait.", 128),
+    "queue_megapixels": ("--queue-megapixels", "Megapixels that may wait.", 400),
+    "queue_megabytes": ("--queue-megabytes", "MB of uploads in memory at once.", 256),
+    "deadline": ("--deadline", "Seconds until an answer, or 504.", 30),
+    "header_seconds": ("--header-seconds", "Seconds a client has to send its headers.", 10),
+    "body_seconds": ("--body-seconds", "Seconds a client has to send its body.", 30),
+    "drain_seconds": ("--drain-seconds", "Seconds to answer 503 before it stops listening.", 0.5),
+    "stop_seconds": ("--stop-seconds", "Seconds to finish what was accepted at a stop.", 30),
+    "connections": ("--connections", "Connections open at once.", 512),
 }
 WHOLE = ("images", "queue_images", "connections")
 
 
 def _limits(command: F) -> F:
     """An option for each limit."""
-    for name, (option, text) in reversed(LIMITS.items()):
+    for name, (option, text, usual) in reversed(LIMITS.items()):
         kind: click.ParamType[Any] = click.FloatRange(0, min_open=name != "drain_seconds")
         if name in WHOLE:
             kind = click.IntRange(1)
-        command = click.option(option, name, type=kind, help=text)(command)
+        told = f"{text}  [default: {usual:g}]"
+        command = click.option(option, name, type=kind, help=told)(command)
     return command
 
 
@@ -124,7 +126,7 @@ def serve(
             err=True,
         )
     address = address_of(listening)
-    print_line(f"{address}/docs  serves {', '.join(paths)}; Ctrl-C ends it")
+    print_line(f"{address}/docs  serves {', '.join(paths)} once it has warmed up; Ctrl-C ends it")
     log_json()
     service = Service(served, within, key)
     with cores_for_encoder(backend):

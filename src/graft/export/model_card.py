@@ -170,10 +170,16 @@ def _data(run: Run) -> list[str]:
         lines.append(f"Images were grouped by {plain(str(by))}; a group is in one split only.")
     if found := run_tables.finding_kinds(run.findings):
         named = ", ".join(
-            f"{run_tables.finding_name(kind.name)} ({len(kind.findings)})" for kind in found
+            run_tables.finding_name(kind.name) + _images_of(kind.findings) for kind in found
         )
         lines.append(f"Findings of the data’s audit, by kind: {named}.")
     return lines
+
+
+def _images_of(findings: Sequence[dict[str, Any]]) -> str:
+    """How many images the findings name, in brackets; nothing for findings that name none."""
+    images = len({path for finding in findings for path in finding.get("paths") or ()})
+    return f" ({counted(images, 'image')})" if images else ""
 
 
 def _limits(run: Run) -> list[str]:
@@ -194,14 +200,17 @@ def _limits(run: Run) -> list[str]:
 
 def _usage(run: Run, onnx: bool, timm: bool) -> list[str]:
     lines = [
-        "With graft, in this folder:",
+        "Download the files of this repository into a folder, for example by `hf download "
+        "OWNER/NAME --local-dir classifier`. With graft, in that folder:",
         "```bash\ngraft predict . IMAGE\n```",
         '```python\nimport graft\n\nprint(graft.load(".").predict("IMAGE"))\n```',
     ]
     if onnx:
         lines += [
-            "Without graft, by onnxruntime and Pillow alone:",
-            "```bash\npython predict.py IMAGE\n```",
+            "Without graft, by onnxruntime and Pillow alone; `--check` says whether the model "
+            "works on your machine as it did where it was made:",
+            "```bash\npip install onnxruntime numpy pillow\npython predict.py --check\n"
+            "python predict.py IMAGE\n```",
             "`model.onnx` takes upright RGB pixels (N, height, width, 3) uint8 and gives "
             "`probabilities`, `ood_score` and `features`; `preprocess.json` says how it is fed, "
             "and `vectors/` holds images with the answers that must come out.",

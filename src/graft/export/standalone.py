@@ -1,8 +1,12 @@
-"""predict.py, which travels with an export: Pillow, NumPy and the runtime alone, 60 lines."""
+"""predict.py, which travels with an export: Pillow, NumPy and the runtime alone."""
 
 from graft.data.decode import ELONGATED, FORMATS, OVERSAMPLING, Preprocess, resized_shorter_side
 
-_PROGRAM = '''"""python predict.py IMAGE...: what images show, by the model beside this file."""
+_PROGRAM = '''"""What images show, by the model beside this file.
+
+python predict.py IMAGE...    a JSON line for each
+python predict.py --check     does the model work here as it did where it was made?
+"""
 
 import json
 import sys
@@ -34,20 +38,55 @@ def read(file):
     return ImageOps.exif_transpose(rgb)
 
 {square}
-def predict(file):
-    """The label (None: unlike the training images) with all probabilities."""
+def run(file):
+    """The probabilities of all classes, and the OOD score."""
     images = np.asarray({pixels})[np.newaxis]
     {run}
-    named = dict(zip(CONTRACT["classes"], probabilities[0].tolist(), strict=True))
-    best, limit, score = max(named, key=named.get), CONTRACT["ood_limit"], float(ood_score[0])
+    return probabilities[0].tolist(), float(ood_score[0])
+
+
+def predict(file):
+    """The label (None: unlike the training images) with all probabilities."""
+    probabilities, score = run(file)
+    named = dict(zip(CONTRACT["classes"], probabilities, strict=True))
+    best, limit = max(named, key=named.get), CONTRACT["ood_limit"]
     label = best if limit is None or score <= limit else None
     found = {{"path": str(file), "label": label, "best_guess": best, "probability": named[best]}}
     return found | {{"probabilities": named, "ood_score": score if limit else None}}
 
 
+def check():
+    """0 if the drawings in vectors/ get the answers here that belong to them, 1 if not."""
+    folder, differ = Path(__file__).with_name("vectors"), 0
+    told = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
+    for row in told["vectors"]:
+        probabilities, score = run(folder / row["file"])
+        apart = max(abs(a - b) for a, b in zip(probabilities, row["probabilities"], strict=True))
+        strange = abs(score - row["ood_score"]) / max(1.0, row["ood_score"])
+        most = told["tolerance"]
+        same = apart <= most["probability"] and strange <= most["ood_score"]
+        differ |= not same
+        found = f"probabilities within {{apart:.1g}}, the OOD score within {{strange:.1g}}"
+        print(f"{{row['file']}} {{'agrees' if same else 'differs'}}: {{found}}")
+    return int(differ)
+
+
+def main(names):
+    if names == ["--check"]:
+        return check()
+    failed = 0
+    for name in names:
+        try:
+            print(json.dumps(predict(name), ensure_ascii=False))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            reason = getattr(error, "strerror", None) or error
+            print(f"{{name}}: cannot be used as an image: {{reason}}", file=sys.stderr)
+            failed = 1
+    return failed
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        print(json.dumps(predict(name), ensure_ascii=False))
+    sys.exit(main(sys.argv[1:]) if sys.argv[1:] else __doc__)
 '''
 
 _SQUARE = """

@@ -10,12 +10,14 @@ from graft.export.odd_images import write_odd_images
 from graft.export.parity import ANY, FLOAT16, FLOAT32, IMAGES, Tolerance, check_parity, sample_of
 from graft.export.programs import open_program
 from graft.export.vectors import check_vectors
+from graft.export.write import FILES
 from graft.inference.saved_model import load
 from graft.runs.digest_file import digest_of
 from graft.runs.run import Run
 from graft.utils.progress import Progress
 
 SILENT = Progress()
+_VERSIONED = "*/[0-9]*/model.onnx"
 
 
 def verify_file(
@@ -65,10 +67,18 @@ def _stated(contract: dict[str, Any]) -> Tolerance:
 
 
 def _model_in(path: Path) -> Path:
+    """The model file that `path` is, or the one that it holds, as export lays it there."""
     if not path.is_dir():
         return path
-    found = [path / name for name in ("model.onnx", "model.xml", "model.pt2")]
-    found = [file for file in found if file.is_file()]
-    if len(found) != 1:
-        raise DataError(f"{path}: expected one exported model in the folder, found {len(found)}")
-    return found[0]
+    found = [path / name for name in FILES.values() if (path / name).is_file()]
+    # A repository for model servers, and a model in it: NAME/VERSION/model.onnx.
+    found = found or sorted(path.glob("[0-9]*/model.onnx")) or sorted(path.glob(_VERSIONED))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        named = ", ".join(file.relative_to(path).as_posix() for file in found)
+        raise DataError(f"{path}: expected one exported model, found {named}; name one of them")
+    raise DataError(
+        f"{path}: expected a folder that graft export wrote, with {', '.join(FILES.values())}; "
+        "none is there"
+    )

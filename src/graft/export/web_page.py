@@ -42,6 +42,7 @@ class KnownAnswer:
 def write_web(job: Job) -> dict[str, Any]:
     """Write model.onnx, its test vectors and the page into `job.folder`; the parity found."""
     run = Run.finished(job.run.path)
+    web_runtime.require_runtime(job.offline, job.progress)  # before the long work
     _, parity = write_checked(replace(job, square=True), "onnx")
     write_json(job.folder / "parity.json", parity)
     stored = json.loads((job.folder / FOLDER / FILE).read_text(encoding="utf-8"))

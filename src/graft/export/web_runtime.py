@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.data.download import fetch
-from graft.errors import DownloadError
+from graft.errors import DownloadError, UsageError
 from graft.utils.cache_folder import cache_folder
 from graft.utils.progress import Progress
 
@@ -71,17 +71,25 @@ def described(offline: bool) -> dict[str, Any]:
     }
 
 
-def lay_beside(folder: Path, progress: Progress) -> None:
-    """Copy the runtime into `folder`/runtime, fetched once and checked by its digests.
+def require_runtime(offline: bool, progress: Progress) -> dict[str, Path]:
+    """The runtime's files by name, fetched once and checked by their digests; none are needed
+    where the page fetches them itself.
 
     $GRAFT_ONNXRUNTIME_WEB names a mirror: an address, or a folder such as package/dist of
     `npm pack onnxruntime-web@VERSION`, unpacked. Raises DownloadError for a file that cannot be
-    fetched or is not the pinned one.
+    fetched or is not the pinned one, UsageError for a folder where the page is not `offline`.
     """
     given = os.environ.get(MIRROR, "")
     local = Path(given) if given and not given.startswith(("http://", "https://")) else None
+    if not offline:
+        if local:
+            raise UsageError(
+                f"{MIRROR} names the folder {local}, which only a page made with --offline can "
+                "take the runtime from; add --offline, or name an address"
+            )
+        return {}
     kept = local or cache_folder() / f"onnxruntime-web-{VERSION}"
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    found = {}
     for name, (size, sha256) in FILES.items():
         if local and not (local / name).is_file():
             raise DownloadError(
@@ -91,5 +99,15 @@ def lay_beside(folder: Path, progress: Progress) -> None:
         if not (kept / name).is_file():
             progress.say(f"fetching {name} ({size / 1e6:.1f} MB)")
         way_out = f"or set {MIRROR} to a mirror or to a folder with it"
-        file = fetch(address(False) + name, kept / name, sha256=sha256, size=size, way_out=way_out)
+        found[name] = fetch(
+            address(False) + name, kept / name, sha256=sha256, size=size, way_out=way_out
+        )
+    return found
+
+
+def lay_beside(folder: Path, progress: Progress) -> None:
+    """Copy the runtime into `folder`/runtime. Raises as require_runtime."""
+    files = require_runtime(True, progress)
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    for name, file in files.items():
         shutil.copyfile(file, folder / FOLDER / name)

@@ -1,8 +1,6 @@
 """Export: a run to a folder that other programs use, checked before it is there."""
 
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -27,6 +25,7 @@ from graft.export.parity import (
 )
 from graft.export.programs import open_program
 from graft.export.standalone import standalone
+from graft.export.unfinished_folder import unfinished
 from graft.export.vectors import check_vectors, write_vectors
 from graft.export.writers import (
     Save,
@@ -120,18 +119,14 @@ def export_run(
     finished = Run(run)
     predictor = load(run, "float32")
     folder = _free(out, finished.name, to)
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    beside.mkdir(parents=True)
-    try:
-        given = tuple(Path(image) for image in images)
+    given = tuple(Path(image) for image in images)
+    with unfinished(folder, progress) as beside:
         job = Job(finished, predictor, to, beside, square, int8, half, given, most, progress)
         job = replace(job, offline=offline, license_id=license_id)
         found = _writer(to)(job)
         if folder.is_dir():
             folder.rmdir()  # empty
         beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
     return {"to": to, "folder": str(folder), "files": sizes, **found}
@@ -161,7 +156,7 @@ def write_checked(job: Job, to: str) -> tuple[Path, dict[str, Any]]:
     if to == "onnx":
         require_onnx()
     sample = _sample(job)
-    job.progress.say(f"exporting {job.run.name} to {to} (20 s or more)")
+    job.progress.say(f"exporting {job.run.name} to {to}, 20 s or more: tracing the network")
     save = _saver(job, to)
     contract = contract_of(job.predictor, to, job.square)
     tolerance = ANY if job.int8 else FLOAT16 if job.half else FLOAT32
@@ -210,6 +205,7 @@ def _saver(job: Job, to: str) -> Save:
     if job.predictor.backbone.architecture == ARCHITECTURE:
         return joined_saver(graph, size, job.half)
     program = torch_program(graph, size)
+    job.progress.say(f"exporting {job.run.name} to {to}: making {FILES[to]}")
     if to == "onnx":
         return onnx_saver(program)
     return openvino_saver(program, job.half) if to == "openvino" else torch_saver(program)

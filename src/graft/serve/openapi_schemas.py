@@ -35,13 +35,25 @@ PREDICTION: Json = object_of(
     {
         "path": TEXT | {"description": "The file's name in a form; else empty"},
         "label": {"type": ["string", "null"], "description": "Null where the policy abstains"},
-        "best_guess": TEXT,
-        "probability": PROBABILITY,
-        "probabilities": {"type": "object", "additionalProperties": PROBABILITY},
+        "best_guess": TEXT | {"description": "The most probable class, also where it abstains"},
+        "probability": PROBABILITY | {"description": "Of the best guess"},
+        "probabilities": {
+            "type": "object",
+            "additionalProperties": PROBABILITY,
+            "description": "Of every class, summing to 1",
+        },
         "reason": TEXT | {"description": "Why it abstains; else empty"},
-        "prediction_set": {"type": ["array", "null"], "items": TEXT},
+        "prediction_set": {
+            "type": ["array", "null"],
+            "items": TEXT,
+            "description": "The classes that may be right, with --coverage",
+        },
         "ood_score": SCORE | {"description": "Above 1: out of distribution"},
-        "nearest": {"type": ["array", "null"], "items": NEAREST},
+        "nearest": {
+            "type": ["array", "null"],
+            "items": NEAREST,
+            "description": "The training images most like it, with --nearest",
+        },
     },
     closed=False,
 )

@@ -231,8 +231,9 @@ async def _http_problem(request: Request, problem: Exception) -> Response:
     if not isinstance(problem, HTTPException):
         raise problem
     told = {404: "there is no such address; GET /docs describes them all"}
-    told |= {405: "this address takes another method; GET /docs describes them all"}
+    # The header is "allow" from graft's own routes, and "Allow" from Starlette's.
+    headers = {name.lower(): value for name, value in (problem.headers or {}).items()}
+    allowed = headers.get("allow", "another method")
+    told |= {405: f"this address takes {allowed}; GET /docs describes them all"}
     message = told.get(problem.status_code, problem.detail)
-    return await _problem(
-        request, ProblemError(problem.status_code, message, "invalid", dict(problem.headers or {}))
-    )
+    return await _problem(request, ProblemError(problem.status_code, message, "invalid", headers))

@@ -16,7 +16,8 @@ from graft.serve.limits import MEGA, Limits
 from graft.serve.problems import ProblemError
 
 # curl's --data-binary says urlencoded of whatever it sends, unless told otherwise.
-RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
+URLENCODED = "application/x-www-form-urlencoded"
+RAW = ("application/octet-stream", URLENCODED, "")
 # A progressive JPEG is decoded anew for each of its scans: with a thousand, one of 1 MB keeps a
 # core busy for minutes. Cameras and programs write about a dozen.
 MOST_SCANS = 100
@@ -72,6 +73,12 @@ def parse(body: bytes, content_type: str, limits: Limits) -> Uploads:
         found = _of_form(body, options.get(b"boundary", b""), limits)
     elif kind == "application/json":
         found = _of_json(body)
+    elif kind == URLENCODED and _spoiled(body):
+        raise ProblemError(
+            400,
+            "curl's -d leaves out bytes, which spoils an image; send it by --data-binary",
+            "invalid",
+        )
     elif kind.startswith("image/") or kind in RAW:
         found = Uploads([Upload("", body)], several=False)
     else:
@@ -81,6 +88,14 @@ def parse(body: bytes, content_type: str, limits: Limits) -> Uploads:
             "unsupported_type",
         )
     return measured(found, limits)
+
+
+def _spoiled(body: bytes) -> bool:
+    """Whether this was a JPEG or PNG before `curl -d` took line ends and zeros out of it: every
+    JPEG has zeros, in the lengths of its segments, and every PNG begins with line ends.
+    """
+    jpeg = body.startswith(b"\xff\xd8") and b"\0" not in body
+    return jpeg or body.startswith(b"\x89PNG\x1a")
 
 
 def measured(found: Uploads, limits: Limits) -> Uploads:
