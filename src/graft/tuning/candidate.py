@@ -76,9 +76,8 @@ class Candidate(Settings):
         return (*self.encoding(), self.head, *steps)
 
     def train_config(self, **more: Any) -> TrainConfig:
-        """As settings of `graft train`, which knows no other head than its own.
-
-        Its `head` is another thing: where a head begins.
+        """As settings of `graft train`, which knows no other head than its own; its `head` is
+        another thing: where a head begins.
         """
         known = set(TrainConfig.model_fields) - {"head"}
         own = {n: v for n, v in self.to_json().items() if n in known}
