@@ -82,7 +82,7 @@ def test_the_card_counts_the_images_that_findings_name(finished):
     ]
     text = model_card(run, "unknown", True, False)
     assert "by kind: label error (3 images), time order." in text
-    assert "python predict.py --check" in text
+    assert "python check.py" in text
 
 
 def test_a_license_is_unknown_unless_it_is_given(finished):

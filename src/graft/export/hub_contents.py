@@ -7,7 +7,7 @@ from graft.errors import UsageError
 TIMM = "timm"  # the folder of a fine-tuned body in timm's own form
 # What a hub folder may hold, and so all that is ever uploaded.
 NEEDED = ("README.md", "config.json", "metrics.json", "model.json", "model.safetensors")
-OPTIONAL = ("model.onnx", "preprocess.json", "predict.py", "parity.json")
+OPTIONAL = ("model.onnx", "preprocess.json", "predict.py", "check.py", "parity.json")
 FOLDERS = ("vectors", TIMM)
 
 

@@ -207,9 +207,9 @@ def _usage(run: Run, onnx: bool, timm: bool) -> list[str]:
     ]
     if onnx:
         lines += [
-            "Without graft, by onnxruntime and Pillow alone; `--check` says whether the model "
+            "Without graft, by onnxruntime and Pillow alone; `check.py` says whether the model "
             "works on your machine as it did where it was made:",
-            "```bash\npip install onnxruntime numpy pillow\npython predict.py --check\n"
+            "```bash\npip install onnxruntime numpy pillow\npython check.py\n"
             "python predict.py IMAGE\n```",
             "`model.onnx` takes upright RGB pixels (N, height, width, 3) uint8 and gives "
             "`probabilities`, `ood_score` and `features`; `preprocess.json` says how it is fed, "

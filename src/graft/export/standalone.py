@@ -1,12 +1,10 @@
-"""predict.py, which travels with an export: Pillow, NumPy and the runtime alone."""
+"""What travels with an export and needs Pillow, NumPy and the runtime alone: predict.py, of at
+most 60 lines, and check.py.
+"""
 
 from graft.data.decode import ELONGATED, FORMATS, OVERSAMPLING, Preprocess, resized_shorter_side
 
-_PROGRAM = '''"""What images show, by the model beside this file.
-
-python predict.py IMAGE...    a JSON line for each
-python predict.py --check     does the model work here as it did where it was made?
-"""
+_PROGRAM = '''"""python predict.py IMAGE...: what images show (label null: unlike the training images)."""
 
 import json
 import sys
@@ -16,13 +14,11 @@ import numpy as np
 {imports}
 
 {loading}
-FORMATS = {formats}
 
 
 def read(file):
-    """Decode an image file as graft does: upright 8-bit RGB, transparency over white."""
-    image = rgb = Image.open(file, formats=FORMATS)
-    # A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8 of its size.
+    """As graft decodes: upright RGB, transparency over white, a large JPEG at 1/2, 1/4 or 1/8."""
+    image = rgb = Image.open(file, formats={formats})
     scaled = image.format == "JPEG" and image.draft(None, ({needed}, {needed}))
     image.load()
     if image.mode.startswith("I"):
@@ -38,55 +34,53 @@ def read(file):
     return ImageOps.exif_transpose(rgb)
 
 {square}
-def run(file):
-    """The probabilities of all classes, and the OOD score."""
+def predict(file):
     images = np.asarray({pixels})[np.newaxis]
     {run}
-    return probabilities[0].tolist(), float(ood_score[0])
+    named = dict(zip(CONTRACT["classes"], probabilities[0].tolist(), strict=True))
+    best, limit, score = max(named, key=named.get), CONTRACT["ood_limit"], float(ood_score[0])
+    found = {{"path": str(file), "label": best if limit is None or score <= limit else None}}
+    found |= {{"best_guess": best, "probability": named[best], "probabilities": named}}
+    return found | {{"ood_score": score if limit else None}}
 
-
-def predict(file):
-    """The label (None: unlike the training images) with all probabilities."""
-    probabilities, score = run(file)
-    named = dict(zip(CONTRACT["classes"], probabilities, strict=True))
-    best, limit = max(named, key=named.get), CONTRACT["ood_limit"]
-    label = best if limit is None or score <= limit else None
-    found = {{"path": str(file), "label": label, "best_guess": best, "probability": named[best]}}
-    return found | {{"probabilities": named, "ood_score": score if limit else None}}
-
-
-def check():
-    """0 if the drawings in vectors/ get the answers here that belong to them, 1 if not."""
-    folder, differ = Path(__file__).with_name("vectors"), 0
-    told = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
-    for row in told["vectors"]:
-        probabilities, score = run(folder / row["file"])
-        apart = max(abs(a - b) for a, b in zip(probabilities, row["probabilities"], strict=True))
-        strange = abs(score - row["ood_score"]) / max(1.0, row["ood_score"])
-        most = told["tolerance"]
-        same = apart <= most["probability"] and strange <= most["ood_score"]
-        differ |= not same
-        found = f"probabilities within {{apart:.1g}}, the OOD score within {{strange:.1g}}"
-        print(f"{{row['file']}} {{'agrees' if same else 'differs'}}: {{found}}")
-    return int(differ)
-
-
-def main(names):
-    if names == ["--check"]:
-        return check()
-    failed = 0
-    for name in names:
+FAILED = []
+if __name__ == "__main__":
+    for name in sys.argv[1:] or sys.exit(__doc__):
         try:
             print(json.dumps(predict(name), ensure_ascii=False))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = getattr(error, "strerror", None) or error
-            print(f"{{name}}: cannot be used as an image: {{reason}}", file=sys.stderr)
-            failed = 1
-    return failed
+            FAILED.append(print(f"{{name}}: cannot be used: {{error}}", file=sys.stderr))
+    sys.exit(len(FAILED) > 0)
+'''
+
+CHECK = '''"""python check.py: does the model work here as it did where it was made? By vectors/."""
+
+import json
+import sys
+from pathlib import Path
+
+from predict import predict
+
+
+def main():
+    folder, differ = Path(__file__).with_name("vectors"), 0
+    told = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
+    most = told["tolerance"]
+    for row in told["vectors"]:
+        found = predict(folder / row["file"])
+        pairs = zip(found["probabilities"].values(), row["probabilities"], strict=True)
+        apart = max(abs(a - b) for a, b in pairs)
+        score = found["ood_score"] or row["ood_score"]
+        strange = abs(score - row["ood_score"]) / max(1.0, row["ood_score"])
+        same = apart <= most["probability"] and strange <= most["ood_score"]
+        differ |= not same
+        said = f"probabilities within {apart:.1g}, the OOD score within {strange:.1g}"
+        print(f"{row['file']} {'agrees' if same else 'differs'}: {said}")
+    return int(differ)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]) if sys.argv[1:] else __doc__)
+    sys.exit(main())
 '''
 
 _SQUARE = """
@@ -99,7 +93,6 @@ def squared(image):
         return image.resize(size, Image.Resampling.{method}).crop((left, top, right, bottom))
     part = (left * x, top * y, min(w, right * x), min(h, bottom * y))
     return image.resize(({width}, {height}), Image.Resampling.{method}, box=part)
-
 """
 
 _IMPORTS = {
@@ -108,8 +101,8 @@ _IMPORTS = {
     "torch": "import torch\nfrom PIL import Image, ImageOps",
 }
 _LOADING = {
-    "onnx": """PROVIDERS = ["CPUExecutionProvider"]
-MODEL = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=PROVIDERS)
+    "onnx": """FILE, PROVIDERS = Path(__file__).with_name("model.onnx"), ["CPUExecutionProvider"]
+MODEL = onnxruntime.InferenceSession(FILE, providers=PROVIDERS)
 CONTRACT = json.loads(MODEL.get_modelmeta().custom_metadata_map["graft"])""",
     # In bfloat16, the default of many processors, the resize would round pixels.
     "openvino": """MODEL = openvino.Core().read_model(Path(__file__).with_name("model.xml"))

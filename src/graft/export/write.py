@@ -24,7 +24,7 @@ from graft.export.parity import (
     sample_of,
 )
 from graft.export.programs import open_program
-from graft.export.standalone import standalone
+from graft.export.standalone import CHECK, standalone
 from graft.export.unfinished_folder import unfinished
 from graft.export.vectors import check_vectors, write_vectors
 from graft.export.writers import (
@@ -138,6 +138,7 @@ def write_model(job: Job) -> dict[str, Any]:
     fed = job.predictor.backbone.preprocess
     text = standalone(job.to, fed, job.square)
     write_text(job.folder / "predict.py", text)
+    write_text(job.folder / "check.py", CHECK)
     write_json(job.folder / "parity.json", parity)
     contract = open_program(program_file, trusted=True).contract
     write_json(job.folder / "preprocess.json", contract)
