@@ -59,3 +59,9 @@ def test_plural_forms_are_those_of_the_language():
                 assert set(value) == {"one", "other"}, key
             else:
                 assert "{count}" not in value, f"{key} has a count and one form"
+
+
+def test_no_text_has_the_name_of_a_dicts_method():
+    # Templates would show the method instead.
+    names = {key for texts in read_texts().values() for key in texts}
+    assert {name for name in names if hasattr(dict, name)} == set()
