@@ -37,6 +37,7 @@ class Known:
     preprocess: Preprocess
     body: nn.Module
     name: str = "known"
+    architecture: str = "known"
 
     def build(self):
         return Encoder(self.body, self.preprocess, taps=False).eval()

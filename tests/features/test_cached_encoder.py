@@ -68,7 +68,7 @@ def test_features_are_kept_under_the_name_of_the_backend_that_made_them(
     tmp_path, files, finished, monkeypatch
 ):
     backbone = find_backbone(str(finished), tmp_path / "cache")
-    monkeypatch.setattr(backends, "_openvino_backend", lambda *_: 1 / 0)
+    monkeypatch.setattr(backends, "openvino_submit", lambda *_: 1 / 0)
 
     def fallen_back():
         return CachedEncoder(tmp_path / "cache", backbone, LazyBackend(backbone.build), 1)

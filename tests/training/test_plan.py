@@ -67,6 +67,7 @@ def test_small_images_are_augmented_in_memory_and_large_ones_in_views(plan):
 def test_a_choice_that_an_interrupted_run_made_is_kept_when_it_resumes(
     plan, finished, tmp_path, monkeypatch
 ):
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr("graft.training.plan.slower_from_disk", lambda *_: "slower, as measured")
     assert not plan(finished, unfreeze="1").cached
     monkeypatch.setattr("graft.training.plan.slower_from_disk", lambda *_: "")

@@ -4,7 +4,7 @@ most 60 lines, and check.py.
 
 from graft.data.decode import ELONGATED, FORMATS, OVERSAMPLING, Preprocess, resized_shorter_side
 
-_PROGRAM = '''"""python predict.py IMAGE...: what images show (label null: unlike the training images)."""
+_PROGRAM = '''"""python predict.py IMAGE...: what images show; label null: none of these."""
 
 import json
 import sys

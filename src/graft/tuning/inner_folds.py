@@ -38,9 +38,13 @@ def inner_folds(unit: Ints, labels: Ints, seed: int, count: int = FOLDS) -> list
             f"cross-validation inside train and val needs 4 groups or different images, there are "
             f"{units}; add images, or use graft train"
         )
-    pile, _ = deal(unit, labels, min(count, units // 2), seed)
+    # A group with most of the images may have a pile for itself; the rest must still be two groups.
+    for piles in range(min(count, units // 2), units + 1):
+        pile, _ = deal(unit, labels, piles, seed)
+        if all(len(np.unique(unit[pile != number])) > 1 for number in np.unique(pile)):
+            break
     found = []
-    for number in range(int(pile.max()) + 1):
+    for number in np.unique(pile):
         rest = np.where(pile == number, -1, unit)
         parts = min(2 * count - 2, len(np.unique(unit[pile != number])))
         inner, _ = deal(rest, labels, parts, seed)
@@ -49,7 +53,7 @@ def inner_folds(unit: Ints, labels: Ints, seed: int, count: int = FOLDS) -> list
         def left(val: int, inner: Ints = inner) -> int:
             return len(np.unique(labels[(inner >= 0) & (inner != val)]))
 
-        val = max(range(parts), key=left)
+        val = max(np.unique(inner[inner >= 0]), key=left)
         rows = [np.flatnonzero(m) for m in ((inner >= 0) & (inner != val), inner == val)]
         found.append(Fold(rows[0], rows[1], np.flatnonzero(pile == number)))
     return found

@@ -84,7 +84,7 @@ function showSteps() {
 }
 
 function copyable(text, name) {
-  const button = element("button", { type: "button", "aria-label": t("copy_named", { name }) }, t("copy"));
+  const button = element("button", { type: "button", "aria-label": t("copy_named", { name }) }, t("copy_line"));
   button.onclick = () => copy(text);
   return element("div", { className: "line" }, element("pre", { tabIndex: 0 }, text), button);
 }
