@@ -13,7 +13,7 @@ demo: setup
 	$(BIN)/graft demo --out runs/demo
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-float32: setup
 	GRAFT_PRECISION=float32 $(BIN)/python -m pytest -q
