@@ -32,6 +32,7 @@ ALSO = {
     "explain": "",
     "export_parity": "",
     "large_photos": PHOTOS,
+    "review": PHOTOS,
     "serve_load": PHOTOS,
     "serve_hostile": PHOTOS,
     "serve_stops": PHOTOS,
