@@ -7,7 +7,12 @@ run = graft.train("photos/", out="runs/birds")          audit, split, train, tes
 graft.load("runs/birds").predict("a.jpg").label         use it
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+# OpenVINO reports each import to its maker's server, by a forked process, where this package is
+# installed, which it asks for. graft sends nothing: without it OpenVINO keeps silent.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from graft.api import check, compare, evaluate, policy, rank, train, tune, validate

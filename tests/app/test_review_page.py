@@ -211,6 +211,6 @@ def test_test_images_are_looked_at_without_what_the_model_says(open_page, plante
     effect = wait_for(lambda: client.json("/api/check/state")["effect"])
     assert effect["tested"] == len(doubted)
     assert effect["from_training"] == 0
-    assert effect["agreed"] > 0
+    assert effect["undoubted"] > 0
     assert effect["accuracy"] - effect["before"] == pytest.approx(effect["from_test"])
     assert "may flatter the model" in page.text_content("#accuracy-hidden")

@@ -105,7 +105,7 @@ def test_what_is_decided_is_not_asked_again_and_moves_the_accuracy_for_a_reason_
     assert both.from_training == pytest.approx(first.from_training), "the same fit"
     assert both.tested >= 2
     assert both.from_test > 0
-    assert both.agreed >= len(blind) / 2 - 1
+    assert both.undoubted >= len(blind) / 2 - 1
     again = {one.sha256 for part in review.suspects(every) for one in part}
     assert not again & set(every)
 

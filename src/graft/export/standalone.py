@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 {imports}
-
 {loading}
 
 
@@ -97,7 +96,10 @@ def squared(image):
 
 _IMPORTS = {
     "onnx": "import onnxruntime\nfrom PIL import Image, ImageOps",
-    "openvino": "import openvino\nfrom PIL import Image, ImageOps",
+    "openvino": (
+        'sys.modules["openvino_telemetry"] = None  # it would report this import to its maker\n'
+        "import openvino\nfrom PIL import Image, ImageOps"
+    ),
     "torch": "import torch\nfrom PIL import Image, ImageOps",
 }
 _LOADING = {

@@ -2,7 +2,7 @@
 or because it was tested on better ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,9 +25,9 @@ class Effect:
     were, plus `from_test`, which correcting the test labels brought for that same head.
 
     `trained`, `tested`: how many decisions changed a label or left an image out, in train and val,
-    and in test. `agreed`, `agreed_wrong`: the test images looked at on which the head agrees with
-    the source, and how many of their labels were wrong all the same; `hidden_low` and
-    `hidden_high` are the 95 % interval of that fraction, None where none was looked at: such
+    and in test. `undoubted`, `undoubted_wrong`: the test images looked at that nothing had called
+    in doubt, taken at random, and how many of their labels were wrong all the same; `hidden_low`
+    and `hidden_high` are the 95 % interval of that fraction, None where none was looked at: such
     errors count as right where nobody looks, so the accuracy may flatter the model by as much.
     """
 
@@ -40,8 +40,8 @@ class Effect:
     from_test: float
     trained: int
     tested: int
-    agreed: int
-    agreed_wrong: int
+    undoubted: int
+    undoubted_wrong: int
     hidden_low: float | None
     hidden_high: float | None
 
@@ -51,14 +51,19 @@ class Effect:
 
 
 def effect_of(
-    refit: Refit, digests: Sequence[str], labels: Labels, earlier: Effect | None = None
+    refit: Refit,
+    digests: Sequence[str],
+    labels: Labels,
+    doubted: Container[str] = (),
+    earlier: Effect | None = None,
 ) -> Effect:
     """Fit the head again with `labels` in place of those of the images (N,) with these `digests`,
-    sha256 in hexadecimal; "" leaves an image out. `earlier` saves the fit of the labels as given.
+    sha256 in hexadecimal; "" leaves an image out. `doubted` are the test images that were looked at
+    because something spoke against their labels. `earlier` saves the fit of the labels as given.
     """
     split, seed = refit.split, refit.config.seed
     number = {name: i for i, name in enumerate(split.classes)}
-    decided = np.array([digest in labels for digest in digests])
+    at_random = np.array([digest in labels and digest not in doubted for digest in digests])
     out = np.array([labels.get(digest) == "" for digest in digests])
     now = np.array(
         [
@@ -85,9 +90,9 @@ def effect_of(
     kept = np.isin(rows, left)
     scored = replace(refit, split=replace(split, labels=now)).score(left, probabilities[kept])
     accuracy = scored["accuracy"]
-    agreed = decided & test & (answers == split.labels)
-    wrong = int((agreed & changed).sum())
-    hidden = wilson(wrong, int(agreed.sum())) if agreed.any() else (None, None)
+    looked_at = at_random & test
+    wrong = int((looked_at & changed).sum())
+    hidden = wilson(wrong, int(looked_at.sum())) if looked_at.any() else (None, None)
     return Effect(
         before,
         accuracy["value"],
@@ -98,7 +103,7 @@ def effect_of(
         accuracy["value"] - as_given,
         int((changed & ~test).sum()),
         int((changed & test).sum()),
-        int(agreed.sum()),
+        int(looked_at.sum()),
         wrong,
         *hidden,
     )

@@ -77,6 +77,7 @@ class LabelReview:
         self.splits = dict(zip(self.digests, refit.split.assignment.tolist(), strict=True))
         self.classes = refit.split.classes
         self._before: Effect | None = None
+        self._doubted: set[str] = set()  # test images that something spoke against
 
     def suspects(self, labels: Labels | None = None) -> tuple[list[Suspect], list[Suspect]]:
         """What to look at, train and val first, and apart from them the test images, blind.
@@ -109,12 +110,15 @@ class LabelReview:
             beside = tuple(self.digests[r] for r in alike[i])
             listed.append(replace(one, gain=round(float(found.gain[i]), 4), beside=beside))
         test += [row for row in self._torn(decided) if row not in test]
+        self._doubted |= {self.digests[row] for row in test}
         others = self._others(decided, {one.sha256 for one in listed})
         return [*self._first(others), *listed, *self._last(others)], self._blind(test, undecided)
 
     def effect(self, labels: Labels) -> Effect:
         """What the decisions did to the accuracy on the test split; see graft.review.effect."""
-        found = effect_of(self.refit, self.digests, labels, self._before)
+        if not self._before:
+            self.suspects()  # by the labels as given: what was decided in an earlier session, too
+        found = effect_of(self.refit, self.digests, labels, self._doubted, self._before)
         self._before = self._before or found
         return found
 

@@ -31,7 +31,7 @@ function parts(effect) {
   return t("parts", { before: percent(effect.before), training, test });
 }
 
-function hidden({ agreed: count, agreed_wrong: wrong, hidden_low: low, hidden_high: high, tested }) {
+function hidden({ undoubted: count, undoubted_wrong: wrong, hidden_low: low, hidden_high: high, tested }) {
   if (count) return t("hidden", { count, wrong, low: percent(low), high: percent(high) });
   return tested ? t("not_blind", { count: tested }) : "";
 }
