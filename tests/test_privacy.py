@@ -11,7 +11,7 @@ sys.addaudithook(lambda event, _: begun.append(event) if event in WATCHED else N
 from graft.features.backends import choose
 print(choose("openvino"))
 import openvino
-loaded = [name for name in sys.modules if name.startswith("openvino_telemetry") and sys.modules[name]]
+loaded = [n for n, found in sys.modules.items() if "openvino_telemetry" in n and found]
 print(loaded, begun)
 """
 WATCHED = "WATCHED = {'os.fork', 'socket.connect'}"
