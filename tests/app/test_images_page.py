@@ -211,6 +211,7 @@ def test_a_folder_is_chosen_on_the_page_and_a_second_user_gets_a_clear_word(
     with served() as address:
         page = browser.new_page()
         page.goto(address)
+        api.expect(page.locator("#path")).not_to_have_value("")  # the page is at work
         page.fill("#path", str(tmp_path / "mine"))
         page.press("#path", "Enter")
         page.click("#folders button")

@@ -10,6 +10,7 @@ const find = (id) => document.getElementById(id);
 const ALL = null; // instead of a class: all images
 let classes = [];
 let current = decodeURIComponent(location.hash.slice(1)) || ALL;
+let currentSince = 0; // an answer to an older question may not know a class that is new
 
 const grid = new WindowedGrid(find("grid"), {
   load: async (start, count) => {
@@ -26,8 +27,13 @@ const count = () =>
 
 const nameOf = (label) => (label === ALL ? t("all") : label || t("no_class"));
 
-function choose(label, { keep = false } = {}) {
+function turnTo(label) {
   current = label;
+  currentSince = performance.now();
+}
+
+function choose(label, { keep = false } = {}) {
+  if (label !== current) turnTo(label);
   history.replaceState(null, "", label ? `#${encodeURIComponent(label)}` : location.pathname);
   find("shown").textContent = nameOf(label);
   const named = Boolean(label);
@@ -57,9 +63,11 @@ function row(label, total) {
 }
 
 async function showClasses() {
+  const asked = performance.now();
   const found = await getJson("/api/images/classes");
   classes = found.classes;
-  if (current !== ALL && !classes.some((each) => each.name === current)) current = ALL;
+  const gone = current !== ALL && !classes.some((each) => each.name === current);
+  if (gone && asked > currentSince) turnTo(ALL);
   find("classes").replaceChildren(
     row(ALL, found.total),
     ...classes.map((each) => row(each.name, each.count)),
@@ -130,9 +138,10 @@ async function rename() {
   const label = current;
   const to = await ask(t("rename_title", { label }), t("rename_note"), t("rename"), label);
   if (!to || to === label) return;
-  current = to;
+  turnTo(to);
   const body = { class: label, to };
-  if (!(await act("/api/images/rename-class", body, () => t("renamed", { label, to })))) current = label;
+  if (!(await act("/api/images/rename-class", body, () => t("renamed", { label, to })))) turnTo(label);
+  await showClasses();
 }
 
 async function removeClass() {
@@ -160,8 +169,8 @@ find("new-form").onsubmit = async (event) => {
   const made = await sendJson("/api/images/new-class", { name }).catch(() => null);
   if (!made) return;
   find("new").value = "";
-  current = made.class;
-  await refresh();
+  turnTo(made.class);
+  await showClasses(); // not refresh: the page may know of the change already, without the class
 };
 find("undo").onclick = undo;
 find("delete").onclick = remove;
