@@ -1,14 +1,10 @@
 """The command that does the whole job in the browser: app."""
 
-import importlib.util
-
 import click
 
 from graft.cli.answers import print_line
+from graft.cli.needed_packages import PAGE, require_packages
 from graft.cli.options import files
-from graft.errors import ModelError
-
-NEEDED = ("starlette", "uvicorn")
 
 
 @click.command()
@@ -29,11 +25,7 @@ def app(folder: str | None, port: int | None, no_browser: bool, home: str | None
     never changed: what you decide is kept in FOLDER-graft beside it. Ctrl-C ends the page, not a
     training.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModelError(
-            f"graft app needs {', '.join(missing)}, not installed; pip install 'graft[serve]'"
-        )
+    require_packages("app", PAGE)
     from graft.app.local_server import LocalServer
     from graft.app.project import Project
 

@@ -1,15 +1,12 @@
 """Commands for better labels: review, next."""
 
-import importlib.util
 from pathlib import Path
 
 import click
 
 from graft.cli.answers import print_json, print_line
+from graft.cli.needed_packages import PAGE, require_packages
 from graft.cli.options import BACKEND, JSON, files, model_names, on_stderr_progress
-from graft.errors import ModelError
-
-NEEDED = ("starlette", "uvicorn")
 
 
 @click.command()
@@ -36,11 +33,7 @@ def review(
     own split. Your files stay as they are: decisions go to SOURCE-graft/decisions.csv, which graft
     train SOURCE --corrections takes. Step 2 of graft app, by itself. Ctrl-C ends it.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModelError(
-            f"graft review needs {', '.join(missing)}, not installed; pip install 'graft[serve]'"
-        )
+    require_packages("review", PAGE)
     from graft.app.local_server import LocalServer
     from graft.app.project import Project
     from graft.runs.folder import is_finished

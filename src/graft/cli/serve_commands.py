@@ -1,6 +1,5 @@
 """The command that puts runs behind HTTP: serve."""
 
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from graft.cli.answers import print_line
+from graft.cli.needed_packages import require_packages
 from graft.cli.options import BACKEND, files
-from graft.errors import ModelError, UsageError
+from graft.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,7 +98,7 @@ def serve(
 
     curl --data-binary @photo.jpg localhost:8000/v1/models/NAME:predict
     """
-    _check_packages()
+    require_packages("serve", NEEDED)
     from graft.serve.limits import Limits
     from graft.serve.served_runs import Asked, ServedRuns, memory_of_machine, named_paths
 
@@ -133,14 +133,6 @@ def serve(
         Server(service, loaded).run([listening])
     if service.failure is not None:
         raise service.failure
-
-
-def _check_packages() -> None:
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModelError(
-            f"graft serve needs {', '.join(missing)}, not installed; pip install 'graft[serve]'"
-        )
 
 
 def _key(file: str | None) -> str | None:
