@@ -51,7 +51,7 @@ class Cluster:
 
 @dataclass
 class Outcome(Generic[Summary]):
-    """What became of the shards: the summary of each that is done, the error of each that is not."""
+    """What became of the shards: what each that is done returned, why the others are not."""
 
     done: dict[Shard, Summary] = field(default_factory=dict)
     failed: dict[Shard, str] = field(default_factory=dict)
@@ -124,7 +124,7 @@ def _told(work: Callable[[Shard], Any], shard: Shard) -> Any:
 def _finished(
     ray: Any, task: Any, work: Callable[[Shard], Any], shards: Sequence[Shard], most: int
 ) -> Iterator[tuple[Shard, Any]]:
-    """Each shard with its result or error as it ends, at most `most` of them submitted at a time."""
+    """Each shard with its result or error as it ends; at most `most` are submitted at a time."""
     waiting, running = list(reversed(shards)), {}
     try:
         while waiting or running:
@@ -189,8 +189,8 @@ def _start(ray: Any, address: str, quiet: dict[str, Any]) -> str:
             ray.init(address=address, **quiet)
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
             raise UsageError(
-                f"--cluster {address}: no Ray cluster answers there ({_first_line(error)}); expected "
-                "HOST:PORT as `ray start --head` says it, auto or local"
+                f"--cluster {address}: no Ray cluster answers there ({_first_line(error)}); "
+                "expected HOST:PORT as `ray start --head` says it, auto or local"
             ) from error
         return address
     if address == AUTO:
