@@ -44,17 +44,18 @@ def load_dataset(
     *,
     label_by: LabelBy | None = None,
     follow_links: bool = False,
+    features: bool = False,
 ) -> Dataset:
     """List the labeled images of `source`, in path order, without opening them.
 
     `source` is a folder with one folder per class (or split folders: train, val, test), a
     .csv/.tsv/.parquet table with the columns image and label (optional: split, group), a folder of
-    Parquet shards, an archive of a folder, the name of a dataset (`graft check digits`), or a
-    folder that `graft features` filled.
+    Parquet shards, an archive of a folder, or the name of a dataset (`graft check digits`).
     Archives and downloads are unpacked below `cache`.
 
     `label_by`: of folders in class folders, which one is the label. `follow_links`: also those
-    that lead out of the folder.
+    that lead out of the folder. `features`: also a folder that `graft features` filled, whose data
+    set has no images, for callers that need none.
 
     Raises DataError if the source cannot be listed, UsageError if it does not exist.
     """
@@ -68,7 +69,12 @@ def load_dataset(
             f"{name}: no such folder, table or archive; the named datasets are {', '.join(SAMPLES)}"
         )
     if is_feature_folder(path):
-        return rows_of_folder(path, name).dataset
+        if features:
+            return rows_of_folder(path, name).dataset
+        raise UsageError(
+            f"{name} holds what graft features computed, and this needs the images themselves; "
+            "give the source that they are in"
+        )
     if path.is_dir():
         return _folder(path, name, cache, label_by, follow_links)
     if kind := irregular(path.stat().st_mode):

@@ -18,7 +18,7 @@ from graft.data.feature_listing import rows_of_folder
 from graft.data.fingerprint import FINGERPRINT, SIDE, Fingerprints, fingerprints
 from graft.data.reader import Loaded, stream
 from graft.data.split import expected_split
-from graft.errors import DataError
+from graft.errors import DataError, UsageError
 from graft.features.activations import Activations
 from graft.utils.progress import Progress
 
@@ -135,6 +135,8 @@ def extract(
     unless it is split by time), the plain view of the others.
     """
     if dataset.features is not None:
+        if encoder.shards != dataset.features:
+            raise UsageError(f"{dataset.source} holds features of its own; this needs the images")
         return _of_folder(dataset, dataset.features, encoder)
     examples = dataset.examples
 

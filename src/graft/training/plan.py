@@ -29,6 +29,10 @@ from graft.utils.progress import Progress
 
 # Images of at most this many pixels a side are augmented in memory.
 SMALL = 32
+WITHOUT_IMAGES = (
+    "trained on features, without the images: close calls are not computed again in float32, and "
+    "the report shows no images"
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,8 @@ def backend_notes(plan: Plan) -> list[str]:
     if backend is None:
         return []
     if plan.encoder.shards is not None:
-        return [f"features: those of {plan.encoder.shards}, computed by {plan.encoder.engine}"]
+        by = f"features: those of {plan.encoder.shards}, computed by {plan.encoder.engine}"
+        return [by, WITHOUT_IMAGES]
     if backend.ready is None:
         return [f"backend: {backend.name}, everything was in the cache"]
     notes = [f"backend: {backend.name}"]
