@@ -1,5 +1,6 @@
 """From fitted weights to a calibrated model, its predictions for val and test, and its metrics."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from graft.evaluation.calibration import fit_temperature, softmax
 from graft.evaluation.metrics import evaluate
 from graft.evaluation.selective import selective_prediction_report
 from graft.evaluation.slices import worst_slices
+from graft.features.activations import Activations
 from graft.features.backends import backend_of
+from graft.features.blocks import blocks_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.features.extraction import encode
 from graft.features.metadata import metadata_of
@@ -21,6 +24,7 @@ from graft.inference.neighbors import Neighbors
 from graft.inference.predictor import Predictor
 from graft.models.ood import IMAGES, fit_ood_detector
 from graft.runs.run import Run
+from graft.training.block_shuffle import in_memory
 from graft.training.new_weights import with_weights
 from graft.training.plan import Plan
 from graft.training.stages import Trained
@@ -33,10 +37,30 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images of a split, as rows (n,) of the table, and the features (n, D) that the head sees."""
+    """Images of a split, as rows (n,) of the table, and the features (n, D) that the head sees;
+    on disk where they do not fit in memory.
+    """
 
     rows: NDArray[np.int64]
-    features: NDArray[np.float16]
+    features: NDArray[np.float16] | Activations
+
+    def each(self, of: Callable[[NDArray[np.float16]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """`of` features (n, D): of all at once, or block by block."""
+        if not isinstance(self.features, Activations):
+            return of(self.features)
+        found = []
+        for rows in blocks_of(len(self.rows), self.features.shape):
+            found.append(of(self.features[rows]))
+            self.features.forget()
+        return np.concatenate(found)
+
+    def some(self, most: int, seed: int) -> NDArray[np.float16]:
+        """The features of all, or of `most` of them where they are on disk."""
+        if not isinstance(self.features, Activations):
+            return self.features
+        count = len(self.rows)
+        chosen = np.random.default_rng(seed).choice(count, min(most, count), False)
+        return self.features[np.sort(chosen)]
 
 
 @dataclass(frozen=True)
@@ -71,7 +95,9 @@ def predict_splits(
     val = _logits(model, table, encoded["val"])
     model.temperature = fit_temperature(val, split.labels_of("val"))
     model.ood_detector = fit_ood_detector(
-        encoded["train"].features, encoded["val"].features, plan.config.seed
+        encoded["train"].some(IMAGES, plan.config.seed),
+        encoded["val"].some(IMAGES, plan.config.seed),
+        plan.config.seed,
     )
     probabilities = {
         name: softmax(_logits(model, table, encoded[name]), model.temperature)
@@ -96,9 +122,9 @@ def _features(
     rows: NDArray[np.int64],
     name: str,
     progress: Progress,
-) -> NDArray[np.float16]:
+) -> NDArray[np.float16] | Activations:
     if model.frozen and (found := table.features(rows)) is not None:
-        return np.asarray(found.whole())
+        return found.whole() if in_memory([found]) else found
     files = [table.dataset.examples[i].file for i in rows]
     progress.start(f"encoding {name}", len(files))
     seen = []
@@ -115,7 +141,7 @@ def _logits(model: Predictor, table: FeatureTable, encoded: Encoded) -> NDArray[
     """Logits (n, K); those of close calls from features in float32, which are cached, too, unless
     there are no images to compute them of.
     """
-    logits = model.logits(encoded.features)
+    logits = encoded.each(model.logits)
     if table.encoder and table.encoder.shards:
         return logits
     close = model.close_calls(softmax(logits, model.temperature))
@@ -153,13 +179,13 @@ def write_neighbors(run: Run, result: Result, table: FeatureTable) -> None:
     examples = table.dataset.examples
     neighbors = Neighbors.of(
         model.ood_detector,
-        known.features,
+        known.some(IMAGES, 0),
         [examples[i].path for i in known.rows],
         [examples[i].label for i in known.rows],
     )
     answers = result.probabilities["test"].argmax(1)
     wrong = [n for n, i in enumerate(test.rows) if model.classes[answers[n]] != examples[i].label]
-    found = neighbors.nearest(test.features[wrong], SHOWN)
+    found = neighbors.nearest(test.features[np.array(wrong, np.int64)], SHOWN)
     nearest = {
         examples[test.rows[n]].path: [neighbor.path for neighbor in near]
         for n, near in zip(wrong, found, strict=True)
@@ -181,7 +207,7 @@ def evaluate_test(run: Run, result: Result, table: FeatureTable, split: Split) -
         groups=groups,
     )
     detector = result.model.ood_detector
-    ood = detector.score(result.encoded["test"].features) if detector else None
+    ood = result.encoded["test"].each(detector.score) if detector else None
     selective = selective_prediction_report(
         (val, val_labels), (probabilities, labels), ood, val_groups, groups
     )
