@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from graft.review.next_images import NextImages, next_to_label
     from graft.runs.repeat_lines import RepeatLine, repeat_lines
     from graft.runs.run import Run
+    from graft.training.feature_job import extract_features
     from graft.tuning.space import Space
     from graft.tuning.tune_source import Tuned
 
@@ -78,6 +79,7 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
+    "extract_features": "graft.training.feature_job",
     "explain": "graft.explanation.heat_map",
     "explore": "graft.report.explore_page",
     "export_run": "graft.export.write",
@@ -134,6 +136,7 @@ __all__ = [
     "explain",
     "explore",
     "export_run",
+    "extract_features",
     "import_network",
     "load",
     "next_to_label",

@@ -15,6 +15,7 @@ from graft.quality.check import CheckResult
 from graft.quality.check import check as check_source
 from graft.runs.folder import begun_folder, lacks_report, short_name
 from graft.runs.run import Run
+from graft.training.feature_settings import settings_of_features
 from graft.training.recipe import finish
 from graft.training.recipe import train as train_run
 from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
@@ -63,7 +64,7 @@ def train(
     **settings: Any,
 ) -> Run:
     """Audit, split, train, evaluate on the test split once, and write the run folder `out`, by
-    default runs/SOURCE-MODEL.
+    default runs/SOURCE-MODEL. `source` may be a folder that `graft.extract_features` filled.
 
     `settings` are the fields of TrainConfig and SplitConfig; `seed` is for both. With `resume` an
     interrupted run in `out` resumes, to the same weights; with `tensorboard` event files are
@@ -75,6 +76,7 @@ def train(
     is in use.
     """
     config, split_config = configs_of({"model": model, **settings}, TrainConfig)
+    config, split_config = settings_of_features(source, config, split_config)
     folder = Path(out) if out else None
     journal = Path(corrections) if corrections else None
     if resume and not folder:

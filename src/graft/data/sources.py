@@ -9,6 +9,8 @@ from graft.choices import LabelBy
 from graft.data.archive import file_key, is_archive, unpack
 from graft.data.class_folders import SPLIT_NAMES, class_folders
 from graft.data.dataset import Dataset
+from graft.data.feature_folder import is_feature_folder
+from graft.data.feature_listing import rows_of_folder
 from graft.data.file_listing import (
     IMAGE_SUFFIXES,
     find_images,
@@ -42,6 +44,7 @@ def load_dataset(
     *,
     label_by: LabelBy | None = None,
     follow_links: bool = False,
+    features: bool = False,
 ) -> Dataset:
     """List the labeled images of `source`, in path order, without opening them.
 
@@ -51,7 +54,8 @@ def load_dataset(
     Archives and downloads are unpacked below `cache`.
 
     `label_by`: of folders in class folders, which one is the label. `follow_links`: also those
-    that lead out of the folder.
+    that lead out of the folder. `features`: also a folder that `graft features` filled, whose data
+    set has no images, for callers that need none.
 
     Raises DataError if the source cannot be listed, UsageError if it does not exist.
     """
@@ -63,6 +67,13 @@ def load_dataset(
     if not path.exists():
         raise UsageError(
             f"{name}: no such folder, table or archive; the named datasets are {', '.join(SAMPLES)}"
+        )
+    if is_feature_folder(path):
+        if features:
+            return rows_of_folder(path, name).dataset
+        raise UsageError(
+            f"{name} holds what graft features computed, and this needs the images themselves; "
+            "give the source that they are in"
         )
     if path.is_dir():
         return _folder(path, name, cache, label_by, follow_links)

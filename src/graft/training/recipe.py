@@ -115,7 +115,7 @@ def train(
         run.write_metrics(metrics | recorder.best(trained.stage) | found | {"seconds": seconds})
         trim(cache_folder(), limit)
         run.remove_unfinished()
-        run.files = {example.path: example.file for example in table.dataset.examples}
+        run.files = {e.path: e.file for e in table.dataset.examples if not dataset.features}
         return run
 
 
@@ -124,7 +124,8 @@ def listed(
 ) -> Dataset:
     """The images of a source with their groups; DataError for what cannot be trained on."""
     asked = listing_of(split_config.to_json())
-    dataset = grouped(load_dataset(source, sources_folder(), **asked), split_config.group_by)
+    found = load_dataset(source, sources_folder(), features=True, **asked)
+    dataset = grouped(found, split_config.group_by)
     # What corrections change, such as the sizes of classes, is judged after them, by the audit.
     if journal is None or not dataset.examples:
         raise_if_blocked(check_listing(dataset), dataset.source)

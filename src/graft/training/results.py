@@ -112,8 +112,12 @@ def _features(
 
 
 def _logits(model: Predictor, table: FeatureTable, encoded: Encoded) -> NDArray[np.float64]:
-    """Logits (n, K); those of close calls from features in float32, which are cached, too."""
+    """Logits (n, K); those of close calls from features in float32, which are cached, too, unless
+    there are no images to compute them of.
+    """
     logits = model.logits(encoded.features)
+    if table.encoder and table.encoder.shards:
+        return logits
     close = model.close_calls(softmax(logits, model.temperature))
     if close:
         chosen = encoded.rows[close]

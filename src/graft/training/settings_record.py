@@ -14,7 +14,7 @@ from graft.data.split import Split
 from graft.features.table import FeatureTable
 from graft.models.backbone import Backbone, new_body
 from graft.models.runtime import Runtime
-from graft.training.plan import Plan
+from graft.training.plan import WITHOUT_IMAGES, Plan
 from graft.training.stages import Trained
 
 PACKAGES = ("graft", "torch", "timm", "openvino", "pillow", "numpy")
@@ -38,11 +38,11 @@ def settings_record(
         "settings": {**asked.to_json(), **split_config.to_json()},
         "resolved": {**plan.config.to_json(), **split_config.to_json()},
         "notes": list(split.notes),
-        "training_notes": list(notes),
+        "training_notes": [*notes, *([WITHOUT_IMAGES] if plan.encoder.shards else [])],
         "graft": version("graft"),
         "versions": versions | {"python": sys.version.split()[0]},
         "device": str(runtime.device),
-        "backend": backend.name if backend else "torch",
+        "backend": plan.encoder.engine if backend else "torch",
         "threads": cores(),
         "seed": asked.seed,
         "started": started.isoformat(timespec="seconds"),
