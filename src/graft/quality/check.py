@@ -63,7 +63,9 @@ def check(
     cannot be loaded.
     """
     journal = existing_journal(corrections) if corrections else None
-    dataset = load_dataset(source, sources_folder(), label_by=label_by, follow_links=follow_links)
+    dataset = load_dataset(
+        source, sources_folder(), label_by=label_by, follow_links=follow_links, progress=progress
+    )
     if not dataset.examples:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))
     table = _encoded(dataset, model, backend, progress) if model else read_table(dataset, progress)
