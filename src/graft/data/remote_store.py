@@ -79,7 +79,6 @@ class Store:
         entry = self.fs.info(self.root)
         if entry["type"] != "directory":
             return "file"
-        self.fs.invalidate_cache()
         # A folder of an object store is there as soon as anything is below it, and a bucket not
         # until it is listed.
         if not self.fs.ls(self.root, detail=False):
@@ -142,7 +141,6 @@ class Store:
         above = f"{self.root}/{path}"
         with told(f"{self.shown}/{folder}".rstrip("/")):
             entries = self.fs.ls(above if self.web else above.rstrip("/"), detail=True)
-        self.fs.invalidate_cache()
         found: dict[str, tuple[str, bool, RemoteFile]] = {}
         for entry in entries:
             own = str(entry["name"])
