@@ -251,7 +251,9 @@ def rank(
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
 
-    dataset = load_dataset(source, sources_folder(), label_by=label_by, follow_links=follow_links)
+    dataset = load_dataset(
+        source, sources_folder(), label_by=label_by, follow_links=follow_links, progress=progress
+    )
     seconds = seconds_of(time_budget)
     # A text is a sequence, too: of letters.
     backbones = [backbones] if isinstance(backbones, str) else backbones

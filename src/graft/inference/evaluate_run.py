@@ -49,17 +49,17 @@ def evaluate_run(
             f"{run}: expected a finished run, metrics.json is missing; resume it with graft train "
             "--resume"
         )
-    dataset, split, unknown = _evaluated(source, predictor.classes, stored)
+    dataset, split, unknown = _evaluated(source, predictor.classes, stored, progress)
     seen = _predicted(predictor, dataset, stored, progress)
     findings = [*unknown, *_findings(dataset, seen)]
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in findings)
     if not seen.probabilities:
         known = images(len(seen.known))
         raise DataError(
-            f"{source}: all {known} that can be used are in train or val of {run}; give images "
-            "that it was not trained on"
+            f"{dataset.source}: all {known} that can be used are in train or val of {run}; give "
+            "images that it was not trained on"
             if seen.known
-            else f"{source}: expected labeled images, none is usable; see graft check"
+            else f"{dataset.source}: expected labeled images, none is usable; see graft check"
         )
     used = [dataset.examples[i] for i in seen.digests]
     metrics = evaluate(
@@ -74,21 +74,22 @@ def evaluate_run(
 
 
 def _evaluated(
-    source: str | Path, classes: Sequence[str], run: Run
+    source: str | Path, classes: Sequence[str], run: Run, progress: Progress
 ) -> tuple[Dataset, str, list[Finding]]:
     """The images to evaluate on, and the name of their split: "test", or "all" where the source
     has no test split; and a finding on the classes that the run does not know, whose images are
     left out. Raises DataError if it knows none of them.
     """
-    dataset = load_dataset(source, sources_folder(), **listing_of(run.config["settings"]))
+    asked = listing_of(run.config["settings"])
+    dataset = load_dataset(source, sources_folder(), progress=progress, **asked)
     tested = [i for i, example in enumerate(dataset.examples) if example.split == "test"]
     chosen = dataset.select(tested) if tested else dataset
     unknown = sorted(set(chosen.classes) - set(classes))
     known = [i for i, example in enumerate(chosen.examples) if example.label in classes]
     if unknown and not known:
         raise DataError(
-            f"{source}: the run knows the classes {_listed(classes)}; {_listed(unknown)} is "
-            "not among them: rename or remove these labels"
+            f"{dataset.source}: the run knows the classes {_listed(classes)}; {_listed(unknown)} "
+            "is not among them: rename or remove these labels"
         )
     return chosen.select(known), "test" if tested else "all", _unknown(chosen, unknown, classes)
 

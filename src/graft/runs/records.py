@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.data.fetched import at_hand
 from graft.data.named_datasets import SAMPLES
+from graft.data.remote_address import SCHEMES, scheme_of
 from graft.data.sources import listing_of, load_dataset
 from graft.errors import GraftError, ModelError
 from graft.runs.reading import (
@@ -81,6 +83,8 @@ def source_files(config: Mapping[str, Any]) -> dict[str, Path]:
     fetched for it: a named data set has to be here already.
     """
     source = config.get("source") or ""
+    if scheme_of(source) in SCHEMES:
+        return at_hand(source, sources_folder())
     sample = SAMPLES.get(source)
     fetched = sources_folder() / "datasets" / source
     if not source or (sample and sample.url and not fetched.is_dir()):

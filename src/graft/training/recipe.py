@@ -11,6 +11,7 @@ from graft.choices import FROM_SCRATCH
 from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Dataset
 from graft.data.groups import group_ids, grouped
+from graft.data.remote_address import public_address
 from graft.data.sources import listing_of, load_dataset
 from graft.data.split import Split, split_dataset
 from graft.errors import UsageError
@@ -53,6 +54,7 @@ class Chosen:
     described: Mapping[str, Any]
 
 
+SILENT = Progress()
 USUAL = Chosen(fit_stages, {})
 
 
@@ -81,10 +83,10 @@ def train(
     started, began = datetime.now(UTC), time.perf_counter()
     runtime = detect_runtime()
     journal = existing_journal(corrections) if corrections else None
-    dataset = listed(source, split_config, journal)
+    dataset = listed(source, split_config, journal, progress)
     backbone = network(config, cache_folder())
     limit = cache_limit()  # before anything is made, as all that can be refused
-    folders = [out] if out else folders_for(str(source), config.model)
+    folders = [out] if out else folders_for(public_address(source), config.model)
     with claimed(folders, resume, _read_by(source, config.model, dataset)) as folder:
         run = Run(folder)
         plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
@@ -120,11 +122,14 @@ def train(
 
 
 def listed(
-    source: str | Path, split_config: SplitConfig, journal: Journal | None = None
+    source: str | Path,
+    split_config: SplitConfig,
+    journal: Journal | None = None,
+    progress: Progress = SILENT,
 ) -> Dataset:
     """The images of a source with their groups; DataError for what cannot be trained on."""
     asked = listing_of(split_config.to_json())
-    found = load_dataset(source, sources_folder(), features=True, **asked)
+    found = load_dataset(source, sources_folder(), features=True, progress=progress, **asked)
     dataset = grouped(found, split_config.group_by)
     # What corrections change, such as the sizes of classes, is judged after them, by the audit.
     if journal is None or not dataset.examples:
@@ -204,7 +209,7 @@ def finish(
     other = [
         name for name, value in asked.items() if value is not None and before.get(name) != value
     ]
-    if other or stored["source"] != str(source):
+    if other or stored["source"] != public_address(source):
         raise UsageError(
             f"{run.path} holds a finished run with another {other[0] if other else 'source'}; "
             "choose another --out"

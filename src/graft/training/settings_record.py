@@ -10,6 +10,7 @@ from typing import Any
 
 from graft.config import ResolvedConfig, SplitConfig, TrainConfig
 from graft.data.reader import cores
+from graft.data.remote_address import public_address
 from graft.data.split import Split
 from graft.features.table import FeatureTable
 from graft.models.backbone import Backbone, new_body
@@ -34,7 +35,7 @@ def settings_record(
     backend = plan.encoder.backend
     versions = {name: version(name) for name in PACKAGES}
     return {
-        "source": str(source),
+        "source": public_address(source),
         "settings": {**asked.to_json(), **split_config.to_json()},
         "resolved": {**plan.config.to_json(), **split_config.to_json()},
         "notes": list(split.notes),
