@@ -16,6 +16,7 @@ from graft.runs.reading import (
     read_tensors,
 )
 from graft.utils.cache_folder import sources_folder
+from graft.utils.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +47,14 @@ def read_history(file: Path) -> list[Record]:
         lines: list[Record] = read_json_lines(file)
         check_epochs(lines)
     return lines
+
+
+def write_tensors(file: Path, tensors: "Mapping[str, Tensor]") -> None:
+    """Write a safetensors file, all or nothing."""
+    from safetensors.torch import save_file
+
+    with replacing(file) as beside:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, beside)
 
 
 def read_neighbors(file: Path, images: int) -> "tuple[list[int], Tensor]":
