@@ -134,6 +134,42 @@ def values_of(images: Images, name: str, paths: Sequence[str]) -> dict[str, str]
     return found
 
 
+class KnownDigests:
+    """The SHA-256 of a run's images of some splits: whether an image is one of them."""
+
+    def __init__(self, images: Images, splits: Sequence[str]):
+        if not isinstance(images, ImageTable):
+            self._few = {bytes.fromhex(r["sha256"]) for r in images if r["split"] in splits}
+            return
+        self._few = None
+        codes, values = images.coded("split")
+        of = np.array([value in splits for value in values], bool)[codes]
+        column = images.column("sha256")
+        digests = np.concatenate(
+            [
+                np.frombuffer(c.buffers()[1], np.uint8).reshape(-1, 32)[c.offset :][: len(c)]
+                for c in column.chunks
+            ]
+        )[of]
+        # By their first eight bytes; those that agree in them are compared as a whole.
+        begin = digests[:, :8].copy().view(">u8")[:, 0].astype(np.uint64)
+        order = np.argsort(begin, kind="stable")
+        self._begin, self._digests = begin[order], digests[order]
+
+    def __contains__(self, digest: object) -> bool:
+        if not isinstance(digest, bytes):
+            return False
+        if self._few is not None:
+            return digest in self._few
+        begin = np.uint64(int.from_bytes(digest[:8], "big"))
+        low = int(np.searchsorted(self._begin, begin))
+        while low < len(self._begin) and self._begin[low] == begin:
+            if self._digests[low].tobytes() == digest:
+                return True
+            low += 1
+        return False
+
+
 def held_back(images: Images) -> Iterator[tuple[str, str, str]]:
     """Path, split and label of the images of val and test."""
     if not isinstance(images, ImageTable):

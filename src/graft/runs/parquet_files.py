@@ -109,11 +109,11 @@ def write_predictions(
             labels = np.array([number[name] for name in names])
             columns = [pa.array(text, pa.string()) for text in (paths, splits, names)]
             if whole:
-                columns.append(_lists(np.stack(values).astype(np.float32)))
+                columns.append(as_lists(np.stack(values).astype(np.float32)))
             else:
                 kept = TopProbabilities.of(np.stack(values), labels)
                 columns += [
-                    *(_lists(kept.top), _lists(kept.values)),
+                    *(as_lists(kept.top), as_lists(kept.values)),
                     *(pa.array(kept.of_label), pa.array(kept.squares)),
                 ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
@@ -186,7 +186,8 @@ def _classes(opened: Any) -> list[str]:
     return classes
 
 
-def _lists(values: NDArray[Any]) -> Any:
+def as_lists(values: NDArray[Any]) -> Any:
+    """Numbers (N, M) as a pyarrow column of N lists of M."""
     import pyarrow as pa
 
     flat = pa.array(np.ascontiguousarray(values).ravel())

@@ -11,6 +11,7 @@ from graft.runs.csv_files import Predictions
 from graft.runs.folder import LARGE_TABLES, table_file
 from graft.runs.image_table import Images
 from graft.runs.parquet_files import PredictionRow
+from graft.runs.top_probabilities import TOP
 
 # Rows of a CSV, and probabilities: as many as the 512 MB hold that are read of one.
 MOST_ROWS, MOST_NUMBERS = 1_000_000, 40_000_000
@@ -27,8 +28,8 @@ def write_dataset(
 ) -> str:
     """Write dataset.csv, of more than MOST_ROWS dataset.parquet; return the name."""
     name, large = "dataset.csv", len(examples) > MOST_ROWS
-    kind = parquet_files if large else csv_files
-    kind.write_dataset(_target(run, name, large), examples, splits, group_ids, digests)
+    write = parquet_files.write_dataset if large else csv_files.write_dataset
+    write(_target(run, name, large), examples, splits, group_ids, digests)
     return _written(run, name, large)
 
 
@@ -37,7 +38,9 @@ def read_dataset(run: Path) -> Images:
     is missing or damaged.
     """
     file = table_file(run, "dataset.csv")
-    return (parquet_files if _is_large(file) else csv_files).read_dataset(file)
+    if _is_large(file):
+        return parquet_files.read_dataset(file)
+    return csv_files.read_dataset(file)
 
 
 def write_predictions(
@@ -50,8 +53,7 @@ def write_predictions(
     large = count > MOST_ROWS or numbers > MOST_NUMBERS
     file = _target(run, name, large)
     if large:
-        # With few classes nothing is saved by keeping the largest.
-        whole = numbers <= MOST_WHOLE or len(classes) <= 2 * parquet_files.TOP
+        whole = keeps_all(count, len(classes))
         parquet_files.write_predictions(file, classes, rows, whole)
     else:
         csv_files.write_predictions(file, classes, rows)
@@ -61,12 +63,22 @@ def write_predictions(
 def read_predictions(run: Path) -> Predictions:
     """The predictions of val and test; DataError where the table is none."""
     file = table_file(run, "predictions.csv")
-    return (parquet_files if _is_large(file) else csv_files).read_predictions(file)
+    if _is_large(file):
+        return parquet_files.read_predictions(file)
+    return csv_files.read_predictions(file)
 
 
 def read_classes(file: Path) -> list[str]:
     """The classes of a table of predictions of either form, in order; DataError as there."""
-    return (parquet_files if _is_large(file) else csv_files).read_classes(file)
+    if _is_large(file):
+        return parquet_files.read_classes(file)
+    return csv_files.read_classes(file)
+
+
+def keeps_all(images: int, classes: int) -> bool:
+    """Whether the probabilities of so many images are all kept, or the largest of each only."""
+    # With few classes nothing is saved by that.
+    return images * classes <= MOST_WHOLE or classes <= 2 * TOP
 
 
 def _is_large(file: Path) -> bool:
