@@ -32,6 +32,7 @@ LEVELS = [
     "features",
     "models",
     "runs",
+    "cluster",
     "data",
     "config",
     "choices",

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
-    from graft.api import check, compare, evaluate, policy, rank, train, tune, validate
+    from graft.api import (
+        check,
+        compare,
+        evaluate,
+        extract_features,
+        policy,
+        rank,
+        train,
+        tune,
+        validate,
+    )
     from graft.app.project import Project
     from graft.chat.answer import Answer
     from graft.chat.conversation import Chat
@@ -78,6 +88,7 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
+    "extract_features": "graft.api",
     "explain": "graft.explanation.heat_map",
     "explore": "graft.report.explore_page",
     "export_run": "graft.export.write",
@@ -134,6 +145,7 @@ __all__ = [
     "explain",
     "explore",
     "export_run",
+    "extract_features",
     "import_network",
     "load",
     "next_to_label",

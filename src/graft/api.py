@@ -22,6 +22,9 @@ from graft.utils.progress import Progress
 from graft.utils.time_budget import seconds_of
 
 if TYPE_CHECKING:
+    from graft.cluster import Cluster
+    from graft.data.feature_folder import FolderStatus
+    from graft.data.shard import Shard
     from graft.evaluation.comparison import Comparison
     from graft.tuning.space import Space
     from graft.tuning.tune_source import Tuned
@@ -92,6 +95,41 @@ def train(
     early.join()
     _write_report(run)
     return run
+
+
+def extract_features(
+    source: str | Path,
+    out: str | Path,
+    *,
+    shard: "Shard | str | None" = None,
+    shards: int = 1,
+    cluster: "Cluster | str | None" = None,
+    progress: Progress = SILENT,
+    **settings: Any,
+) -> "FolderStatus":
+    """Compute the features of a source into the folder `out`, one file a shard; what is there is
+    skipped. `graft.train(out)` then trains a classifier without the images; see docs/cluster.md.
+
+    `shard`, such as "3/100", is computed alone; else all `shards`, one after the other or as tasks
+    of a Ray `cluster` ("auto", "local", "HOST:PORT" or a graft.cluster.Cluster). `settings` are
+    those of TrainConfig and SplitConfig that say how images become features: model, image_size,
+    resize, pixels, backend, views, augment, flip, label_by, follow_links; seed, val_fraction and
+    group_by, which say of which images there are several views.
+
+    Raises UsageError for impossible settings or an `out` of another job, ModelError for a missing
+    model or Ray, DataError for a source that cannot be read and, after all others are done, for
+    shards that failed.
+    """
+    from graft.cluster import Cluster
+    from graft.data.shard import Shard
+    from graft.training.feature_job import compute_features
+
+    config, split_config = configs_of(settings, TrainConfig)
+    one = Shard.parse(shard) if isinstance(shard, str) else shard
+    tasks = Cluster(cluster) if isinstance(cluster, str) else cluster
+    return compute_features(
+        str(source), Path(out), one, shards, config, split_config, tasks, progress
+    )
 
 
 def tune(

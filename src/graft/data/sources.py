@@ -9,6 +9,8 @@ from graft.choices import LabelBy
 from graft.data.archive import file_key, is_archive, unpack
 from graft.data.class_folders import SPLIT_NAMES, class_folders
 from graft.data.dataset import Dataset
+from graft.data.feature_folder import is_feature_folder
+from graft.data.feature_listing import rows_of_folder
 from graft.data.file_listing import (
     IMAGE_SUFFIXES,
     find_images,
@@ -47,7 +49,8 @@ def load_dataset(
 
     `source` is a folder with one folder per class (or split folders: train, val, test), a
     .csv/.tsv/.parquet table with the columns image and label (optional: split, group), a folder of
-    Parquet shards, an archive of a folder, or the name of a dataset (`graft check digits`).
+    Parquet shards, an archive of a folder, the name of a dataset (`graft check digits`), or a
+    folder that `graft features` filled.
     Archives and downloads are unpacked below `cache`.
 
     `label_by`: of folders in class folders, which one is the label. `follow_links`: also those
@@ -64,6 +67,8 @@ def load_dataset(
         raise UsageError(
             f"{name}: no such folder, table or archive; the named datasets are {', '.join(SAMPLES)}"
         )
+    if is_feature_folder(path):
+        return rows_of_folder(path, name).dataset
     if path.is_dir():
         return _folder(path, name, cache, label_by, follow_links)
     if kind := irregular(path.stat().st_mode):

@@ -18,7 +18,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,21 @@ class Activations:
 
     def __len__(self) -> int:
         return len(self._shard)
+
+    @property
+    def maps(self) -> list[NDArray[Any]]:
+        """What the rows are gathered from: the values of each shard, mapped."""
+        return self._maps
+
+    @property
+    def places(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """In which of `maps` each row is, and in which row of it, (N,) each."""
+        return self._shard, self._row
+
+    def rows(self, chosen: NDArray[np.int64]) -> "Activations":
+        """These rows alone, in this order; nothing is read."""
+        where = self._shard[chosen], self._row[chosen]
+        return Activations(self._maps, *where, self.shape, self.dtype, self._columns)
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         out = np.empty((len(rows), *self.shape), self.dtype)
@@ -89,6 +104,10 @@ class Store:
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._where or digest in self._waiting
+
+    def lacking(self, digests: Sequence[bytes]) -> list[int]:
+        """The positions of those that have no row here."""
+        return [n for n, digest in enumerate(digests) if digest not in self]
 
     def put(self, digest: bytes, value: NDArray[Any]) -> None:
         """Keep a row; on disk once a shard is full or SHARD_SECONDS old, and at flush."""
