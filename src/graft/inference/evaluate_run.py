@@ -49,7 +49,7 @@ def evaluate_run(
     """
     predictor, stored = load(run, backend), finished_run(run)
     dataset = load_dataset(source, sources_folder(), **listing_of(stored.config["settings"]))
-    chosen = Chosen.of(dataset, source, predictor.classes)
+    chosen = Chosen.of(dataset, predictor.classes)
     seen = Seen(chosen.dataset, predictor.classes)
     learned = KnownDigests(stored.images, ("train", "val"))
     progress.start("predicting", len(chosen.dataset.examples))
@@ -58,7 +58,7 @@ def evaluate_run(
         seen.add(loaded.index, loaded.digest, loaded.problem, learned, probabilities)
         progress.advance(loaded.index + 1)
     progress.finish()
-    return measured(stored, source, chosen, seen, progress)
+    return measured(stored, chosen, seen, progress)
 
 
 def finished_run(run: str | Path) -> Run:
@@ -72,19 +72,17 @@ def finished_run(run: str | Path) -> Run:
     return stored
 
 
-def measured(
-    stored: Run, source: str | Path, chosen: "Chosen", seen: "Seen", progress: Progress
-) -> dict[str, Any]:
+def measured(stored: Run, chosen: "Chosen", seen: "Seen", progress: Progress) -> dict[str, Any]:
     """The metrics of what was seen, with the findings; raises as `evaluate_run`."""
     findings = [*chosen.unknown, *_findings(chosen.dataset, seen)]
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in findings)
     if not seen.digests:
-        known = images(len(seen.known))
+        named, known = chosen.dataset.source, images(len(seen.known))
         raise DataError(
-            f"{source}: all {known} that can be used are in train or val of {stored.path}; give "
+            f"{named}: all {known} that can be used are in train or val of {stored.path}; give "
             "images that it was not trained on"
             if seen.known
-            else f"{source}: expected labeled images, none is usable; see graft check"
+            else f"{named}: expected labeled images, none is usable; see graft check"
         )
     used = [chosen.dataset.examples[i] for i in seen.evaluated]
     metrics = evaluate(
@@ -110,7 +108,7 @@ class Chosen:
     unknown: list[Finding]
 
     @classmethod
-    def of(cls, dataset: Dataset, source: str | Path, classes: Sequence[str]) -> Self:
+    def of(cls, dataset: Dataset, classes: Sequence[str]) -> Self:
         """Of a source's images. Raises DataError if the run knows none of its classes."""
         tested = [i for i, example in enumerate(dataset.examples) if example.split == "test"]
         chosen = dataset.select(tested) if tested else dataset
@@ -118,8 +116,8 @@ class Chosen:
         known = [i for i, example in enumerate(chosen.examples) if example.label in {*classes}]
         if unknown and not known:
             raise DataError(
-                f"{source}: the run knows the classes {_listed(classes)}; {_listed(unknown)} is "
-                "not among them: rename or remove these labels"
+                f"{dataset.source}: the run knows the classes {_listed(classes)}; "
+                f"{_listed(unknown)} is not among them: rename or remove these labels"
             )
         split = "test" if tested else "all"
         return cls(chosen.select(known), split, _unknown(chosen, unknown, classes))

@@ -30,6 +30,7 @@ from graft.runs.top_probabilities import TOP, TopProbabilities
 from graft.utils.cache_folder import cache_in_use
 from graft.utils.progress import Progress
 
+SILENT = Progress()
 MOST_WHOLE = 1_000
 ROWS, NUMBERS = 4_096, 2**21
 LABELED = ("path", "label", "split", "group")
@@ -52,11 +53,11 @@ def evaluate_shard(
     """
     job = evaluation_job(run, source, Path(out), shard.count)
     if job.is_done(shard):
-        return {"images": 0, "failed": 0, "skipped": 1}
+        return {"images": 0, "failed": 0}
     progress = progress or Progress()
     stored = finished_run(run)
     dataset = labeled_images(source, shard, listing_of(stored.config["settings"]))
-    counted = {"images": len(dataset.examples), "failed": 0, "skipped": 0}
+    counted = {"images": len(dataset.examples), "failed": 0}
     with load(run, backend) as predictor:
         schema = _schema(len(predictor.classes))
         more = {
@@ -76,14 +77,16 @@ def evaluate_shard(
     return counted
 
 
-def evaluate_from(run: str | Path, folder: Path, progress: Progress) -> dict[str, Any]:
+def evaluate_from(
+    run: str | Path, folder: str | Path, progress: Progress = SILENT
+) -> dict[str, Any]:
     """The metrics of a job whose shards are all in `folder`, as `evaluate_run` of the whole source.
 
     Raises DataError, one line, for a shard that is missing, doubled, damaged, of another run or
     of another job, and where an image is in two shards; else as `evaluate_run`.
     """
     stored = finished_run(run)
-    told = whole_job(folder, "evaluation", {"model": model_digest(stored.path)})
+    told = whole_job(Path(folder), "evaluation", {"model": model_digest(stored.path)})
     classes = stored.model["classes"]
     for file, known in told:
         if known.get("classes") != classes:
@@ -92,7 +95,7 @@ def evaluate_from(run: str | Path, folder: Path, progress: Progress) -> dict[str
             raise DataError(f"{file}: its columns are not those of a shard; remove it")
     source = told[0][1]["facts"]["source"]
     dataset, places = _put_together(source, told)
-    chosen = Chosen.of(dataset, source, classes)
+    chosen = Chosen.of(dataset, classes)
     position = {id(example): i for i, example in enumerate(chosen.dataset.examples)}
     index = [position.get(id(example)) for example in dataset.examples]
     seen = Seen(chosen.dataset, classes)
@@ -107,7 +110,7 @@ def evaluate_from(run: str | Path, folder: Path, progress: Progress) -> dict[str
             done += 1
             progress.advance(done)
     progress.finish()
-    return measured(stored, source, chosen, seen, progress)
+    return measured(stored, chosen, seen, progress)
 
 
 def _put_together(
@@ -185,8 +188,9 @@ def _seen(
             elif whole:
                 yield digest, None, columns[0][i]
             else:
-                some = [column[i : i + 1] for column in columns]
-                yield digest, None, TopProbabilities(count, *some[:2], labels[i : i + 1], *some[2:])
+                top, values, of_label, squares = (column[i : i + 1] for column in columns)
+                own = labels[i : i + 1]
+                yield digest, None, TopProbabilities(count, top, values, own, of_label, squares)
 
 
 def _numbers(column: Any, rows: int) -> NDArray[Any]:
@@ -245,7 +249,7 @@ def _table(block: list[Row], schema: Any, classes: Sequence[str]) -> Any:
     empty = np.zeros(len(classes))
     values = np.stack([empty if found is None else found for _, _, _, found in block])
     if len(classes) <= MOST_WHOLE:
-        numbers = [values]
+        numbers: list[NDArray[Any]] = [values]
     else:
         kept = TopProbabilities.of(values, np.maximum(labels, 0))
         numbers = [kept.top, kept.values, kept.of_label, kept.squares]

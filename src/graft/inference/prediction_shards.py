@@ -55,9 +55,9 @@ def predict_shard(
     """
     job = prediction_job(run, source, Path(out), shard.count, policy)
     if job.is_done(shard):
-        return {"images": 0, "failed": 0, "skipped": 1}
+        return {"images": 0, "failed": 0}
     progress = progress or Progress()
-    counted = {"images": 0, "failed": 0, "skipped": 0}
+    counted = {"images": 0, "failed": 0}
     with load(run, backend) as predictor:
         schema = _schema(predictor.classes)
         progress.start(f"predicting shard {shard}", None)

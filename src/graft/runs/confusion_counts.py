@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Stored = Sequence[Sequence[int]] | Mapping[str, Any]
+Stored = Sequence[Sequence[int]] | Ints | Mapping[str, Any]
 
 MOST_DENSE = 1_000
 MOST_CELLS = 1_000_000
@@ -44,9 +44,11 @@ class ConfusionCounts:
     def read(cls, stored: Stored) -> Self:
         """Of `confusion` of metrics.json, in either form."""
         if isinstance(stored, Mapping):
-            cells = (np.array(stored[n], np.int64) for n in ("true", "predicted", "images"))
-            of_class = np.array(stored["of_class"], np.int64)
-            return cls(len(of_class), *cells, of_class)
+            true, answer, images, of_class = (
+                np.array(stored[name], np.int64)
+                for name in ("true", "predicted", "images", "of_class")
+            )
+            return cls(len(of_class), true, answer, images, of_class)
         matrix = np.asarray(stored, np.int64).reshape(len(stored), len(stored))
         true, answer = np.nonzero(matrix)
         return cls(len(stored), true, answer, matrix[true, answer], matrix.sum(1))

@@ -138,10 +138,10 @@ class KnownDigests:
     """The SHA-256 of a run's images of some splits: whether an image is one of them."""
 
     def __init__(self, images: Images, splits: Sequence[str]):
+        self._few: set[bytes] | None = None
         if not isinstance(images, ImageTable):
             self._few = {bytes.fromhex(r["sha256"]) for r in images if r["split"] in splits}
             return
-        self._few = None
         codes, values = images.coded("split")
         of = np.array([value in splits for value in values], bool)[codes]
         column = images.column("sha256")

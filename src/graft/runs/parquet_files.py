@@ -53,7 +53,7 @@ def write_dataset(
             *((shown_as, pa.string()) for shown_as in own.values()),
         ]
     )
-    with _writer(file, schema) as writer:
+    with table_writer(file, schema) as writer:
         for start in range(0, len(examples), BLOCK):
             some = slice(start, start + BLOCK)
             block = examples[some]
@@ -102,8 +102,8 @@ def write_predictions(
     import pyarrow as pa
 
     number = {name: i for i, name in enumerate(classes)}
-    schema = _schema(classes, whole)
-    with _writer(file, schema) as writer:
+    schema = predictions_schema(classes, whole)
+    with table_writer(file, schema) as writer:
         for block in _blocks(rows, max(1, min(BLOCK, NUMBERS // len(classes)))):
             paths, splits, names, values = zip(*block, strict=True)
             labels = np.array([number[name] for name in names])
@@ -126,7 +126,7 @@ def read_predictions(file: Path) -> Predictions:
         classes = _classes(opened)
         names = opened.schema_arrow.names
         whole = "probabilities" in names
-        if names != _schema(classes, whole).names:
+        if names != predictions_schema(classes, whole).names:
             raise ValueError(f"its columns are {shown(', '.join(names))}")
         table = ImageTable(file, opened)
         splits, kinds = table.coded("split")
@@ -153,7 +153,8 @@ def read_classes(file: Path) -> list[str]:
         return _classes(_opened(file, ()))
 
 
-def _schema(classes: Sequence[str], whole: bool) -> Any:
+def predictions_schema(classes: Sequence[str], whole: bool) -> Any:
+    """The pyarrow schema of predictions.parquet, which names the classes."""
     import pyarrow as pa
 
     known: dict[str, Any] = {"format": 1, "classes": list(classes)}
@@ -254,7 +255,8 @@ def _blocks(rows: Iterable[PredictionRow], size: int) -> Iterator[list[Predictio
 
 
 @contextmanager
-def _writer(file: Path, schema: Any) -> Iterator[Any]:
+def table_writer(file: Path, schema: Any) -> Iterator[Any]:
+    """A ParquetWriter of a table, all or nothing."""
     import pyarrow.parquet as pq
 
     with replacing(file) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as writer:

@@ -1,5 +1,6 @@
 """The records of a run folder, read with bounds and held against their schemas."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Record = dict[str, Any]
+# What was chosen on the way, in a run that is not finished.
+CHOICES = ".choice.json"
 
 
 def read_record(file: Path, missing: Any = None) -> Any:
@@ -71,6 +74,12 @@ def read_neighbors(file: Path, images: int) -> "tuple[list[int], Tensor]":
         if not all(0 <= row < images for row in rows):
             raise ValueError("rows: a line that dataset.csv does not have")
     return rows, stored["places"].float()
+
+
+def read_choices(run: Path) -> Record:
+    """The choices that were made on the way, by name."""
+    file = run / CHOICES
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def resolved_settings(config: Mapping[str, Any], run: Path) -> Record:

@@ -37,10 +37,12 @@ from graft.runs import image_table, records, tables
 from graft.runs.csv_files import Predictions
 from graft.runs.digest_file import renew, seal
 from graft.runs.folder import NEEDED, lacking, lacks_report, remove_unfinished
-from graft.runs.image_table import Images, values_of
+from graft.runs.folder_files import files_of_large
+from graft.runs.image_table import Images, ImageTable, values_of
 from graft.runs.records import Record
 from graft.runs.text_column import taken
 from graft.runs.top_probabilities import Probabilities
+from graft.utils.csv_table import write_table
 from graft.utils.files import naming, replacing, write_json, write_text
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Run:
             _ = run.nearest, run.validation, run.speed, run.heat_maps
         except ModelError as error:
             raise DataError(str(error)) from error
-        if run.metrics["classes"] != run.classes or not run.images_of("test"):
+        if run.metrics["classes"] != run.classes or not len(run.predictions("test")[0]):
             raise DataError(
                 f"{run.path} is damaged: metrics.json and predictions.csv differ in their classes, "
                 "or the test images are missing from the latter"
@@ -160,20 +162,17 @@ class Run:
         rows = np.flatnonzero(found.splits == split)
         return taken(found.paths, rows), found.labels[rows], found.probabilities[rows]
 
-    def images_of(self, split: str) -> int:
-        """How many images of a split, "val" or "test", were predicted."""
-        return int((self._predictions.splits == split).sum())
-
     def group_ids(self, paths: Sequence[str]) -> list[str]:
         """The group ID of each image, by its path."""
         known = values_of(self.images, "group_id", paths)
         return [known.get(path, path) for path in paths]
 
     @cached_property
-    def files(self) -> dict[str, Path]:
+    def files(self) -> Mapping[str, Path]:
         """Where the images of the run's source are, by path; empty if the source is gone."""
         try:
-            return records.source_files(self.config)
+            large = isinstance(self.images, ImageTable)
+            return files_of_large(self.config) if large else records.source_files(self.config)
         except ModelError:
             return {}
 
@@ -259,6 +258,11 @@ class Run:
         """Write heat_maps.json."""
         self._write("heat_maps.json", "heat_maps", found)
 
+    def write_class_table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Write classes.csv."""
+        write_table(self.path / "classes.csv", header, rows)
+        self._written("classes.csv")
+
     def write_report(self, page: str) -> Path:
         """Write report.html and return its path."""
         write_text(self.path / "report.html", page)
@@ -271,16 +275,13 @@ class Run:
 
     def remembered(self, name: str) -> Record | None:
         """A choice that was made on the way, for whoever resumes; None if there is none."""
-        found: Record | None = self._choices().get(name)
+        found: Record | None = records.read_choices(self.path).get(name)
         return found
 
     def remember(self, name: str, choice: Mapping[str, Any]) -> None:
         """Keep a choice for whoever resumes."""
-        write_json(self.path / ".choice.json", self._choices() | {name: choice})
-
-    def _choices(self) -> Record:
-        file = self.path / ".choice.json"
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        known = records.read_choices(self.path)
+        write_json(self.path / records.CHOICES, known | {name: choice})
 
     def remove_unfinished(self) -> None:
         """Remove checkpoints and choices: the run is done."""
