@@ -286,9 +286,9 @@ def evaluate(
 
 def _write_report(run: Run) -> None:
     """The report of a run that was just trained, with heat maps of its mistakes."""
-    from graft.explanation.mistake_maps import map_mistakes
+    from graft.explanation.mistake_maps import MISTAKES, map_mistakes
     from graft.report.run_page import write_report
     from graft.report.run_tables import mistakes
 
-    map_mistakes(run, [(each.path, each.predicted, each.label) for each in mistakes(run)])
+    map_mistakes(run, [(each.path, each.predicted, each.label) for each in mistakes(run, MISTAKES)])
     write_report(run)

@@ -1,5 +1,6 @@
 """The records of a run folder, read with bounds and held against their schemas."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,14 @@ from graft.runs.reading import (
     read_tensors,
 )
 from graft.utils.cache_folder import sources_folder
+from graft.utils.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Record = dict[str, Any]
+# What was chosen on the way, in a run that is not finished.
+CHOICES = ".choice.json"
 
 
 def read_record(file: Path, missing: Any = None) -> Any:
@@ -50,6 +54,14 @@ def read_history(file: Path) -> list[Record]:
     return lines
 
 
+def write_tensors(file: Path, tensors: "Mapping[str, Tensor]") -> None:
+    """Write a safetensors file, all or nothing."""
+    from safetensors.torch import save_file
+
+    with replacing(file) as beside:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, beside)
+
+
 def read_neighbors(file: Path, images: int) -> "tuple[list[int], Tensor]":
     """Which lines of dataset.csv training images are, (n) from 0 on and below `images`, and where
     their features lie, (n, Q) float32. Raises ModelError for anything else.
@@ -64,6 +76,12 @@ def read_neighbors(file: Path, images: int) -> "tuple[list[int], Tensor]":
         if not all(0 <= row < images for row in rows):
             raise ValueError("rows: a line that dataset.csv does not have")
     return rows, stored["places"].float()
+
+
+def read_choices(run: Path) -> Record:
+    """The choices that were made on the way, by name."""
+    file = run / CHOICES
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def resolved_settings(config: Mapping[str, Any], run: Path) -> Record:

@@ -142,6 +142,7 @@ def write_predictions(run: Run, result: Result, table: FeatureTable, split: Spli
             for name in ("val", "test")
             for i, values in zip(split.rows(name), result.probabilities[name], strict=True)
         ),
+        sum(map(len, result.probabilities.values())),
     )
 
 
