@@ -18,6 +18,7 @@ from graft.utils.progress import Progress
 if TYPE_CHECKING:
     from graft.features.backends import Backend, LazyBackend
     from graft.models.backbone import Backbone
+    from graft.models.runtime import Runtime
 
 # Raise when decoding or augmentation change the pixels that they make.
 PIXELS_FORMAT = 2
@@ -29,7 +30,8 @@ class CachedEncoder:
     """What is computed of each image once, by view: features of a backbone (D,); with `cut`, the
     activation at that split point, `cut_size` numbers, and the features after it; or, for a
     network that trains from pixels (`backend` None), the pixels themselves. `whole` as in
-    `graft.data.reader.stream`.
+    `graft.data.reader.stream`. `runtime`, where several processes share the work, says
+    which of them this is; see shared_work.py.
     """
 
     def __init__(
@@ -47,15 +49,34 @@ class CachedEncoder:
         self.backbone, self.views, self.backend = backbone, views, backend
         self.augmentation = augmentation
         self.cut, self.cut_size, self.whole = cut, cut_size, whole
-        # An image's fingerprint depends on the size that it is decoded at, if that is small.
-        least = min(SIDE, resized_shorter_side(backbone.preprocess))
-        key = key_of(sketch=FINGERPRINT_FORMAT, side=least)
-        self.fingerprints = open_store(cache, key, "view0", (FINGERPRINT.itemsize,), np.uint8)
+        self.runtime: Runtime | None = None
+        self.fingerprints = self._open_fingerprints()
         self._use(backend.name if backend else "")
         self.from_cache = False
         if backend and not self._begun and self._fallen_back():
             # The one that can really run this network may have another name than is expected.
             self._use(backend().name)
+
+    def _open_fingerprints(self) -> Store:
+        # An image's fingerprint depends on the size that it is decoded at, if that is small.
+        least = min(SIDE, resized_shorter_side(self.backbone.preprocess))
+        key = key_of(sketch=FINGERPRINT_FORMAT, side=least)
+        return open_store(self.cache, key, "view0", (FINGERPRINT.itemsize,), np.uint8)
+
+    def reopen(self) -> None:
+        """Open the stores again, with what other processes have put into them."""
+        self._use(self._name)
+        self.fingerprints = self._open_fingerprints()
+
+    @property
+    def runs(self) -> str:
+        """The name of the backend, as far as is known without compiling it; "" for pixels."""
+        return self._name
+
+    def settle(self) -> None:
+        """Compile the backend, if there is one, to know what really runs."""
+        if self.backend:
+            self._use(self.backend().name)
 
     def _use(self, name: str) -> None:
         """Open the stores of what a backend of this name computes."""
