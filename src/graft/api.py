@@ -13,11 +13,10 @@ from graft.inference.evaluate_run import evaluate_run
 from graft.inference.policy import Policy, policy_for
 from graft.quality.check import CheckResult
 from graft.quality.check import check as check_source
-from graft.runs.folder import begun_folder, lacks_report, short_name
+from graft.runs.folder import short_name
 from graft.runs.run import Run
 from graft.training.feature_settings import settings_of_features
-from graft.training.recipe import finish
-from graft.training.recipe import train as train_run
+from graft.training.train_or_resume import train_or_resume
 from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
 from graft.utils.progress import Progress
 from graft.utils.time_budget import seconds_of
@@ -79,21 +78,17 @@ def train(
     config, split_config = settings_of_features(source, config, split_config)
     folder = Path(out) if out else None
     journal = Path(corrections) if corrections else None
-    if resume and not folder:
-        folder = begun_folder(str(source), config.model)
     # Plotting takes half a second to import, which passes while the images are read.
     early = Thread(target=import_module, args=("graft.report.run_page",))
     early.start()
-    if resume and folder and lacks_report(folder):
-        run = finish(Run(folder), source, config, split_config, journal)
-        progress.say(f"{folder} is trained; its report was missing")
-    else:
-        run = train_run(
-            source, config, split_config, folder, progress, resume, tensorboard, journal
-        )
-    early.join()
-    _write_report(run)
-    return run
+
+    def report(run: Run) -> None:
+        early.join()
+        _write_report(run)
+
+    return train_or_resume(
+        source, config, split_config, folder, progress, resume, tensorboard, journal, report
+    )
 
 
 def tune(
