@@ -15,6 +15,7 @@ from graft.app.json_routes import Record, asked, number, told
 from graft.app.project import Project
 from graft.data.image_file import MAX_BYTES
 from graft.errors import DataError, UsageError
+from graft.quality.correction import SORTING
 
 MOST_AT_ONCE = 2  # uploads that are held in memory
 MOST_LISTED = 1000
@@ -109,7 +110,7 @@ def _read_again(project: Project) -> Record:
 
 
 def _undo(project: Project) -> Record:
-    count = project.undo()
+    count = project.undo(SORTING)  # what step Check decided is taken back there
     return {"undone": count is not None, "count": count or 0}
 
 
