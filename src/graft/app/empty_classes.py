@@ -32,6 +32,11 @@ def last_change(home: Path) -> str:
     return str(before[-1]["when"]) if before else ""
 
 
+def names_before(home: Path) -> list[str]:
+    """The names before the last change."""
+    return list(_read(home)["before"][-1]["names"])
+
+
 def take_back_change(home: Path) -> None:
     """Have the names again that were there before the last change."""
     *before, last = _read(home)["before"]

@@ -1,11 +1,12 @@
 """The way back: which action of a project was the last one, and what takes it back."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from graft.app import added_images
 from graft.app.added_images import last_batch
 from graft.app.decided_images import stamp_of
-from graft.app.empty_classes import last_change, take_back_change
+from graft.app.empty_classes import last_change, names_before, read_classes, take_back_change
 from graft.app.project_state import ProjectState
 from graft.errors import UsageError
 from graft.quality import corrections
@@ -15,10 +16,23 @@ from graft.quality.corrections import read_journal
 NEVER = stamp_of("")
 
 
-def undo_last(project: ProjectState, kinds: Collection[str]) -> list[str] | None:
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """An action that was taken back: `what` is a decision of the journal, "add", or "make_class",
+    "rename_class" or "delete_class" of one without images; `images` are the digests of those that
+    it was about, `old` and `new` the classes before it and after it, where there is but one.
+    """
+
+    what: str
+    images: tuple[str, ...] = ()
+    old: str = ""
+    new: str = ""
+
+
+def undo_last(project: ProjectState, kinds: Collection[str]) -> Undone | None:
     """Take back the last action among decisions of these `kinds` and, where those of step Images
-    are among them, added images and changes of classes without images. Returns the digests of the
-    images that it was about, None if there is nothing to take back.
+    are among them, added images and changes of classes without images. None if there is nothing to
+    take back.
 
     Raises UsageError for decisions on images about which the other step has decided since, and as
     `corrections.undo`.
@@ -34,19 +48,23 @@ def undo_last(project: ProjectState, kinds: Collection[str]) -> list[str] | None
     last = max(moments)
     if last == NEVER:
         return None
+    undone = None
     if moments[0] == last > max(moments[1:]):
         added_images.remove(batch, project.added, project.home / "removed")
         project.index.forget(batch)
-        project.changed()
-        return [file.sha256 for file in batch]
-    by_class = moments[1] == last
-    if not by_class or changed == when:  # a class with images is decided about in both places
-        _check_free(decided, standing)
-        corrections.undo(project.journal, len(decided), kinds=kinds)
-    if by_class:
-        take_back_change(project.home)
+        labels = [file.label for file in batch]
+        undone = Undone("add", tuple(file.sha256 for file in batch), new=_only(labels))
+    else:
+        by_class = moments[1] == last
+        if not by_class or changed == when:  # a class with images is decided about in both places
+            _check_free(decided, standing)
+            corrections.undo(project.journal, len(decided), kinds=kinds)
+            undone = _decisions(decided)
+        if by_class:
+            undone = _class_change(project) if undone is None else undone
+            take_back_change(project.home)
     project.changed()
-    return [] if by_class and changed != when else [one.sha256 for one in decided if one.sha256]
+    return undone
 
 
 def _last_decided(some: list[Correction]) -> list[Correction]:
@@ -56,6 +74,23 @@ def _last_decided(some: list[Correction]) -> list[Correction]:
     # Moments to the second are not those of `Project.record`: each is an action of its own.
     when = some[-1].when
     return [one for one in some if one.when == when] if "." in when else some[-1:]
+
+
+def _decisions(decided: Sequence[Correction]) -> Undone:
+    old, new = _only([one.old for one in decided]), _only([one.new for one in decided])
+    digests = tuple(one.sha256 for one in decided if one.sha256)
+    return Undone(decided[-1].decision, digests, old, new)
+
+
+def _class_change(project: ProjectState) -> Undone:
+    now, before = set(read_classes(project.home)), set(names_before(project.home))
+    made, gone = _only(sorted(now - before)), _only(sorted(before - now))
+    what = "rename_class" if made and gone else "make_class" if made else "delete_class"
+    return Undone(what, (), gone, made)
+
+
+def _only(names: Sequence[str]) -> str:
+    return names[0] if len({*names}) == 1 else ""
 
 
 def _check_free(decided: list[Correction], standing: Collection[Correction]) -> None:

@@ -52,7 +52,7 @@ class Project(ProjectState):
         """
         with self.lock:
             undone = undo_last(self, kinds)
-            return None if undone is None else len(undone)
+            return None if undone is None else len(undone.images)
 
     def move(self, paths: Sequence[str], label: str) -> int:
         """Give these images another class; how many had another one before."""
@@ -73,8 +73,7 @@ class Project(ProjectState):
         """Make a class, without images as yet."""
         label = class_name(label)
         with self.lock:
-            if label in self.counts():
-                raise UsageError(f"there is a class {label!r} already")
+            self._check_new(label)
             self._keep_classes([*read_classes(self.home), label], now())
             return label
 
@@ -83,6 +82,8 @@ class Project(ProjectState):
         new, moment = class_name(new), now()
         with self.lock:
             count = self._check_class(label)
+            if new not in self.counts():
+                self._check_new(new, label)
             if new != label:
                 names = [name for name in read_classes(self.home) if name != label]
                 made = [] if count or new in self.counts() else [new]
@@ -111,6 +112,7 @@ class Project(ProjectState):
         """
         label, digest = class_name(label), hashlib.sha256(data).hexdigest()
         with self.lock:
+            label = self._spelled(label) or label
             if digest in self.index.by_digest:
                 if self.image(digest) is None:  # it was deleted
                     corrections.undo(self.journal, sha256=digest)
@@ -163,6 +165,20 @@ class Project(ProjectState):
     def _keep_classes(self, names: Sequence[str], moment: str) -> None:
         write_classes(self.home, names, moment)
         self.changed()
+
+    def _spelled(self, label: str, but: str = "") -> str:
+        """The class of this name as it is spelled; "" if there is none, or none `but` that one. A
+        folder for "Cats" beside one for "cats" is not possible on all systems.
+        """
+        names = [*filter(None, self.counts())]
+        if label in names:
+            return label
+        alike = (name for name in names if name.casefold() == label.casefold() and name != but)
+        return next(alike, "")
+
+    def _check_new(self, label: str, but: str = "") -> None:
+        if there := self._spelled(label, but):
+            raise UsageError(f"there is a class {there!r} already; choose another name")
 
     def _check_class(self, label: str) -> int:
         counts = self.counts()

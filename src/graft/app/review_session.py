@@ -146,7 +146,8 @@ class ReviewSession:
     def undo(self) -> list[str]:
         """Take back the last action of this step; the images that it was about."""
         with self.lock:
-            return undo_last(self.project, REVIEWING) or []
+            undone = undo_last(self.project, REVIEWING)
+            return [*undone.images] if undone else []
 
     def measure(self) -> None:
         """Fit and test again with the decisions so far, in the background."""

@@ -164,7 +164,7 @@ class Run:
     def files(self) -> dict[str, Path]:
         """Where the images of the run's source are, by path; empty if the source is gone."""
         try:
-            return records.source_files(self.config)
+            return records.source_files(self.config, self.path)
         except ModelError:
             return {}
 

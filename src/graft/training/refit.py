@@ -17,6 +17,7 @@ from graft.evaluation.calibration import fit_temperature, softmax
 from graft.evaluation.metrics import evaluate
 from graft.features.table import FeatureTable
 from graft.models.runtime import Runtime, detect_runtime
+from graft.runs.records import source_of
 from graft.runs.run import Run
 from graft.training.defaults import HIDDEN, network
 from graft.training.head_fit import features_of, head_fit
@@ -100,7 +101,7 @@ def load_refit(run: Run, progress: Progress) -> Refit:
             "for this run; its search was cross-validated (tune/tune.html)"
         )
     listed = load_dataset(
-        run.config["source"], sources_folder(), **listing_of(split_config.to_json())
+        source_of(run.config, run.path), sources_folder(), **listing_of(split_config.to_json())
     )
     dataset = grouped(listed, split_config.group_by)
     if "corrections" in run.config:
