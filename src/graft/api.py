@@ -1,5 +1,6 @@
 """The verbs, as functions. Everything the command line does is one call here."""
 
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -114,13 +115,14 @@ def tune(
 
     Raises what `train` raises.
     """
+    began = time.perf_counter()  # before what is imported here
     from graft.report.tune_page import write_tune_page
     from graft.tuning.costs import Budget
     from graft.tuning.space import Space, read_space
-    from graft.tuning.tune_source import tune_source
+    from graft.tuning.tune_source import closed, tune_source
 
     seconds = seconds_of(budget, "--budget")
-    clock = Budget(seconds or 0.0)
+    clock = Budget(seconds or 0.0, began=began)
     allowed = {"seed", "flip", "backend", *SplitConfig.model_fields}
     if other := sorted(set(settings) - allowed):
         raise UsageError(
@@ -139,6 +141,7 @@ def tune(
     if found.run is not None:
         _write_report(found.run)
         write_tune_page(found.run, found.found)
+        found = closed(found, found.run, clock, progress)
     return found
 
 
