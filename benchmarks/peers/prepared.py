@@ -11,7 +11,6 @@ import numpy as np
 from benchmarks.common import GRAFT, timed
 from graft.models.packaged_weights import load_packaged
 
-
 MODEL = "tf_efficientnet_lite0"
 SPLITS = ("train", "val", "test")
 
