@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graft.explanation.layer_table import NetworkSummary, summary
     from graft.explanation.network_layer import Layer
     from graft.export.write import export_run
+    from graft.inference.evaluation_shards import evaluate_from
     from graft.inference.policy import Policy
     from graft.inference.prediction import Prediction
     from graft.inference.predictor import Predictor
@@ -80,6 +81,9 @@ _WHERE = {
     "compare": "graft.api",
     "evaluate": "graft.api",
     "extract_features": "graft.training.feature_job",
+    "predict_shards": "graft.inference.shard_runs",
+    "evaluate_shards": "graft.inference.shard_runs",
+    "evaluate_from": "graft.inference.evaluation_shards",
     "explain": "graft.explanation.heat_map",
     "explore": "graft.report.explore_page",
     "export_run": "graft.export.write",
@@ -133,6 +137,8 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "evaluate_from",
+    "evaluate_shards",
     "explain",
     "explore",
     "export_run",
@@ -141,6 +147,7 @@ __all__ = [
     "load",
     "next_to_label",
     "policy",
+    "predict_shards",
     "pretrained",
     "rank",
     "repeat_lines",

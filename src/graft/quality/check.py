@@ -65,7 +65,12 @@ def check(
     """
     journal = existing_journal(corrections) if corrections else None
     dataset = load_dataset(
-        source, sources_folder(), label_by=label_by, follow_links=follow_links, features=True
+        source,
+        sources_folder(),
+        label_by=label_by,
+        follow_links=follow_links,
+        features=True,
+        progress=progress,
     )
     if not dataset.examples:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))

@@ -15,6 +15,7 @@ from graft.features.activations import Activations
 from graft.features.blocks import statistics
 from graft.features.table import FeatureTable
 from graft.models.head import Head
+from graft.training.batch_part import in_parts
 from graft.training.batches import batch_rows, in_order, shuffled, steps_of
 from graft.training.block_shuffle import BlockShuffle, in_memory, on_disk, pool_rows
 from graft.training.defaults import DROPOUT_HIDDEN, FROZEN, HIDDEN
@@ -63,7 +64,9 @@ def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: in
     head.standardize(*statistics(seen[0], on_disk=not held))
     if plan.zero_shot:
         head.begin_at(torch.stack([plan.zero_shot[name] for name in split.classes]))
-    val = features_of(table, split.rows("val"))
+    runtime = plan.runtime
+    own = runtime.part(len(val_labels))
+    val, val_labels = features_of(table, split.rows("val")[own]), val_labels[own]
     most = FROZEN["batch_size"] if plan.cut else config.batch_size
     batch = batch_size(most, len(labels))
 
@@ -78,7 +81,7 @@ def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: in
 
     def train(epoch: int, start: int) -> Batches:
         rows = batches_of(config, labels, batch, epoch, seed)[start:]
-        return shuffled(seen, labels, rows, epoch)
+        return in_parts(rows, labels, runtime, lambda own: shuffled(seen, labels, own, epoch))
 
     return HeadFit(head, train, steps, lambda: in_order(val, val_labels))
 
