@@ -48,7 +48,8 @@ class FeatureSums:
 
     def mean(self) -> Floats:
         """The mean of each feature, (D,)."""
-        return self.totals.sum(0) / self.count
+        mean: Floats = self.totals.sum(0) / self.count
+        return mean
 
     def std(self) -> Floats:
         """The standard deviation of each feature, (D,)."""
