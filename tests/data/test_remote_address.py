@@ -13,7 +13,12 @@ PATHS = st.lists(st.text("ab1-_.", min_size=1, max_size=4), max_size=3).map("/".
 AROUND = st.text("aB3:/@%+=&#!?", max_size=4)
 
 
-@given(st.sampled_from(["http", "https", "s3"]), PATHS, AROUND, AROUND)
+# A slash, a question mark and a hash in a password have to be escaped: unescaped, they are the end
+# of the server's name.
+WORDS = st.text("aB3:@%+=&!", max_size=4)
+
+
+@given(st.sampled_from(["http", "https", "s3"]), PATHS, WORDS, WORDS)
 def test_a_password_is_in_no_public_address(scheme: str, path: str, one: str, two: str) -> None:
     address = f"{scheme}://user:{one}{SECRET}{two}@server.example/{path}"
     assert SECRET not in public_address(address)
@@ -44,8 +49,6 @@ def test_a_signed_query_is_in_no_public_address(scheme: str, path: str, after: s
     ],
 )
 def test_all_else_stays_in_a_public_address(address: str, public: str) -> None:
-    if address.startswith("http://["):
-        pytest.skip("an address of IPv6 with a port is shown without its brackets' content")
     assert public_address(address) == public
 
 
