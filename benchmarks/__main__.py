@@ -32,6 +32,7 @@ ALSO = {
     "explain": "",
     "export_parity": "",
     "large_photos": PHOTOS,
+    "large_run": "",
     "review": PHOTOS,
     "serve_load": PHOTOS,
     "serve_hostile": PHOTOS,

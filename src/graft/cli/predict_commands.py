@@ -10,8 +10,9 @@ import click
 
 from graft.choices import DEFAULT_MODEL, OPEN_CLIP, ZERO_SHOT_MODEL
 from graft.cli.answers import print_json, print_line
-from graft.cli.options import BACKEND, JSON, files, given, model_names
-from graft.errors import DataError
+from graft.cli.options import BACKEND, JSON, files, given, model_names, on_stderr_progress
+from graft.cli.shard_options import InShards, shard_options, show_shards
+from graft.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from graft.inference.prediction import FileResult, Prediction
@@ -111,6 +112,7 @@ def classify(
 @HTML
 @click.option("--csv", "table", shell_complete=files, help="Write the predictions to this file.")
 @click.option("--answer-all", is_flag=True, help="Answer for out-of-distribution images, too.")
+@shard_options
 @BACKEND
 @JSON
 def predict(
@@ -123,6 +125,7 @@ def predict(
     html: str | None,
     table: str | None,
     answer_all: bool,
+    in_shards: InShards | None,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -132,6 +135,9 @@ def predict(
 
     On an image that is out of distribution, unlike the training images, the model abstains.
     --max-error and --coverage set their thresholds on the run's validation images.
+
+    With --out, the predictions go to Parquet files in that folder, one for each shard: give each of
+    many machines its --shard I/N, or all --shards to a --cluster.
 
     With --json, one object a line. Files that cannot be read as images are named on stderr, and
     the exit code is then 3.
@@ -150,6 +156,23 @@ def predict(
     policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
     if promise:
         click.echo(promise, err=True)
+    if in_shards:
+        from graft.inference.shard_runs import predict_shards
+
+        if len(paths) > 1 or given({"html": 0, "table": 0, "top": 0, "nearest": 0}):
+            raise UsageError("--out takes one SOURCE, without --html, --csv, --top and --nearest")
+        with cores_for_encoder(backend):
+            show_shards(
+                predict_shards(
+                    *(run_folder, paths[0]),
+                    policy=policy,
+                    backend=backend,
+                    progress=on_stderr_progress(),
+                    **in_shards,
+                ),
+                as_json,
+            )
+        return
     failed: list[tuple[str, str]] = []
     answers = []
     results = predict_paths(load(run_folder, backend), paths, policy)

@@ -12,6 +12,8 @@ from graft.data.archive import file_key, is_archive, unpack
 from graft.data.brace_notation import expanded, has_braces
 from graft.data.class_folders import SPLIT_NAMES, Names, class_folders
 from graft.data.dataset import Dataset
+from graft.data.feature_folder import is_feature_folder
+from graft.data.feature_listing import rows_of_folder
 from graft.data.file_listing import IMAGE_SUFFIXES, find_images, is_hidden, walk
 from graft.data.image_file import irregular
 from graft.data.label_table import TABLE_COLUMNS, TABLE_SUFFIXES, table
@@ -59,6 +61,7 @@ def load_dataset(
     *,
     label_by: LabelBy | None = None,
     follow_links: bool = False,
+    features: bool = False,
     shard: Shard | None = None,
     progress: Progress = SILENT,
 ) -> Dataset:
@@ -74,7 +77,8 @@ def load_dataset(
     With a `shard`, only that shard's images are fetched, unpacked and returned.
 
     `label_by`: of folders in class folders, which one is the label. `follow_links`: also those
-    that lead out of the folder.
+    that lead out of the folder. `features`: also a folder that `graft features` filled, whose data
+    set has no images, for callers that need none.
 
     Raises DataError if the source cannot be listed, UsageError if it does not exist, ModelError for
     a package that is not installed, DownloadError for what cannot be fetched.
@@ -91,6 +95,13 @@ def load_dataset(
     if not path.exists():
         raise UsageError(
             f"{name}: no such folder, table or archive; the named datasets are {', '.join(SAMPLES)}"
+        )
+    if is_feature_folder(path):
+        if features:
+            return rows_of_folder(path, name).dataset
+        raise UsageError(
+            f"{name} holds what graft features computed, and this needs the images themselves; "
+            "give the source that they are in"
         )
     if path.is_dir():
         return _folder(path, name, cache, label_by, follow_links, shard)
