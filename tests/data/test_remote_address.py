@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graft.data.remote_address import is_remote, local_path, public_address, scrubbed
@@ -18,6 +18,7 @@ AROUND = st.text("aB3:/@%+=&#!?", max_size=4)
 WORDS = st.text("aB3:@%+=&!", max_size=4)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["http", "https", "s3"]), PATHS, WORDS, WORDS)
 def test_a_password_is_in_no_public_address(scheme: str, path: str, one: str, two: str) -> None:
     address = f"{scheme}://user:{one}{SECRET}{two}@server.example/{path}"
@@ -25,6 +26,7 @@ def test_a_password_is_in_no_public_address(scheme: str, path: str, one: str, tw
     assert SECRET not in scrubbed(f"403, message='Forbidden', url='{address}'")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["https", "s3", "az", "abfs"]), PATHS, AROUND)
 def test_a_signed_query_is_in_no_public_address(scheme: str, path: str, after: str) -> None:
     address = f"{scheme}://server.example/{path}?X-Amz-Signature={SECRET}{after}&sv=1"
