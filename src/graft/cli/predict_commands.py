@@ -51,6 +51,8 @@ def classify(
 ) -> None:
     """Say what image files, and folders of them, show, without any training.
 
+    PATH may be an address, such as s3://bucket/folder, or a tar of images (docs/sources.md).
+
     The names are those that the pretrained network was trained for: ImageNet's 1,000 classes, from
     tench to toilet tissue. It knows no others and always answers. With --labels they are yours, and
     a network that was trained on images with their captions compares.
@@ -128,6 +130,8 @@ def predict(
     as_json: bool,
 ) -> None:
     """Predict labels with probabilities, for image files and folders of them.
+
+    PATH may be an address, such as s3://bucket/folder, or a tar of images (docs/sources.md).
 
     On an image that is out of distribution, unlike the training images, the model abstains.
     --max-error and --coverage set their thresholds on the run's validation images.
