@@ -15,17 +15,7 @@ from typing import TYPE_CHECKING, Any
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
-    from graft.api import (
-        check,
-        compare,
-        evaluate,
-        extract_features,
-        policy,
-        rank,
-        train,
-        tune,
-        validate,
-    )
+    from graft.api import check, compare, evaluate, policy, rank, train, tune, validate
     from graft.app.project import Project
     from graft.chat.answer import Answer
     from graft.chat.conversation import Chat
@@ -51,6 +41,7 @@ if TYPE_CHECKING:
     from graft.review.next_images import NextImages, next_to_label
     from graft.runs.repeat_lines import RepeatLine, repeat_lines
     from graft.runs.run import Run
+    from graft.training.feature_job import extract_features
     from graft.tuning.space import Space
     from graft.tuning.tune_source import Tuned
 
@@ -89,10 +80,10 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
+    "extract_features": "graft.training.feature_job",
     "predict_shards": "graft.inference.shard_runs",
     "evaluate_shards": "graft.inference.shard_runs",
     "evaluate_from": "graft.inference.evaluation_shards",
-    "extract_features": "graft.api",
     "explain": "graft.explanation.heat_map",
     "explore": "graft.report.explore_page",
     "export_run": "graft.export.write",

@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -165,12 +166,14 @@ def _connected(address: str, progress: Progress) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    place = _start(ray, address, quiet)
-    progress.say(f"cluster: {place}, {_room(ray)}")
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    # Ray prints that a process died; stdout is for answers.
+    with contextlib.redirect_stdout(sys.stderr):
+        place = _start(ray, address, quiet)
+        progress.say(f"cluster: {place}, {_room(ray)}")
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 QUIET = {
@@ -198,15 +201,9 @@ def _start(ray: Any, address: str, quiet: dict[str, Any]) -> str:
             ray.init(address="auto", **quiet)
             return "the one that this machine belongs to"
     try:
-        # Nobody else's: Ray runs what anybody sends to its ports. Tasks return a few numbers, so
-        # that the least store that Ray accepts is enough.
-        ray.init(
-            address=LOCAL,
-            include_dashboard=False,
-            object_store_memory=80 * 2**20,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
+        # Tasks return a few numbers: the least store that Ray accepts is enough.
+        least = 80 * 2**20
+        ray.init(address=LOCAL, include_dashboard=False, object_store_memory=least, **quiet)
     except Exception as error:  # Ray raises plain ones where its processes do not come up in time
         ray.shutdown()
         raise UsageError(

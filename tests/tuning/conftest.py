@@ -19,6 +19,7 @@ TINY = {
     "views": [],
     "unfreeze": [],
     "fine_tunings": 0,
+    "scratch": [],
 }
 
 

@@ -17,7 +17,7 @@ def of_choice(found):
     """What a search found but for times and the test."""
     left_out = ("source", "search_seconds", "search_seconds_of_all", "seconds", "test", "honest")
     kept = {k: v for k, v in found.items() if k not in (*left_out, "best_by_time", "pareto")}
-    kept.pop("over_budget"), kept.pop("outlook")
+    kept.pop("over_budget"), kept.pop("outlook"), kept.pop("after_search")
     rows = [{k: v for k, v in row.items() if k not in TIMES} for row in kept.pop("trials")]
     return kept, rows
 

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from graft.errors import UsageError
 from graft.utils.locks import lock
 
 MARK = ".graft-project"
+UNPACKING = ".adding-"  # how folders begin in which archives are unpacked
 TEXT = """\
 graft app made this folder for the images of {source}.
 It holds your decisions (decisions.csv), the images that you added (added/), the runs (runs/) and
@@ -47,6 +49,8 @@ def taken(home: Path, source: str, address: str) -> int:
     if descriptor is None:
         raise UsageError(f"{source} is open in another graft app{_who(home)}; use that, or end it")
     said = f"{address} by {_user()} since {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+    for left in home.glob(f"{UNPACKING}*"):  # of an app that was killed
+        shutil.rmtree(left, ignore_errors=True)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, TEXT.format(source=source, who=said).encode())
     return descriptor

@@ -1,35 +1,29 @@
 """Exports of a project's runs, each made by a `graft export` of its own into exports/RUN-FORMAT."""
 
-import atexit
-import contextlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from threading import Lock
 
+from graft.app.child_process import Process, begin
 from graft.app.json_routes import Record
 from graft.app.project import Project
 from graft.errors import UsageError
 from graft.runs.repeat_lines import FORMATS
 from graft.runs.run import Run
 
-# `graft` as a process, whatever folder it is installed in.
-GRAFT = (sys.executable, "-c", "from graft.cli.main import run; run()")
 LAST = 4000  # letters of a log that are looked at
 
 
 class Exports:
     """Starts exports and says how each is doing. One is made at a time: each takes all cores.
 
-    What is in the folders says which are done, so a restart loses none; those that are being made
-    end with the app.
+    What is in the folders says which are done, so a restart loses none; one that is being made
+    ends with the app and leaves nothing behind.
     """
 
     def __init__(self, project: Project) -> None:
         self.project, self.lock = project, Lock()
-        self.running: tuple[str, subprocess.Popen[bytes]] | None = None
-        atexit.register(self.stop)
+        self.running: tuple[str, Process] | None = None
 
     def start(self, run: Run, to: str) -> Record:
         """Begin to export a run; UsageError for an unknown format, one that is there already, or
@@ -44,15 +38,12 @@ class Exports:
             if folder.exists():
                 raise UsageError(f"{folder} is there already; delete it to make it anew")
             folder.parent.mkdir(exist_ok=True)
-            command = [*GRAFT, "export", str(run.path), "--to", to, "--out", str(folder), "--json"]
+            command = ["export", str(run.path), "--to", to, "--out", str(folder), "--json"]
             with (
                 _beside(folder, "log").open("wb") as log,
                 _beside(folder, "json").open("wb") as out,
             ):
-                process = subprocess.Popen(  # noqa: S603 - graft itself, of this environment
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=log
-                )
-            self.running = (folder.name, process)
+                self.running = (folder.name, begin(command, out, log))
         return self.state(run, to)
 
     @property
@@ -86,13 +77,6 @@ class Exports:
         if to not in FORMATS or not folder.is_dir():
             raise UsageError("this export is not there; make it first")
         return folder
-
-    def stop(self) -> None:
-        """End the one that is being made, which leaves nothing behind."""
-        if self.running and self.running[1].poll() is None:
-            self.running[1].terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.running[1].wait(10)
 
     def _folder(self, run: Run, to: str) -> Path:
         return self.project.home / "exports" / f"{run.name}-{to}"

@@ -239,5 +239,7 @@ def tune_table(found: dict[str, Any]) -> None:
             f"{row['tested']:,}",
             f"{row['seconds']:.1f}",
         )
-    lines = [table, *found["reasons"], found["honest"], *found["outlook"]]
+    from graft.tuning.result import budget
+
+    lines = [table, *found["reasons"], found["honest"], *found["outlook"], budget(found)]
     _print("accuracy by cross-validation inside train and val", *lines)

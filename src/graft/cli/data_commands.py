@@ -8,7 +8,7 @@ import click
 from graft.choices import LABELS_BY, PIXEL_SCALES, PIXELS_HELP, LabelBy, PixelScale
 from graft.cli.answers import print_json, print_line
 from graft.cli.options import BACKEND, CORRECTIONS, JSON, files, model_names, on_stderr_progress
-from graft.errors import DataError
+from graft.errors import DataError, UsageError
 
 LABEL_BY = click.option(
     "--label-by",
@@ -74,6 +74,10 @@ def check(
 
         write_audit(result, Path(html))
         click.echo(f"written: {html}", err=True)
+    if fix and result.dataset.features:
+        raise UsageError(
+            f"--fix writes a table of images, and {source} holds features; leave it out"
+        )
     if fix:
         print_line(f"written: {fix}, {write_fixed(result, Path(fix), cache_folder())}", err=True)
     if as_json:

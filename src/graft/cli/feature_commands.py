@@ -101,19 +101,19 @@ def features(
     its --shard I/N (SLURM arrays, Kubernetes, GNU parallel), or all shards to a --cluster. Then
     graft train FOLDER trains a classifier without the images.
     """
-    from graft.api import extract_features
-
     if status:
         if out or shard or shards or cluster:
             raise UsageError(
                 "--status only looks; leave --out, --shard, --shards and --cluster out"
             )
-        from graft.training.feature_job import checked_status
+        from graft.data.feature_check import checked_status
 
         _show(checked_status(Path(status), source), as_json)
         return
     if not source or not out:
         raise UsageError("expected SOURCE and --out FOLDER, or --status FOLDER")
+    from graft.training.feature_job import extract_features
+
     found = extract_features(
         source,
         out,
@@ -130,10 +130,11 @@ def _show(status: "FolderStatus", as_json: bool) -> None:
     if as_json:
         print_json(status.to_json())
         return
+    unusable = f", {status.problems:,} of them unusable" if status.problems else ""
     print_line(
-        f"{status.folder}: {len(status.done):,} of {status.count:,} shards, {status.images:,} images"
-        + (f", {status.problems:,} of them unusable" if status.problems else "")
-        + f"; features of {status.job['model']} by {status.job['engine']}"
+        f"{status.folder}: {len(status.done):,} of {status.count:,} shards, "
+        f"{status.images:,} images{unusable}; features of {status.job['model']} by "
+        f"{status.job['engine']}"
     )
     for number, why in list(status.broken.items())[:SHOWN]:
         print_line(f"broken: {number}/{status.count}: {why}")

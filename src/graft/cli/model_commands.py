@@ -18,8 +18,10 @@ from graft.cli.options import (
     help_all,
     on_stderr_progress,
 )
+from graft.cli.process import refuse_many_processes
 from graft.cli.shard_options import InShards, shard_options, show_shards
 from graft.errors import GraftError, UsageError
+from graft.utils.torchrun import place
 
 # The settings that `graft train --help` shows; --help-all shows the others, too.
 COMMON_SETTINGS = (
@@ -56,11 +58,14 @@ def train(source: str, as_json: bool, **settings: Any) -> None:
     from graft.api import train as train_source
 
     if settings["budget"]:
+        refuse_many_processes("tune")
         from graft.cli.tune_commands import show_tuned
 
         show_tuned(source, as_json, given(settings))
         return
     run = train_source(source, progress=on_stderr_progress(), **given(settings))
+    if place().rank:
+        return
     if as_json:
         print_json(run.metrics)
     else:

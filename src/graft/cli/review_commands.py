@@ -42,9 +42,10 @@ def review(
     project = Project(home=home)
     if is_finished(Path(source)):
         from graft.review.run_settings import settings_of
+        from graft.runs.records import source_of
 
         run = Run.finished(source)
-        source, project.review_settings = run.config["source"], settings_of(run)
+        source, project.review_settings = source_of(run.config, run.path), settings_of(run)
     if model:
         project.review_settings |= {"model": model}
     server = LocalServer(project, port, steps=("check",))

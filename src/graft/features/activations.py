@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from graft.utils.files import replacing
+from graft.utils.mapped_tensors import forget_pages, mapped_tensors
 
 SHARD_ROWS = 1024
 SHARD_SECONDS = 20.0
-
-_DTYPES = {"F16": np.float16, "U8": np.uint8}
 
 
 class Activations:
@@ -61,6 +60,20 @@ class Activations:
     def places(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """In which of `maps` each row is, and in which row of it, (N,) each."""
         return self._shard, self._row
+
+    @property
+    def bytes(self) -> int:
+        """What all rows take in memory."""
+        return len(self) * int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    def order_on_disk(self) -> NDArray[np.int64]:
+        """The rows' numbers (N,) in the order in which they lie in the files."""
+        return np.lexsort((self._row, self._shard))
+
+    def forget(self) -> None:
+        """Give back the memory that the files' read pages take; they can be read again."""
+        for values in self._maps:
+            forget_pages(values)
 
     def rows(self, chosen: NDArray[np.int64]) -> "Activations":
         """These rows alone, in this order; nothing is read."""
@@ -159,20 +172,8 @@ class Store:
 
 
 def _map(shard: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    # safetensors: 8 bytes of header length, a JSON header, then the tensors' bytes.
-    with shard.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 0 < length < 10_000:
-            raise ValueError("not a shard")
-        header = json.loads(stream.read(length))
-    whole = np.memmap(shard, np.uint8, "r")
-
-    def tensor(name: str) -> NDArray[Any]:
-        begin, end = header[name]["data_offsets"]
-        data = whole[8 + length + begin : 8 + length + end]
-        return data.view(_DTYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
-
-    return np.array(tensor("digests")), tensor("values")
+    tensors = mapped_tensors(shard)
+    return np.array(tensors["digests"]), tensors["values"]
 
 
 def key_of(**described: Any) -> str:

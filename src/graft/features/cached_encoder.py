@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from graft.features.backends import Backend, LazyBackend
     from graft.features.shard_store import ShardStore
     from graft.models.backbone import Backbone
+    from graft.models.runtime import Runtime
 
 # Raise when decoding or augmentation change the pixels that they make.
 PIXELS_FORMAT = 2
@@ -34,6 +35,8 @@ class CachedEncoder:
     activation at that split point, `cut_size` numbers, and the features after it; or, for a
     network that trains from pixels (`backend` None), the pixels themselves. `whole` as in
     `graft.data.reader.stream`. With `shards`, a folder of `graft features`, all is read from there.
+    `runtime`, where several processes share the work, says which of them this is; see
+    shared_work.py.
     """
 
     def __init__(
@@ -54,13 +57,11 @@ class CachedEncoder:
         self.fingerprints: Store | ShardStore
         self.augmentation = augmentation
         self.cut, self.cut_size, self.whole = cut, cut_size, whole
+        self.runtime: Runtime | None = None
         if shards is not None:
             self._read_shards(shards)
             return
-        # An image's fingerprint depends on the size that it is decoded at, if that is small.
-        least = min(SIDE, resized_shorter_side(backbone.preprocess))
-        key = key_of(sketch=FINGERPRINT_FORMAT, side=least)
-        self.fingerprints = open_store(cache, key, "view0", (FINGERPRINT.itemsize,), np.uint8)
+        self.fingerprints = self._open_fingerprints()
         self._use(backend.name if backend else "")
         self.from_cache = False
         if backend and not self._begun and self._fallen_back():
@@ -98,6 +99,22 @@ class CachedEncoder:
         """
         if backend.name != self._name:
             self._use(backend.name)
+
+    def _open_fingerprints(self) -> Store:
+        # An image's fingerprint depends on the size that it is decoded at, if that is small.
+        least = min(SIDE, resized_shorter_side(self.backbone.preprocess))
+        key = key_of(sketch=FINGERPRINT_FORMAT, side=least)
+        return open_store(self.cache, key, "view0", (FINGERPRINT.itemsize,), np.uint8)
+
+    def reopen(self) -> None:
+        """Open the stores again, with what other processes have put into them."""
+        self._use(self._name)
+        self.fingerprints = self._open_fingerprints()
+
+    def settle(self) -> None:
+        """Compile the backend, if there is one, to know what really runs."""
+        if self.backend:
+            self.name_engine(self.backend())
 
     def _use(self, name: str) -> None:
         """Open the stores of what a backend of this name computes."""

@@ -18,7 +18,7 @@ from graft.data.feature_listing import rows_of_folder
 from graft.data.fingerprint import FINGERPRINT, SIDE, Fingerprints, fingerprints
 from graft.data.reader import Loaded, stream
 from graft.data.split import expected_split
-from graft.errors import DataError
+from graft.errors import DataError, UsageError
 from graft.features.activations import Activations
 from graft.utils.progress import Progress
 
@@ -103,26 +103,38 @@ class FeatureTable:
         """
         if self.encoder is None:
             return
-        lacking = self.encoder.lacking([self.digest(int(i)) for i in rows], views)
         if self.encoder.shards is not None:
-            if lacking:
+            if lacking := self.encoder.lacking([self.digest(int(i)) for i in rows], views):
                 progress.say(
                     f"{len(lacking):,} of {len(rows):,} images were not expected to be trained on, "
                     "so their shards have no augmented views; the plain one stands for them"
                 )
             return
-        late = [int(rows[n]) for n in lacking]
-        if late:
-            files = [self.dataset.examples[i].file for i in late]
-            progress.start("encoding the rest", len(files))
-            self.encoder.compute(files, lambda i, digest: views, lambda loaded: None, progress)
-            progress.finish()
+        if self.encoder.runtime is not None:
+            from graft.features.shared_work import own_rows, reopened
+
+            self._encode(own_rows(self.encoder, [int(i) for i in rows]), views, progress)
+            reopened(self.encoder)
+        late = self._encode([int(i) for i in rows], views, progress)
         for row in late:
             if not self.encoder.has_views(self.digest(row), views):
                 raise DataError(
                     f"{self.dataset.examples[row].file}: its bytes are not those that were read "
                     "before; put the image back, or train again"
                 )
+
+    def _encode(self, rows: Sequence[int], views: Sequence[int], progress: Progress) -> list[int]:
+        """Encode those of the rows that lack one of these views; which they were."""
+        encoder = self.encoder
+        if encoder is None:
+            return []
+        late = [rows[n] for n in encoder.lacking([self.digest(i) for i in rows], views)]
+        if late:
+            files = [self.dataset.examples[i].file for i in late]
+            progress.start("encoding the rest", len(files))
+            encoder.compute(files, lambda i, digest: views, lambda loaded: None, progress)
+            progress.finish()
+        return late
 
 
 def extract(
@@ -135,18 +147,32 @@ def extract(
     unless it is split by time), the plain view of the others.
     """
     if dataset.features is not None:
+        if encoder.shards != dataset.features:
+            raise UsageError(f"{dataset.source} holds features of its own; this needs the images")
         return _of_folder(dataset, dataset.features, encoder)
     examples = dataset.examples
 
-    def views_of(row: int, digest: bytes) -> range:
-        return expected_views(encoder.views, config, examples[row], digest)
+    rows = list(range(len(examples)))
+    if encoder.runtime is not None:
+        from graft.features.shared_work import own_rows
+
+        rows = own_rows(encoder, rows)
+
+    def views_of(place: int, digest: bytes) -> range:
+        return expected_views(encoder.views, config, examples[rows[place]], digest)
 
     table = FeatureTable(dataset, [None] * len(examples), {}, encoder)
     doing = "reading, checking, encoding" if encoder.backend else "reading, checking"
-    progress.start(doing, len(examples))
-    files = [example.file for example in examples]
-    encoder.compute(files, views_of, lambda loaded: _note(table, loaded), progress)
+    progress.start(doing, len(rows))
+    files = [examples[row].file for row in rows]
+    encoder.compute(files, views_of, lambda loaded: _note(table, loaded, rows), progress)
     progress.finish()
+    if encoder.runtime is not None:
+        from graft.features.shared_work import gather_rows
+
+        gather_rows(table, encoder)
+        # What another machine encoded into a cache that cannot be seen from here.
+        table.complete(table.readable(), range(1), progress)
     return table
 
 
@@ -169,7 +195,7 @@ def read_table(dataset: Dataset, progress: Progress) -> FeatureTable:
     table = FeatureTable(dataset, [None] * len(files), {}, None, raw)
     progress.start("checking", len(files))
     for loaded in stream(files, _SIZE, lambda row, digest: (), fingerprinted=lambda digest: True):
-        _note(table, loaded)
+        _note(table, loaded, range(len(files)))
         if loaded.fingerprint is not None:
             raw[loaded.index] = loaded.fingerprint
         progress.advance(loaded.index + 1)
@@ -206,7 +232,8 @@ def _chosen(
     )
 
 
-def _note(table: FeatureTable, loaded: Loaded) -> None:
-    table.digests[loaded.index] = loaded.digest
+def _note(table: FeatureTable, loaded: Loaded, rows: Sequence[int]) -> None:
+    row = rows[loaded.index]
+    table.digests[row] = loaded.digest
     if loaded.problem is not None:
-        table.problems[loaded.index] = loaded.problem
+        table.problems[row] = loaded.problem

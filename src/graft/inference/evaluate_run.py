@@ -48,7 +48,8 @@ def evaluate_run(
     ModelError for a run without a model, or one that is not finished.
     """
     predictor, stored = load(run, backend), finished_run(run)
-    dataset = load_dataset(source, sources_folder(), **listing_of(stored.config["settings"]))
+    asked = listing_of(stored.config["settings"])
+    dataset = load_dataset(source, sources_folder(), progress=progress, **asked)
     chosen = Chosen.of(dataset, predictor.classes)
     seen = Seen(chosen.dataset, predictor.classes)
     learned = KnownDigests(stored.images, ("train", "val"))

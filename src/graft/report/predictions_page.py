@@ -50,7 +50,7 @@ def _write(
     page: Path, answers: Sequence[Prediction], failed: Sequence[tuple[str, str]], **named: Any
 ) -> None:
     shown = answers[:MOST]
-    asked = {answer.path: Path(answer.path) for answer in shown}
+    asked = {answer.path: Path(answer.picture() or answer.path) for answer in shown}
     text = render(
         "predictions_page.html",
         shown=shown,

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
+from graft.data.remote_address import public_address
+
 # What a finished run holds; docs/run-folder.md says what is in each.
 FILES = (
     "config.json",
@@ -96,6 +98,7 @@ def lacks_report(run: Path) -> bool:
 
 def short_name(name: str) -> str:
     """The last name of a path or a model's name, without its ending: names a folder."""
+    name = re.sub(r"\{.*", "", public_address(name)).rstrip("-_.") or "shards"
     name = str(Path(name).absolute())
     return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.data.sources import find_images
-from graft.runs.records import source_files
+from graft.runs.records import source_files, source_of
 
 
 class FolderFiles(Mapping[str, Path]):
@@ -33,9 +33,9 @@ class FolderFiles(Mapping[str, Path]):
         return sum(1 for _ in self)
 
 
-def folder_of(config: Mapping[str, Any]) -> Path | None:
+def folder_of(config: Mapping[str, Any], run: Path) -> Path | None:
     """The folder that a run's source is, or that its table lies in; None for another source."""
-    source = Path(str(config.get("source") or ""))
+    source = Path(source_of(config, run))
     if not source.name:
         return None
     try:
@@ -46,7 +46,7 @@ def folder_of(config: Mapping[str, Any]) -> Path | None:
         return None
 
 
-def files_of_large(config: Mapping[str, Any]) -> Mapping[str, Path]:
+def files_of_large(config: Mapping[str, Any], run: Path) -> Mapping[str, Path]:
     """Where the images of the source of a very large run are, by path; empty if it is gone."""
-    root = folder_of(config)
-    return FolderFiles(root) if root else source_files(config)
+    root = folder_of(config, run)
+    return FolderFiles(root) if root else source_files(config, run)

@@ -1,12 +1,15 @@
 """The records of a run folder, read with bounds and held against their schemas."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.data.fetched import at_hand
 from graft.data.named_datasets import SAMPLES
+from graft.data.remote_address import SCHEMES, scheme_of
 from graft.data.sources import listing_of, load_dataset
 from graft.errors import GraftError, ModelError
 from graft.runs.reading import (
@@ -94,11 +97,36 @@ def resolved_settings(config: Mapping[str, Any], run: Path) -> Record:
     return dict(config["resolved"])
 
 
-def source_files(config: Mapping[str, Any]) -> dict[str, Path]:
+def seen_from_run(source: str | Path, run: Path) -> dict[str, str]:
+    """What config.json keeps of a source that was given as a relative path: the same as seen from
+    the run's folder, for whoever reads the run in another folder or after both have moved.
+    """
+    if Path(source).is_absolute() or not Path(source).exists():
+        return {}
+    try:
+        return {"source_from_run": os.path.relpath(source, run)}
+    except ValueError:  # on another drive of Windows
+        return {"source_from_run": str(Path(source).absolute())}
+
+
+def source_of(config: Mapping[str, Any], run: Path) -> str:
+    """The source of a run, as it was given where that is right here, else as seen from the run."""
+    given, beside = str(config.get("source") or ""), config.get("source_from_run")
+    if not beside:
+        return given
+    found = Path(os.path.normpath(run.absolute() / beside))
+    if not found.exists() or (Path(given).exists() and Path(given).samefile(found)):
+        return given
+    return str(found)
+
+
+def source_files(config: Mapping[str, Any], run: Path) -> dict[str, Path]:
     """Where the images of a run's source are, by path; empty if the source is gone. Nothing is
     fetched for it: a named data set has to be here already.
     """
-    source = config.get("source") or ""
+    source = source_of(config, run)
+    if scheme_of(source) in SCHEMES:
+        return at_hand(source, sources_folder())
     sample = SAMPLES.get(source)
     fetched = sources_folder() / "datasets" / source
     if not source or (sample and sample.url and not fetched.is_dir()):

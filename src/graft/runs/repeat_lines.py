@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from graft.errors import UsageError
-from graft.runs.records import resolved_settings
+from graft.runs.records import resolved_settings, source_of
 from graft.runs.run import Run
 
 # Where graft serve listens, unless told otherwise.
@@ -54,7 +54,7 @@ def repeat_lines(
         raise UsageError("max_error sets the probability to answer from; leave out the other")
     found = Run(run)
     resolved_settings(found.config, found.path)
-    name, source = str(run), str(found.config["source"])
+    name, source = str(run), source_of(found.config, found.path)
     again = str(out or found.path.with_name(f"{found.name}-again"))
     settings = changed_settings(found.config.get("settings") or {})
     listing = {key: settings[key] for key in ("label_by", "follow_links") if key in settings}

@@ -172,7 +172,8 @@ class Run:
         """Where the images of the run's source are, by path; empty if the source is gone."""
         try:
             large = isinstance(self.images, ImageTable)
-            return files_of_large(self.config) if large else records.source_files(self.config)
+            found = files_of_large if large else records.source_files
+            return found(self.config, self.path)
         except ModelError:
             return {}
 

@@ -203,6 +203,7 @@ class Config(Part):
     """config.json."""
 
     source: Name | None = None
+    source_from_run: Name | None = None
     settings: Record = Field(default_factory=dict)
     resolved: Record | None = None
     notes: list[Text] | None = None

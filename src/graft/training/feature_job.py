@@ -3,58 +3,63 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from graft.cluster import Cluster, Outcome, raise_if_failed, run_shards
-from graft.config import SplitConfig, TrainConfig
+from graft.config import TrainConfig, configs_of
 from graft.data.feature_folder import FolderStatus, folder_status
-from graft.data.feature_listing import not_in_folder, rows_of_folder
 from graft.data.shard import Shard
-from graft.data.sources import listing_of, load_dataset
 from graft.errors import DataError, UsageError
 from graft.training.feature_shards import FeatureWork, ShardDone, features_of_shard, unfinished
-from graft.utils.cache_folder import sources_folder
 from graft.utils.progress import Progress
 
-SHOWN = 3
+SILENT = Progress()
 
 
-def compute_features(
-    source: str,
-    out: Path,
-    shard: Shard | None,
-    shards: int,
-    config: TrainConfig,
-    split_config: SplitConfig,
-    cluster: Cluster | None,
-    progress: Progress,
+def extract_features(
+    source: str | Path,
+    out: str | Path,
+    *,
+    shard: Shard | str | None = None,
+    shards: int = 1,
+    cluster: Cluster | str | None = None,
+    progress: Progress = SILENT,
+    **settings: Any,
 ) -> FolderStatus:
-    """Compute `shard`, or all `shards` of a source that are not done, and say which are there.
+    """Compute the features of a source into the folder `out`, one file a shard; what is there is
+    skipped. `graft.train(out)` then trains a classifier without the images; see docs/cluster.md.
 
-    A shard that fails is named and stops no other; DataError, naming the first, after all. Raises
-    as `feature_shards.features_of_shard` and `cluster.run_shards`.
+    `shard`, such as "3/100", is computed alone; else all `shards`, one after the other or as tasks
+    of a Ray `cluster` ("auto", "local", "HOST:PORT" or a graft.cluster.Cluster). `settings` are
+    those of TrainConfig and SplitConfig that say how images become features: model, image_size,
+    resize, pixels, backend, views, augment, flip, label_by, follow_links; seed, val_fraction and
+    group_by, which say of which images there are several views. Returns which shards are there.
+
+    Raises UsageError for impossible settings or an `out` of another job, ModelError for a missing
+    model or Ray, DataError for a source that cannot be read and, after all others are done, for
+    shards that failed.
     """
-    if out.is_file():
-        raise UsageError(f"--out takes a folder, and {out} is a file")
-    work = FeatureWork(source, out, shard.count if shard else shards, config, split_config)
-    if shard is not None:
-        if cluster:
-            raise UsageError("--cluster runs all shards; leave --shard out, or --cluster")
-        progress.say(features_of_shard(work, shard, progress).said(shard))
-        return folder_status(out)
+    config, split_config = configs_of(settings, TrainConfig)
+    folder, one = Path(out), Shard.parse(shard) if isinstance(shard, str) else shard
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out takes a folder, and {folder} is a file")
+    if one and cluster:
+        raise UsageError("--cluster runs all shards; leave --shard out, or --cluster")
+    count = one.count if one else shards
+    work = FeatureWork(str(source), folder, count, config, split_config)
+    if one:
+        progress.say(features_of_shard(work, one, progress).said(one))
+        return folder_status(folder)
     left = unfinished(work)
-    if len(left) < shards:
-        progress.say(f"{shards - len(left):,} of {shards:,} shards are there already")
+    if len(left) < count:
+        progress.say(f"{count - len(left):,} of {count:,} shards are there already")
     if cluster:
-        done = run_shards(partial(features_of_shard, work), left, cluster, progress)
+        tasks = Cluster(cluster) if isinstance(cluster, str) else cluster
+        ended = run_shards(partial(features_of_shard, work), left, tasks, progress)
     else:
-        done = _one_by_one(partial(features_of_shard, work, progress=progress), left, progress)
-    raise_if_failed(done)
-    progress.say_all(
-        f"shard {number}: unusable: {name}"
-        for number, each in done.done.items()
-        for name in each.named
-    )
-    return folder_status(out)
+        ended = _one_by_one(partial(features_of_shard, work, progress=progress), left, progress)
+    raise_if_failed(ended)
+    return folder_status(folder)
 
 
 def _one_by_one(
@@ -69,37 +74,3 @@ def _one_by_one(
             outcome.failed[shard] = str(error)
             progress.say(f"shard {shard}: {error}")
     return outcome
-
-
-def checked_status(folder: Path, source: str | None) -> FolderStatus:
-    """The status of a folder; of a whole one the union of its shards is checked, too: that no
-    image is in two of them and, given the source, that they have exactly its images.
-
-    Raises DataError for what the check finds.
-    """
-    status = folder_status(folder)
-    if not status.complete:
-        return status
-    rows = rows_of_folder(folder)
-    if len(rows.digests) != status.images:
-        raise DataError(
-            f"{folder}: its shards have {len(rows.digests):,} images and count {status.images:,}"
-        )
-    if source is None:
-        return status
-    asked = listing_of({name: status.job.get(name) for name in ("label_by", "follow_links")})
-    lacking, added = not_in_folder(load_dataset(source, sources_folder(), **asked), rows)
-    if lacking or added:
-        said = [
-            f"{len(names):,} images of {what} (first: {', '.join(names[:SHOWN])})"
-            for names, what in (
-                (lacking, "the source are in no shard"),
-                (added, "the shards are not in the source"),
-            )
-            if names
-        ]
-        raise DataError(
-            f"{folder}: {' and '.join(said)}: the source changed since; remove the shards' files "
-            "and run `graft features` again"
-        )
-    return status

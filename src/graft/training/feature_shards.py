@@ -129,8 +129,6 @@ class Prepared:
             asked = listing_of(self.work.split_config.to_json())
             self.whole = load_dataset(self.work.source, sources_folder(), **asked)
         whole = self.whole
-        if whole.features is not None:
-            raise UsageError(f"{self.work.source} holds features already, not images")
         if not whole.examples:
             raise DataError(f"{self.work.source}: no image; expected SOURCE/CLASS/image.jpg")
         return part_of(whole, shard), orders_of(whole.examples)

@@ -17,7 +17,8 @@ from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
 from graft.models.halves import split_backbone
 from graft.models.image_text import zero_shot_weights
-from graft.models.runtime import detect_runtime
+from graft.models.ranks import rank_0
+from graft.models.runtime import Runtime, detect_runtime
 from graft.models.split_point import SplitPoint, find_split_point
 from graft.runs.run import Run
 from graft.training.cache_or_compute import say_pixels, slower_from_disk, too_large
@@ -29,6 +30,10 @@ from graft.utils.progress import Progress
 
 # Images of at most this many pixels a side are augmented in memory.
 SMALL = 32
+WITHOUT_IMAGES = (
+    "trained on features, without the images: close calls are not computed again in float32, and "
+    "the report shows no images"
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Plan:
     encoder stays frozen or trains from pixels. `cached` says whether activations at the cut are
     kept on disk or computed again in every epoch, by `prefix`. `zero_shot` has the weights (D,) of
     each class that a zero-shot head begins with. `shift` and `erased`, in pixels,
-    are how small images are augmented in memory.
+    are how small images are augmented in memory. `runtime` says what else is at the same work.
     """
 
     config: ResolvedConfig
@@ -55,6 +60,7 @@ class Plan:
     zero_shot: Mapping[str, Tensor] = field(default_factory=dict)
     shift: int = 0
     erased: int = 0
+    runtime: Runtime = field(default_factory=detect_runtime)
 
     @property
     def from_pixels(self) -> bool:
@@ -68,13 +74,20 @@ class Plan:
 
 
 def make_plan(
-    config: ResolvedConfig, backbone: Backbone, dataset: Dataset, run: Run, progress: Progress
+    config: ResolvedConfig,
+    backbone: Backbone,
+    dataset: Dataset,
+    run: Run,
+    progress: Progress,
+    runtime: Runtime | None = None,
 ) -> Plan:
-    """The plan of a run, from resolved settings.
+    """The plan of a run, from resolved settings; by default of one process.
 
     Raises ModelError or UsageError for an `unfreeze` that the backbone cannot follow.
     """
-    plan = _planned(config, backbone, dataset, run, progress)
+    runtime = runtime or detect_runtime()
+    plan = replace(_planned(config, backbone, dataset, run, progress, runtime), runtime=runtime)
+    plan.encoder.runtime = runtime if runtime.world > 1 else None
     if config.head == "new":
         return plan
     weights = zero_shot_weights(config.model, dataset.classes)
@@ -82,7 +95,12 @@ def make_plan(
 
 
 def _planned(
-    config: ResolvedConfig, backbone: Backbone, dataset: Dataset, run: Run, progress: Progress
+    config: ResolvedConfig,
+    backbone: Backbone,
+    dataset: Dataset,
+    run: Run,
+    progress: Progress,
+    runtime: Runtime,
 ) -> Plan:
     main = fit_settings(config)
     if dataset.features is not None:
@@ -106,7 +124,7 @@ def _planned(
     if cut.unit is None:
         return Plan(config, backbone, encoder, backend, probe, main, cut)
     prefix = LazyBackend(lambda: split_backbone(backbone, cut)[0], config.backend)
-    kept = _encoder_at_cut(config, backbone, prefix, cut, dataset, run, progress)
+    kept = _encoder_at_cut(config, backbone, prefix, cut, dataset, run, progress, runtime)
     return Plan(
         config, backbone, kept or encoder, backend, probe, main, cut, kept is not None, prefix
     )
@@ -118,7 +136,8 @@ def backend_notes(plan: Plan) -> list[str]:
     if backend is None:
         return []
     if plan.encoder.shards is not None:
-        return [f"features: those of {plan.encoder.shards}, computed by {plan.encoder.engine}"]
+        by = f"features: those of {plan.encoder.shards}, computed by {plan.encoder.engine}"
+        return [by, WITHOUT_IMAGES]
     if backend.ready is None:
         return [f"backend: {backend.name}, everything was in the cache"]
     notes = [f"backend: {backend.name}"]
@@ -139,6 +158,7 @@ def fit_settings(config: ResolvedConfig) -> FitSettings:
         label_smoothing=config.label_smoothing,
         patience=config.patience,
         seed=config.seed,
+        sync_batch_norm=config.sync_batch_norm,
     )
 
 
@@ -185,6 +205,7 @@ def _encoder_at_cut(
     dataset: Dataset,
     run: Run,
     progress: Progress,
+    runtime: Runtime,
 ) -> CachedEncoder | None:
     """The encoder that keeps activations at the cut; None where computing them again in every
     epoch is faster, or there is no room. The choice is remembered for whoever resumes.
@@ -200,15 +221,21 @@ def _encoder_at_cut(
     kept = None
     if not reason:
         kept = frozen_encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
-        if remembered is None and not any(map(len, kept.stores)):
+        if remembered is None and runtime.rank == 0 and not any(map(len, kept.stores)):
             files = [example.file for example in dataset.examples]
             reason = slower_from_disk(row, views, config.epochs, prefix, backbone, files)
+    measured = reason
+    reason = rank_0(runtime, lambda: measured)
     run.remember("activations", {"computed because": reason})
     progress.say(
         f"activations before {cut.unit}: about {wanted / 1e9:.2f} GB for {count:,} images, "
         + (f"{reason}: computed in every epoch" if reason else "kept in the cache")
     )
-    return None if reason else kept
+    return (
+        None
+        if reason
+        else kept or frozen_encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
+    )
 
 
 def _augmented_in_memory(config: ResolvedConfig, backbone: Backbone) -> tuple[int, int]:

@@ -20,6 +20,8 @@ from graft.features.table import FeatureTable
 from graft.inference.neighbors import Neighbors
 from graft.inference.predictor import Predictor
 from graft.models.ood import IMAGES, fit_ood_detector
+from graft.models.ranks import gathered_rows
+from graft.models.runtime import Runtime
 from graft.runs.run import Run
 from graft.training.new_weights import with_weights
 from graft.training.plan import Plan
@@ -52,11 +54,12 @@ class Result:
 
 def predict_splits(
     plan: Plan, trained: Trained, table: FeatureTable, split: Split, run: Run, progress: Progress
-) -> Result:
+) -> Result | None:
     """Calibrate on val, then predict val and test by the path that `graft predict` takes.
 
     The features of a frozen encoder are those in the table, which predict would compute again. A
-    trained one reads the files.
+    trained one reads the files: of several processes each reads its part of each split, and rank 0
+    does the rest; the others get None.
     """
     model = _model(plan, trained, split, run)
     rows = {name: split.rows(name) for name in ("train", "val", "test")}
@@ -64,9 +67,11 @@ def predict_splits(
         random = np.random.default_rng(plan.config.seed)
         rows["train"] = np.sort(random.choice(rows["train"], IMAGES, False))
     encoded = {
-        name: Encoded(own, _features(model, table, own, name, progress))
+        name: Encoded(own, _features(model, table, own, name, progress, plan.runtime))
         for name, own in rows.items()
     }
+    if plan.runtime.rank:
+        return None
     # Which calls are close depends on the temperature: first on that of the head itself.
     val = _logits(model, table, encoded["val"])
     model.temperature = fit_temperature(val, split.labels_of("val"))
@@ -96,10 +101,12 @@ def _features(
     rows: NDArray[np.int64],
     name: str,
     progress: Progress,
+    runtime: Runtime,
 ) -> NDArray[np.float16]:
     if model.frozen and (found := table.features(rows)) is not None:
         return np.asarray(found.whole())
-    files = [table.dataset.examples[i].file for i in rows]
+    own = rows[runtime.part(len(rows))]
+    files = [table.dataset.examples[i].file for i in own]
     progress.start(f"encoding {name}", len(files))
     seen = []
     for item in encode(files, model.backbone.preprocess, model.backend):
@@ -108,12 +115,20 @@ def _features(
         seen.append(item.values[0])
         progress.advance(len(seen))
     progress.finish()
-    return np.stack(seen)
+    values = np.stack(seen) if seen else np.empty((0, 0), np.float16)
+    numbers, found_values = gathered_rows(runtime, own), gathered_rows(runtime, values)
+    if not np.array_equal(numbers, rows):
+        raise ValueError("expected the features of each image of a split once")
+    return found_values
 
 
 def _logits(model: Predictor, table: FeatureTable, encoded: Encoded) -> NDArray[np.float64]:
-    """Logits (n, K); those of close calls from features in float32, which are cached, too."""
+    """Logits (n, K); those of close calls from features in float32, which are cached, too, unless
+    there are no images to compute them of.
+    """
     logits = model.logits(encoded.features)
+    if table.encoder and table.encoder.shards:
+        return logits
     close = model.close_calls(softmax(logits, model.temperature))
     if close:
         chosen = encoded.rows[close]

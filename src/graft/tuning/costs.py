@@ -41,25 +41,31 @@ class Costs:
 
 @dataclass
 class Budget:
-    """The seconds that a command may take, from `began` on; `kept` are for what comes after the
-    search, by what it is for. `skipped` says what there was no time for.
+    """The seconds that a command may take, from `began` on, by default from now; `kept` are for
+    what comes after the search, by what it is for. `skipped` says what there was no time for.
     """
 
     seconds: float
     clock: Clock = time.perf_counter
+    began: float | None = None
     kept: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.began = self.clock()
+        if self.began is None:
+            self.began = self.clock()
 
     def spent(self) -> float:
         """Seconds since the command began."""
-        return self.clock() - self.began
+        return self.clock() - (self.began or 0.0)
+
+    def reserved(self) -> float:
+        """Seconds that are kept for what comes after the search."""
+        return sum(self.kept.values())
 
     def left(self) -> float:
         """Seconds that the search still has."""
-        return self.seconds - sum(self.kept.values()) - self.spent()
+        return self.seconds - self.reserved() - self.spent()
 
     def keep_for(self, what: str, seconds: float) -> None:
         """Keep so much time for what comes after the search."""

@@ -55,7 +55,7 @@ def write_tensors(
         for name in names:
             tensor = tensors[name]
             for block in tensor.blocks if isinstance(tensor, Blocks) else (tensor,):
-                stream.write(np.ascontiguousarray(block, tensor.dtype).data.cast("B"))
+                stream.write(np.ascontiguousarray(block, tensor.dtype).tobytes())
         if stream.tell() != 8 + len(text) + end:
             raise ValueError(f"{path}: the blocks of a tensor are not of its shape")
         stream.flush()
@@ -71,7 +71,9 @@ def read_header(path: Path) -> dict[str, Any]:
         length = int.from_bytes(stream.read(8), "little")
         if not 0 < length <= MOST_HEADER:
             raise ValueError("it is no file of tensors")
-        header: dict[str, Any] = json.loads(stream.read(length))
+        header = json.loads(stream.read(length))
+        if not isinstance(header, dict):
+            raise ValueError("it is no file of tensors")
         size = os.fstat(stream.fileno()).st_size
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     if size != (wanted := 8 + length + max(ends, default=0)):
