@@ -32,7 +32,7 @@ KEY = b"graft"
 TEXTS = ("path", "label", "split", "group_id")
 KEPT = ("top_classes", "top_probabilities", "label_probability", "sum_of_squares")
 
-PredictionRow = tuple[str, str, str, NDArray[np.float64]]
+PredictionRow = tuple[str, str, str, NDArray[np.float64] | TopProbabilities]
 
 
 def write_dataset(
@@ -111,7 +111,12 @@ def write_predictions(
             if whole:
                 columns.append(as_lists(np.stack(values).astype(np.float32)))
             else:
-                kept = TopProbabilities.of(np.stack(values), labels)
+                own = [v for v in values if isinstance(v, TopProbabilities)]
+                kept = (
+                    TopProbabilities.joined(own)
+                    if own
+                    else TopProbabilities.of(np.stack(values), labels)
+                )
                 columns += [
                     *(as_lists(kept.top), as_lists(kept.values)),
                     *(pa.array(kept.of_label), pa.array(kept.squares)),

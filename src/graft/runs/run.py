@@ -18,8 +18,8 @@ speed.json         images a second at prediction, where `graft compare` measured
 heat_maps.json     where the evidence of the first mistakes lies
 tensorboard/       event files, if asked for
 
-A very large run has dataset.parquet and predictions.parquet instead; see tables.py.
-What is off in a file is one ModelError that names it and the field; see schema_model.py.
+A very large run has Parquet tables: see tables.py. What is off in a file is one ModelError that
+names it and the field: see schema_model.py.
 """
 
 import json
@@ -220,7 +220,7 @@ class Run:
     def write_predictions(
         self,
         classes: Sequence[str],
-        rows: Iterable[tuple[str, str, str, NDArray[np.float64]]],
+        rows: Iterable[tables.PredictionRow],
         count: int = 0,
     ) -> None:
         """Write predictions.csv, or .parquet where `count` rows are too many for it."""
