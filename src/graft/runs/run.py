@@ -61,8 +61,7 @@ class Run:
     def finished(cls, path: str | Path) -> "Run":
         """A run that has all its files; DataError for a folder that is none, or is damaged."""
         run = cls(path)
-        files = {file.name for file in run.path.glob("*") if file.is_file()}
-        for name in lacking(files):
+        for name in lacking(file.name for file in run.path.glob("*") if file.is_file()):
             raise DataError(
                 f"expected a finished run in {run.path}, but {name} is missing; train it to the end"
             )
