@@ -193,7 +193,7 @@ def test_a_damaged_table_of_images_is_one_line(large, edit, said):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda t: without(t, "label"), "its columns are"),
+        (lambda t: without(t, "label"), "it has no column label"),
         (lambda t: t.replace_schema_metadata(None), "does not name the classes"),
         (lambda t: with_values(t, "label", ["x"] * len(t)), "'x' is none of its classes"),
         (

@@ -155,17 +155,15 @@ def predict(
     if table:
         check_csv(Path(table))
     policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
-    if promise:
-        click.echo(promise, err=True)
+    click.echo(promise, err=True, nl=bool(promise))
     if in_shards:
         _predict_shards(run_folder, paths, policy, backend, in_shards, as_json)
         return
     failed: list[tuple[str, str]] = []
     answers, count = [], 0
-    results = predict_paths(load(run_folder, backend), paths, policy)
     with cores_for_encoder(backend):
-        for prediction in _readable(results, failed):
-            count += 1
+        results = predict_paths(load(run_folder, backend), paths, policy)
+        for count, prediction in enumerate(_readable(results, failed), 1):
             if table or (html and count <= MOST_SHOWN):
                 answers.append(prediction)
             _show(prediction, top, as_json)
@@ -175,8 +173,8 @@ def predict(
     if html:
         from graft.report.predictions_page import write_answers
 
-        known, name = Run(run_folder).files if nearest else {}, Path(run_folder).name
-        write_answers(Path(html), name, answers, failed, known, promise, count)
+        known = Run(run_folder).files if nearest else {}
+        write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise, count)
         click.echo(f"written: {html}", err=True)
     if failed:
         sys.exit(DataError.exit_code)

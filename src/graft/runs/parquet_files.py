@@ -291,5 +291,8 @@ def _damage(file: Path, kind: type[GraftError], advice: str = "") -> Iterator[No
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if isinstance(error, KeyError):  # of pyarrow, for a column that is to be read
+            name = error.args[0]
+            said = f"it has no column {name.decode() if isinstance(name, bytes) else name}"
         text = f"{file} is damaged: {said}" if advice else f"{file}: not a table of predictions"
         raise kind(f"{text}; {advice}" if advice else f"{text}: {said}") from error
