@@ -144,7 +144,7 @@ def evaluate(
         "split": split,
         "n": len(targets),
         "classes": list(classes),
-        "classes_without_images": [classes[i] for i in np.flatnonzero(confusion.of_class == 0)],
+        "classes_without_images": [classes[i] for i in confusion.without_images],
         "accuracy": _rate(scored.predicted == targets, by_group),
         **macro,
         "intervals": {

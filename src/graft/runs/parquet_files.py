@@ -21,7 +21,7 @@ from graft.runs.csv_files import COLUMNS, ROUNDING, Predictions, own_columns
 from graft.runs.image_table import ImageTable
 from graft.runs.reading import checked_size, shown
 from graft.runs.text_column import TextColumn
-from graft.runs.top_probabilities import TOP, TopProbabilities
+from graft.runs.top_probabilities import TOP, PredictionRow, TopProbabilities
 from graft.utils.files import replacing
 
 MOST_ROWS, MOST_BYTES = 1_000_000_000, 2**40
@@ -31,8 +31,6 @@ NUMBERS = 2**23
 KEY = b"graft"
 TEXTS = ("path", "label", "split", "group_id")
 KEPT = ("top_classes", "top_probabilities", "label_probability", "sum_of_squares")
-
-PredictionRow = tuple[str, str, str, NDArray[np.float64] | TopProbabilities]
 
 
 def write_dataset(

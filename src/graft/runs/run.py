@@ -41,7 +41,7 @@ from graft.runs.folder_files import files_of_large
 from graft.runs.image_table import Images, ImageTable, values_of
 from graft.runs.records import Record
 from graft.runs.text_column import taken
-from graft.runs.top_probabilities import Probabilities
+from graft.runs.top_probabilities import PredictionRow, Probabilities
 from graft.utils.csv_table import write_table
 from graft.utils.files import naming, replacing, write_json, write_text
 
@@ -219,7 +219,7 @@ class Run:
     def write_predictions(
         self,
         classes: Sequence[str],
-        rows: Iterable[tables.PredictionRow],
+        rows: Iterable[PredictionRow],
         count: int = 0,
     ) -> None:
         """Write predictions.csv, or .parquet where `count` rows are too many for it."""

@@ -101,6 +101,8 @@ class TopProbabilities:
 
 
 Probabilities = NDArray[np.float64] | TopProbabilities
+# Path, split, label and probabilities (K,), or what is kept of them, (1, K).
+PredictionRow = tuple[str, str, str, NDArray[np.float64] | TopProbabilities]
 
 
 def of_labels(probabilities: Probabilities, labels: NDArray[np.int64]) -> NDArray[np.float64]:
