@@ -10,6 +10,7 @@ from graft.errors import UsageError
 from graft.utils.locks import lock
 
 MARK = ".graft-project"
+KEY = ".graft-address"  # the address with its key, which its owner alone may read
 UNPACKING = ".adding-"  # how folders begin in which archives are unpacked
 TEXT = """\
 graft app made this folder for the images of {source}.
@@ -31,6 +32,8 @@ def home_of(source: str | Path) -> Path:
 def taken(home: Path, source: str, address: str) -> int:
     """Make the folder or take the one that is there, and lock it; returns the lock's descriptor.
 
+    `address` is told to whoever comes second; the key in it, after "?", to the same user alone.
+
     Raises UsageError for a folder that graft did not make, one that cannot be written to and one
     that is open elsewhere.
     """
@@ -47,13 +50,33 @@ def taken(home: Path, source: str, address: str) -> int:
             f"{home} cannot be written to ({error.strerror}); name another folder with --project"
         ) from error
     if descriptor is None:
-        raise UsageError(f"{source} is open in another graft app{_who(home)}; use that, or end it")
-    said = f"{address} by {_user()} since {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+        raise UsageError(
+            f"{source} is open in another graft app{_who(home)}; use that{_key(home)}, or end it"
+        )
+    _keep_key(home, address)
+    place, since = address.partition("?")[0], datetime.now().astimezone()
+    said = f"{place} by {_user()} since {since:%Y-%m-%d %H:%M}"
     for left in home.glob(f"{UNPACKING}*"):  # of an app that was killed
         shutil.rmtree(left, ignore_errors=True)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, TEXT.format(source=source, who=said).encode())
     return descriptor
+
+
+def _keep_key(home: Path, address: str) -> None:
+    (home / KEY).unlink(missing_ok=True)
+    if "?" in address:
+        descriptor = os.open(home / KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(address + "\n")
+
+
+def _key(home: Path) -> str:
+    """Where the page is, with its key; "" for another user."""
+    try:
+        return f" at {(home / KEY).read_text(encoding='utf-8').strip()}"
+    except OSError:
+        return ""
 
 
 def _who(home: Path) -> str:

@@ -31,7 +31,7 @@ def app(folder: str | None, port: int | None, no_browser: bool, home: str | None
 
     project = Project(home=home)
     server = LocalServer(project, port)
-    project.address = server.address.partition("?")[0]
+    project.address = server.address
     if folder is not None:
         project.choose(folder)
     print_line(f"{server.address}  Ctrl-C ends it")

@@ -49,7 +49,7 @@ def review(
     if model:
         project.review_settings |= {"model": model}
     server = LocalServer(project, port, steps=("check",))
-    project.address = server.address.partition("?")[0]
+    project.address = server.address
     project.choose(source)
     print_line(f"{server.address}  Ctrl-C ends it; decisions: {project.journal}")
     try:
