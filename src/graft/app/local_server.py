@@ -1,12 +1,14 @@
 """The server of the app: uvicorn, at an address of this machine only."""
 
+import contextlib
 import socket
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
+from urllib.parse import parse_qsl, urlsplit
 
 from graft.app.application import application
-from graft.app.guard import Guard
+from graft.app.guard import TOKEN, Guard
 from graft.app.project import Project
 from graft.app.step_page import STEPS, read_texts
 from graft.errors import UsageError
@@ -22,16 +24,25 @@ STOP_SECONDS = 3
 class LocalServer(StoppableServer):
     """Serves the app of a project at `address` until it is told to stop (Ctrl-C, SIGTERM).
 
-    `port` None takes PORT or, if that is in use, a free one; 0 takes a free one.
+    `port` None takes the one of before, else PORT or, if that is in use, a free one; 0 takes a free
+    one. `earlier` is the address that the project had when it was open before: with its key, a page
+    that is still open goes on.
 
     Raises UsageError for a port that is in use.
     """
 
     def __init__(
-        self, project: Project, port: int | None = None, steps: Sequence[str] = STEPS
+        self,
+        project: Project,
+        port: int | None = None,
+        steps: Sequence[str] = STEPS,
+        earlier: str = "",
     ) -> None:
-        self.socket = _listening(port)
-        self.guard = Guard(application(project, read_texts(), steps), self.socket.getsockname()[1])
+        before = urlsplit(earlier)
+        self.socket = _listening(port, before.port)
+        token = dict(parse_qsl(before.query)).get(TOKEN, "")
+        app = application(project, read_texts(), steps)
+        self.guard = Guard(app, self.socket.getsockname()[1], token)
         self.address = self.guard.address()
         self.ready: Callable[[], object] = lambda: None
         super().__init__(
@@ -55,10 +66,10 @@ class LocalServer(StoppableServer):
         self.ready()
 
 
-def _listening(port: int | None) -> socket.socket:
+def _listening(port: int | None, earlier: int | None) -> socket.socket:
     if port is not None:
         return bound(HOST, port)
-    try:
-        return bound(HOST, PORT)
-    except UsageError:
-        return bound(HOST, 0)
+    for wanted in (earlier or PORT, PORT):
+        with contextlib.suppress(UsageError):
+            return bound(HOST, wanted)
+    return bound(HOST, 0)

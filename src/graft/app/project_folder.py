@@ -3,6 +3,7 @@
 import getpass
 import os
 import shutil
+import stat
 from datetime import datetime
 from pathlib import Path
 
@@ -64,19 +65,34 @@ def taken(home: Path, source: str, address: str) -> int:
 
 
 def _keep_key(home: Path, address: str) -> None:
-    (home / KEY).unlink(missing_ok=True)
     if "?" in address:
+        (home / KEY).unlink(missing_ok=True)
         descriptor = os.open(home / KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(address + "\n")
 
 
-def _key(home: Path) -> str:
-    """Where the page is, with its key; "" for another user."""
+def earlier_address(home: Path) -> str:
+    """Where the page of a project is or was last, with its key; "" where nobody knows, or others
+    than its owner could have read or written it.
+    """
+    file = home / KEY
     try:
-        return f" at {(home / KEY).read_text(encoding='utf-8').strip()}"
-    except OSError:
+        status = file.lstat()
+        own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+        if not (stat.S_ISREG(status.st_mode) and own):
+            return ""
+        if os.name == "posix" and status.st_mode & 0o077:
+            return ""
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _key(home: Path) -> str:
+    address = earlier_address(home)
+    is_now = address and address.partition("?")[0] in _who(home)
+    return f" at {address}" if is_now else ""
 
 
 def _who(home: Path) -> str:

@@ -162,7 +162,7 @@ async function removeClass() {
 grid.addEventListener("select", () => {
   const chosen = grid.selected.size;
   find("selection-tools").hidden = chosen === 0;
-  find("add-tools").hidden = chosen > 0; // one takes the other's place: the images stay where they are
+  find("add-tools").classList.toggle("replaced", chosen > 0); // the images stay where they are
   find("selected").textContent = t("selected", { count: chosen });
 });
 startViewing(grid, {

@@ -131,7 +131,12 @@ export async function refresh() {
     toast(t("unreachable"), { error: true });
     return null;
   }
-  delete document.body.dataset.lost;
+  if ("lost" in document.body.dataset) {
+    delete document.body.dataset.lost;
+    for (const box of document.querySelectorAll(".toast.error")) {
+      if (box.dataset.message === t("unreachable")) box.remove();
+    }
+  }
   const before = known;
   known = project;
   if (before && before.home !== project.home) location.reload();
