@@ -51,9 +51,10 @@ def audit(
 ) -> Audit:
     """Find what is wrong with the images of a dataset, given their rows in `table`.
 
-    `cache` keeps the near-duplicates, which take as long to find as a head to fit. Label errors
-    and outliers need a table with features; `labels=False` leaves them out all the same. Images
-    whose sha256 is `confirmed` are neither: a person has looked at them.
+    `cache` keeps the near-duplicates, which take as long to find as a head to fit; for more than
+    LARGE images `progress` is told of the search. Label errors and outliers need a table with
+    features; `labels=False` leaves them out all the same. Images whose sha256 is `confirmed` are
+    neither: a person has looked at them.
     """
     examples = dataset.examples
     readable = [i for i in range(len(examples)) if i not in table.problems]

@@ -138,7 +138,7 @@ def candidates(gray: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
 
 
 def strongest(
-    first: Ints, second: Ints, variant: Ints, alike: Floats, nearest: int = NEAREST
+    first: Ints, second: Ints, variant: Ints, alike: Floats, *, nearest: int = NEAREST
 ) -> tuple[Ints, Ints, Ints, Floats]:
     """For each first image the `nearest` others, each in its best variant."""
     order = np.lexsort((-alike, second, first))

@@ -51,8 +51,9 @@ def lively(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def reduced(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Thumbnails (n, SIDE, SIDE) as means of blocks, (n, REDUCED²)."""
     by = SIDE // REDUCED
-    means = gray.reshape(-1, REDUCED, by, REDUCED, by).mean((2, 4), dtype=np.float32)
-    return np.rint(means).astype(np.uint8).reshape(len(gray), -1)
+    shape = (len(gray), REDUCED, by, REDUCED, by)
+    means: Floats = gray.reshape(shape).mean((2, 4), dtype=np.float32)
+    return np.rint(means).astype(np.uint8).reshape(len(gray), REDUCED**2)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from graft.quality.appearance import TINY
 from graft.quality.finding import Finding, some
 
 FOLDS, BINS = 5, 8
+# Names of a kind, such as cameras, that are told apart.
+NAMES = 1000
 # Scores in memory at once.
 BLOCK = 2**23
 # Images that a class needs to be looked at.
@@ -84,7 +86,12 @@ def _trivia(fingerprints: Fingerprints) -> dict[str, list[NDArray[np.int64]]]:
     binned = {what: [_bins(column) for column in found] for what, found in numbers.items()}
     names = {"the file type": fingerprints["format"], "the camera (EXIF)": fingerprints["camera"]}
     for what, values in names.items():
-        binned[what] = [np.unique(values, return_inverse=True)[1].astype(np.int64)]
+        _, number, sizes = np.unique(values, return_inverse=True, return_counts=True)
+        # Of many thousands of cameras those with few images are one.
+        common = np.argsort(-sizes, kind="stable")[:NAMES]
+        place = np.full(len(sizes), NAMES)
+        place[np.sort(common)] = np.arange(len(common))
+        binned[what] = [place[number]]
     return binned
 
 

@@ -146,7 +146,9 @@ def _read_by(source: str | Path, model: str, dataset: Dataset) -> list[Path]:
 def _audited(table: FeatureTable, applied: Applied, progress: Progress) -> Audit:
     """What is wrong with the corrected images, said; DataError for what blocks training."""
     progress.say_all(applied.notes)
-    found = audit(table.dataset, table, cache_folder(), confirmed=applied.checked)
+    found = audit(
+        table.dataset, table, cache_folder(), confirmed=applied.checked, progress=progress
+    )
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in found.findings)
     raise_if_blocked(found.findings, table.dataset.source)
     return found
