@@ -97,6 +97,7 @@ def test_what_is_there_stays_and_what_is_damaged_or_other_is_fetched(
     assert all(e.file.stat().st_mtime_ns == times[e.path] for e in second[2:])
 
 
+@pytest.mark.slow
 def test_each_image_goes_to_one_worker_and_its_folder_is_listed_by_pages(
     store: Any, tmp_path: Path
 ) -> None:

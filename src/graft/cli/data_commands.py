@@ -53,8 +53,10 @@ def check(
     """Audit the images and labels of a dataset, file by file.
 
     SOURCE is a folder with one folder for each class, a .csv/.tsv/.parquet table with the columns
-    image and label, an archive of such a folder, or a named dataset (digits, rendered_objects,
-    flowers, cats_vs_dogs, cifar10). Exits with 3 if it cannot be trained on.
+    image and label, an archive of such a folder, a folder of Parquet or WebDataset tar shards, or a
+    named dataset (digits, rendered_objects, flowers, cats_vs_dogs, cifar10). All but the last may
+    lie elsewhere: s3://, gs://, az://, hf:// or https:// (docs/sources.md). Exits with 3 if it
+    cannot be trained on.
     """
     from graft.quality.check import check as check_source
     from graft.quality.cleaning import check_target, write_fixed
@@ -174,7 +176,10 @@ def rank(
 @click.argument("pattern", required=False)
 @JSON
 def models(pattern: str | None, as_json: bool) -> None:
-    """List the models to choose from; PATTERN (such as 'resnet*') searches all of timm."""
+    """List the models to choose from; PATTERN (such as 'resnet*') searches all of timm.
+
+    'torchvision:resnet*' searches torchvision, and file:FILE says what a network's file holds.
+    """
     from graft.models.zoo import list_models
 
     rows = list_models(pattern)

@@ -1,6 +1,7 @@
 """Brace notation for many files, shard-{000..099}.tar, as shells and WebDataset write it."""
 
 import re
+from collections.abc import Sequence
 from itertools import product
 
 from graft.errors import UsageError
@@ -41,7 +42,7 @@ def expanded(text: str) -> list[str]:
     return [_joined(fixed, chosen) for chosen in product(*columns)]
 
 
-def _joined(fixed: list[object], chosen: tuple[str, ...]) -> str:
+def _joined(fixed: Sequence[object], chosen: tuple[str, ...]) -> str:
     return "".join(f"{before}{name}" for before, name in zip(fixed, (*chosen, ""), strict=True))
 
 

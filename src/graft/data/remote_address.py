@@ -36,7 +36,8 @@ _ENDPOINTS = {
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _INSIDE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+")
 # A name and a colon before what is not a port: the beginning of "user:password@".
-_PASSWORD = re.compile(r"[^/?#@]*:(?!\d*(?:[/?#]|$))")
+_PORT = r"(?::\d*)?(?:[/?#]|$)"
+_PASSWORD = re.compile(rf"(?!\[[0-9A-Fa-f:.]+\]{_PORT})[^/?#@]*:(?!\d+(?:[/?#]|$)|$)")
 _SECRET = re.compile(
     r"(?i)\b((?:x-amz-|x-goog-)[\w-]+|awsaccesskeyid|signature|sig|sv|token|accountkey|password"
     r"|access_token|aws_secret_access_key|authorization)(\s*[=:]\s*)[^\s&'\",]+"

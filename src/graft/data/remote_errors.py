@@ -49,7 +49,7 @@ def told(shown: str, missing: bool = True) -> Iterator[None]:
 
     Raises UsageError where nothing is there, DownloadError for all else. What the libraries
     said is not kept as the cause: their messages may hold signed addresses. Without `missing` the
-    FileNotFoundError of a single file is the caller's.
+    FileNotFoundError of a file that is not there is the caller's.
     """
     try:
         yield
@@ -58,7 +58,7 @@ def told(shown: str, missing: bool = True) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _DISK:
             raise  # of this machine, and not of the store
-        if isinstance(error, FileNotFoundError) and not missing:
+        if _is_missing(error) and not missing:
             raise
         raised = explained(error, shown)
     else:
@@ -75,7 +75,7 @@ def explained(error: BaseException, shown: str) -> GraftError:
     if re.search(_MISSING_BUCKET, text):
         what = "repository" if scheme == "hf" else "bucket"
         return UsageError(f"{shown}: no such {what}{at}; see whether its name is right")
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
+    if _is_missing(error):
         return not_there(shown)
     if re.search(_NO_NAME, text):
         return DownloadError(
@@ -98,6 +98,18 @@ def explained(error: BaseException, shown: str) -> GraftError:
         return UsageError(f"{shown}: the address of its server{at} is not one; mend it")
     why = scrubbed(str(error))
     return DownloadError(f"{shown}: {type(error).__name__}{f': {why}' if why else ''}")
+
+
+def _is_missing(error: BaseException) -> bool:
+    """Whether an error says that a file is not there. fsspec's web files say so of every failure,
+    whose cause tells otherwise.
+    """
+    cause = error.__cause__ or error.__context__
+    status = getattr(cause, "status", None)
+    of_web = type(cause).__module__.startswith("aiohttp")
+    return isinstance(error, FileNotFoundError | NotADirectoryError) and (
+        status in (404, 410) if of_web else True
+    )
 
 
 def not_there(shown: str) -> UsageError:

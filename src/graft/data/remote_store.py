@@ -25,8 +25,10 @@ CONNECT, SILENCE, FIRST_ANSWER = 5, 15, 20
 # What tells that a file's bytes are others than before, as the stores' listings call it.
 _VERSIONS = ("ETag", "etag", "e_tag", "generation", "md5Hash", "blob_id", "xet_hash", "Digest")
 # They log addresses, with what is secret in them, and failures that are told here in one line.
-_LOGGERS = ("fsspec", "s3fs", "gcsfs", "adlfs", "aiobotocore", "botocore", "aiohttp", "azure")
-_LOGGERS += ("google", "huggingface_hub", "httpx")
+_LOGGERS = (
+    *("fsspec", "s3fs", "gcsfs", "adlfs", "aiobotocore", "botocore", "aiohttp", "azure", "google"),
+    *("huggingface_hub", "httpx"),
+)
 _TIMES = ("Last-Modified", "LastModified", "last_modified", "updated", "mtime", "created")
 
 
@@ -249,7 +251,8 @@ def _web_options(address: str) -> tuple[str, dict[str, Any]]:
     client: dict[str, Any] = {"timeout": timeout, "trust_env": True}
     if parts.username is not None:
         user, password = unquote(parts.username), unquote(parts.password or "")
-        client["auth"] = aiohttp.BasicAuth(user, password, "utf-8")
+        coded = base64.b64encode(f"{user}:{password}".encode()).decode()
+        client["headers"] = {"Authorization": f"Basic {coded}"}
     options: dict[str, Any] = {"client_kwargs": client}
     if parts.query:
         options["params"] = dict(parse_qsl(parts.query, keep_blank_values=True))

@@ -93,6 +93,11 @@ class Activations:
         """All rows, (N, …), in memory."""
         return self[np.arange(len(self))]
 
+    def select(self, rows: NDArray[np.int64]) -> "Activations":
+        """Some of the rows."""
+        shard, row = self._shard[rows], self._row[rows]
+        return Activations(self._maps, shard, row, self.shape, self.dtype, self._columns)
+
     def columns(self, first: int) -> "Activations":
         """The same rows, (D,) each, from column `first` on."""
         shape = (self.shape[0] - first,)

@@ -26,6 +26,8 @@ from graft.models.ood import IMAGES, fit_ood_detector
 from graft.models.ranks import gathered_rows
 from graft.models.runtime import Runtime
 from graft.runs.run import Run
+from graft.runs.tables import MOST_WHOLE, keeps_all
+from graft.runs.top_probabilities import Probabilities, TopProbabilities, each_image
 from graft.training.block_shuffle import in_memory
 from graft.training.new_weights import with_weights
 from graft.training.plan import Plan
@@ -35,6 +37,8 @@ from graft.utils.progress import Progress
 
 # Nearest training images of a mistake.
 SHOWN = 3
+# Probabilities that are computed at one time, where they are too many to be held.
+AT_ONCE = 2**23
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Result:
 
     model: Predictor
     encoded: dict[str, Encoded]
-    probabilities: dict[str, NDArray[np.float64]]
+    probabilities: dict[str, Probabilities]
 
 
 def predict_splits(
@@ -96,19 +100,46 @@ def predict_splits(
     }
     if plan.runtime.rank:
         return None
+    whole = keeps_all(len(rows["val"]) + len(rows["test"]), len(split.classes))
     # Which calls are close depends on the temperature: first on that of the head itself.
-    val = _logits(model, table, encoded["val"])
-    model.temperature = fit_temperature(val, split.labels_of("val"))
+    model.temperature = _temperature(model, table, encoded["val"], split, whole, plan.config.seed)
     model.ood_detector = fit_ood_detector(
         encoded["train"].some(IMAGES, plan.config.seed),
         encoded["val"].some(IMAGES, plan.config.seed),
         plan.config.seed,
     )
     probabilities = {
-        name: softmax(_logits(model, table, encoded[name]), model.temperature)
+        name: _probabilities(model, table, encoded[name], split.labels_of(name), whole)
         for name in ("val", "test")
     }
     return Result(model, encoded, probabilities)
+
+
+def _temperature(
+    model: Predictor, table: FeatureTable, val: Encoded, split: Split, whole: bool, seed: int
+) -> float:
+    """The temperature that fits val; of too many images and classes, a sample of it."""
+    chosen = np.arange(len(val.rows))
+    if not whole:
+        most = max(1, MOST_WHOLE // (4 * len(split.classes)))
+        chosen = np.random.default_rng(seed).permutation(chosen)[:most]
+        val = Encoded(val.rows[chosen], val.features[chosen])
+    return fit_temperature(_logits(model, table, val), split.labels_of("val")[chosen])
+
+
+def _probabilities(
+    model: Predictor, table: FeatureTable, encoded: Encoded, labels: NDArray[np.int64], whole: bool
+) -> Probabilities:
+    """Calibrated probabilities (n, K); unless `whole`, the largest, computed block by block."""
+    if whole:
+        return softmax(_logits(model, table, encoded), model.temperature)
+    parts = []
+    step = max(1, AT_ONCE // len(model.classes))
+    for start in range(0, len(labels), step):
+        own = np.arange(start, min(start + step, len(labels)))
+        logits = _logits(model, table, Encoded(encoded.rows[own], encoded.features[own]))
+        parts.append(TopProbabilities.of(softmax(logits, model.temperature), labels[own]))
+    return TopProbabilities.joined(parts)
 
 
 def _model(plan: Plan, trained: Trained, split: Split, run: Run) -> Predictor:
@@ -177,7 +208,9 @@ def write_predictions(run: Run, result: Result, table: FeatureTable, split: Spli
         (
             (examples[i].path, name, examples[i].label, values)
             for name in ("val", "test")
-            for i, values in zip(split.rows(name), result.probabilities[name], strict=True)
+            for i, values in zip(
+                split.rows(name), each_image(result.probabilities[name]), strict=True
+            )
         ),
         sum(map(len, result.probabilities.values())),
     )
