@@ -29,6 +29,7 @@ NEEDS = {
 # Those that `make bench` leaves out.
 ALSO = {
     "tune_search": PHOTOS,
+    "block_shuffle": "",
     "explain": "",
     "export_parity": "",
     "large_photos": PHOTOS,

@@ -13,6 +13,7 @@ import random
 import shutil
 from pathlib import Path
 
+from benchmarks.tune_search import FOUND
 from graft.config import SplitConfig
 from graft.errors import GraftError
 from graft.training.defaults import network
@@ -24,7 +25,6 @@ from graft.tuning.winner import chosen_fit
 from graft.utils.cache_folder import cache_folder
 from graft.utils.progress import Progress
 
-FOUND = "found.jsonl"
 # What a random configuration is, by thirds.
 KINDS = ("ridge", "fitted", "fine-tuning")
 

@@ -23,10 +23,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.common import GRAFT, IS_SMALL, images, module, photos, timed, workplace
-from benchmarks.tune_random import FOUND
+from benchmarks.common import GRAFT, IS_SMALL, WEIGHTS, images, module, photos, timed, workplace
 
 TENTH = 10
+FOUND = "found.jsonl"  # of benchmarks/tune_random.py: a line a trial that ended
 RANDOM = {"random": [], "random-uncached": ["--uncached"]}
 KEY = ("data", "minutes", "engine", "seed", "models")
 COLUMNS = (
@@ -118,6 +118,37 @@ def split_of(source: Path, seed: int, kept: Path, place: Path) -> Path:
     return kept
 
 
+def checkpoint_of(place: Path) -> Path:
+    """The network of the benchmarks as AutoGluon reads one: no hub is needed, and all engines have
+    the same weights.
+    """
+    import timm
+    import torch
+
+    from graft.models.weights import find_backbone
+    from graft.utils.cache_folder import cache_folder
+
+    backbone = find_backbone(WEIGHTS, cache_folder())
+    fed, folder = backbone.preprocess, place / backbone.architecture
+    folder.mkdir()
+    model = timm.create_model(backbone.architecture, pretrained=False, num_classes=0)
+    known = set(model.state_dict())
+    state = {k: v for k, v in backbone.build().body.state_dict().items() if k in known}
+    model.load_state_dict(state)
+    torch.save(state, folder / "pytorch_model.bin")
+    config = {
+        "architecture": backbone.architecture,
+        "num_features": model.num_features,
+        "input_size": [3, fed.height, fed.width],
+        "mean": list(fed.mean),
+        "std": list(fed.std),
+        "crop_pct": fed.crop,
+        "interpolation": fed.interpolation,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
 def by_autogluon(source: Path, seconds: float, place: Path, about: dict[str, object]) -> dict:
     """What AutoGluon's MultiModalPredictor reaches on the same images and splits."""
     python, presets = str(about["python"]), str(about["presets"])
@@ -126,8 +157,7 @@ def by_autogluon(source: Path, seconds: float, place: Path, about: dict[str, obj
     script = Path(__file__).with_name("tune_autogluon.py")
     command = [python, str(script), str(split), str(root), str(place / "autogluon")]
     command += ["--seconds", str(seconds), "--presets", presets, "--seed", str(about["seed"])]
-    if about["checkpoint"]:
-        command += ["--checkpoint", str(about["checkpoint"])]
+    command += ["--checkpoint", str(checkpoint_of(place))]
     took, printed = timed(command, place / "cache")
     found = json.loads(printed.splitlines()[-1])
     return found | {"seconds": took}
@@ -178,14 +208,13 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="keeps each figure, and goes on from there")
     parser.add_argument("--autogluon", help="the Python of an environment with AutoGluon")
     parser.add_argument("--presets", default="medium_quality", help="of AutoGluon")
-    parser.add_argument("--checkpoint", default="", help="AutoGluon's network: a timm folder")
     asked = parser.parse_args()
     before, rows = known(asked.results), []
     for name in asked.names:
         for minutes in map(float, asked.minutes.split(",")):
             for engine in asked.engines.split(","):
                 for seed in map(int, asked.seeds.split(",")):
-                    models = asked.models if engine != "autogluon" else asked.checkpoint
+                    models = asked.models if engine != "autogluon" else asked.presets
                     row = before.get((name, minutes, engine, seed, models))
                     if row is None:
                         if engine == "autogluon" and not asked.autogluon:
@@ -193,7 +222,7 @@ def main() -> None:
                             continue
                         about = dict(zip(KEY, (name, minutes, engine, seed, models), strict=True))
                         more = {"python": asked.autogluon, "presets": asked.presets}
-                        row = measured({**about, **more, "checkpoint": asked.checkpoint})
+                        row = measured({**about, **more})
                         print(json.dumps(row), file=sys.stderr, flush=True)
                         if asked.results:
                             with asked.results.open("a") as stream:

@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import math
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ Summary = TypeVar("Summary")
 AHEAD = 2
 # How often the driver looks up from waiting, so that Ctrl-C is answered at once.
 LOOK_SECONDS = 0.5
+CONNECT_SECONDS = 10
 AUTO, LOCAL = "auto", "local"
 CLUSTER_HELP = (
     "Run the shards as tasks of Ray: ADDRESS:PORT of a cluster, auto for the one that this machine "
@@ -102,7 +104,7 @@ def run_shards(
 def raise_if_failed(outcome: Outcome[Any]) -> None:
     """DataError, naming the first, if any shard failed."""
     if outcome.failed:
-        shard, why = next(iter(outcome.failed.items()))
+        shard, why = min(outcome.failed.items(), key=lambda item: item[0].number)
         raise DataError(
             f"{len(outcome.failed):,} of {len(outcome.failed) + len(outcome.done):,} shards failed "
             f"(first: {shard}: {why}); the same command goes on with those that are missing"
@@ -189,8 +191,9 @@ def _start(ray: Any, address: str, quiet: dict[str, Any]) -> str:
     """Connect, and say to what."""
     if address not in (AUTO, LOCAL):
         try:
+            _reach(address)
             ray.init(address=address, **quiet)
-        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"--cluster {address}: no Ray cluster answers there ({_first_line(error)}); "
                 "expected HOST:PORT as `ray start --head` says it, auto or local"
@@ -211,6 +214,13 @@ def _start(ray: Any, address: str, quiet: dict[str, Any]) -> str:
             "is less busy, or leave --cluster out"
         ) from error
     return "a new one on this machine"
+
+
+def _reach(address: str) -> None:
+    """Raise OSError or ValueError where nobody listens: Ray would try for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    with socket.create_connection((host, int(port)), CONNECT_SECONDS):
+        pass
 
 
 def _room(ray: Any) -> str:

@@ -1,5 +1,5 @@
-"""What is left of `graft app` when it is killed: nothing that it began but a training, which goes on
-and is there again when the app is started anew.
+"""What is left of `graft app` when it is killed: nothing that it began but a training, which goes
+on and is there again when the app is started anew.
 """
 
 import os

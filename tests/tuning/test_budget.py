@@ -58,6 +58,16 @@ def test_what_is_measured_predicts_what_is_next():
     assert costs.seconds("heads", 10) == pytest.approx(SAFETY * 7.0)
 
 
+def test_a_machine_that_stood_still_once_does_not_end_the_search():
+    costs = Costs()
+    for seconds in (50.0, 50.0, 50_000.0):
+        costs.measured("heads", 100, seconds)
+    assert costs.seconds("heads", 10) == pytest.approx(SAFETY * 10.0)
+    for _ in range(3):  # it is as slow as that now
+        costs.measured("heads", 100, 50_000.0)
+    assert costs.seconds("heads", 10) == pytest.approx(SAFETY * 5000.0)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(

@@ -82,13 +82,14 @@ def test_a_transformers_adapters_are_a_trial(digits, tmp_path):
     timm = pytest.importorskip("timm")
     from safetensors.torch import save_file
 
-    torch.manual_seed(0)
-    body = timm.create_model("test_vit", pretrained=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        body = timm.create_model("test_vit", img_size=32)
     folder = tmp_path / "vit"
     folder.mkdir()
-    own = {k: body.pretrained_cfg[k] for k in ("input_size", "mean", "std", "interpolation")}
-    config = {"architecture": "test_vit", "num_classes": 1000, "pretrained_cfg": own}
-    (folder / "config.json").write_text(json.dumps(config))
+    fed = {"input_size": [3, 32, 32], "num_classes": 1000, "classifier": "head"}
+    stored = {"architecture": "test_vit", "num_classes": 1000, "model_args": {"img_size": 32}}
+    (folder / "config.json").write_text(json.dumps(stored | {"pretrained_cfg": fed}))
     save_file(body.state_dict(), folder / "model.safetensors")
     model = f"local-dir:{folder}"
     encodings = encodings_of(digits, model, tmp_path / "run")

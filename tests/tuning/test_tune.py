@@ -24,7 +24,7 @@ def of_choice(found):
 
 def test_wrong_test_labels_change_nothing_but_the_test(tuned, write_table, tiny, tmp_path):
     table = write_table(tmp_path / "table.csv", poisoned=True)
-    poisoned = graft.tune(table, out=tmp_path / "run", space=tiny, engine="portfolio")
+    poisoned = graft.tune(table, budget="5h", out=tmp_path / "run", space=tiny, engine="portfolio")
     assert of_choice(poisoned.found) == of_choice(tuned.found)
     assert tuned.found["test"]["value"] > 0.8
     assert poisoned.found["test"]["value"] < 0.2, "it was poison"

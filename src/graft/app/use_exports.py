@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from threading import Lock
 
-from graft.app.child_process import Process, begin
+from graft.app.child_process import Process, begin, end
 from graft.app.json_routes import Record
 from graft.app.project import Project
 from graft.errors import UsageError
 from graft.runs.repeat_lines import FORMATS
 from graft.runs.run import Run
 
+CUT_OFF = ("graft: interrupted", "graft: terminated")
+STOP_SECONDS = 20.0
 LAST = 4000  # letters of a log that are looked at
 
 
@@ -67,8 +69,10 @@ class Exports:
             sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
             return found | {"state": "done", "files": sizes, "parity": _parity(folder)}
         if _beside(folder, "log").is_file():
-            said = _last_line(folder).removeprefix("graft: ")
-            return found | {"state": "failed", "said": said or "it was cut off; start it again"}
+            said = _last_line(folder)
+            if said.startswith(CUT_OFF) or not said.startswith("graft: "):
+                said = "graft app was ended, or it was stopped, before it was done; make it again"
+            return found | {"state": "failed", "said": said.removeprefix("graft: ")}
         return found
 
     def folder_of(self, run: Run, to: str) -> Path:
@@ -77,6 +81,12 @@ class Exports:
         if to not in FORMATS or not folder.is_dir():
             raise UsageError("this export is not there; make it first")
         return folder
+
+    def stop(self) -> None:
+        """End the one that is being made, if there is one; nothing of it is left."""
+        with self.lock:
+            if self.running is not None and self.busy:
+                end(self.running[1], STOP_SECONDS)
 
     def _folder(self, run: Run, to: str) -> Path:
         return self.project.home / "exports" / f"{run.name}-{to}"

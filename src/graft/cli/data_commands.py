@@ -176,7 +176,10 @@ def rank(
 @click.argument("pattern", required=False)
 @JSON
 def models(pattern: str | None, as_json: bool) -> None:
-    """List the models to choose from; PATTERN (such as 'resnet*') searches all of timm."""
+    """List the models to choose from; PATTERN (such as 'resnet*') searches all of timm.
+
+    'torchvision:resnet*' searches torchvision, and file:FILE says what a network's file holds.
+    """
     from graft.models.zoo import list_models
 
     rows = list_models(pattern)

@@ -68,10 +68,14 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_cluster
 
 
-@click.command(
-    cls=SettingsCommand,
-    settings=("model", "views", "image_size", "augment", "flip", "group_by", "seed"),
+# The settings that say how an image becomes features, and which views of which images there are.
+SETTINGS = (
+    *("model", "image_size", "resize", "pixels", "backend", "label_by", "follow_links"),
+    *("views", "augment", "flip", "group_by", "val_fraction", "seed"),
 )
+
+
+@click.command(cls=SettingsCommand, settings=SETTINGS)
 @click.argument("source", required=False, shell_complete=files)
 @click.option("--out", shell_complete=files, help="The folder of the shards' files.")
 @click.option("--shard", help="Compute this shard alone, such as 3/100.")

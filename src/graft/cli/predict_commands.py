@@ -15,7 +15,11 @@ from graft.cli.shard_options import InShards, shard_options, show_shards
 from graft.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from graft.inference.policy import Policy
     from graft.inference.prediction import FileResult, Prediction
+
+# Images on a page: as many as report.predictions_page.MOST, which takes long to import.
+MOST_SHOWN = 400
 
 HTML = click.option(
     "--html", shell_complete=files, help="Write a page with the images to this file."
@@ -71,10 +75,11 @@ def classify(
         model = given({"model": model}).get("model", ZERO_SHOT_MODEL)
         network = zero_shot(labels.split(","), model, backend)
     failed: list[tuple[str, str]] = []
-    answers = []
+    answers, count = [], 0
     for prediction in _readable(predict_paths(network, paths), failed):
         ranked = prediction.ranked[:top]
-        if html:  # the other names would be 100 KB an image
+        count += 1
+        if html and count <= MOST_SHOWN:  # the other names would be 100 KB an image
             answers.append(replace(prediction, probabilities=dict(ranked)))
         if as_json:
             found = {
@@ -89,7 +94,7 @@ def classify(
     if html:
         from graft.report.predictions_page import write_names
 
-        write_names(Path(html), model, answers, failed)
+        write_names(Path(html), model, answers, failed, count)
         click.echo(f"written: {html}", err=True)
     if failed:
         sys.exit(DataError.exit_code)
@@ -154,38 +159,18 @@ def predict(
     if table:
         check_csv(Path(table))
     policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
-    if promise:
-        click.echo(promise, err=True)
+    click.echo(promise, err=True, nl=bool(promise))
     if in_shards:
-        from graft.inference.shard_runs import predict_shards
-
-        if len(paths) > 1 or given({"html": 0, "table": 0, "top": 0, "nearest": 0}):
-            raise UsageError("--out takes one SOURCE, without --html, --csv, --top and --nearest")
-        with cores_for_encoder(backend):
-            show_shards(
-                predict_shards(
-                    *(run_folder, paths[0]),
-                    policy=policy,
-                    backend=backend,
-                    progress=on_stderr_progress(),
-                    **in_shards,
-                ),
-                as_json,
-            )
+        _predict_shards(run_folder, paths, policy, backend, in_shards, as_json)
         return
     failed: list[tuple[str, str]] = []
-    answers = []
-    results = predict_paths(load(run_folder, backend), paths, policy)
+    answers, count = [], 0
     with cores_for_encoder(backend):
-        for prediction in _readable(results, failed):
-            if html or table:
+        results = predict_paths(load(run_folder, backend), paths, policy)
+        for count, prediction in enumerate(_readable(results, failed), 1):
+            if table or (html and count <= MOST_SHOWN):
                 answers.append(prediction)
-            if as_json:
-                print_json(prediction.to_json())
-            else:
-                print_line(f"{prediction.path}  {_sentence(prediction, top)}")
-                for like in prediction.nearest or ():
-                    print_line(f"    {like.similarity:.2f}  {like.label}  {like.path}")
+            _show(prediction, top, as_json)
     if table:
         write_csv(Path(table), answers, failed)
         click.echo(f"written: {table}", err=True)
@@ -193,10 +178,28 @@ def predict(
         from graft.report.predictions_page import write_answers
 
         known = Run(run_folder).files if nearest else {}
-        write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise)
+        write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise, count)
         click.echo(f"written: {html}", err=True)
     if failed:
         sys.exit(DataError.exit_code)
+
+
+def _predict_shards(
+    run: str,
+    paths: tuple[str, ...],
+    policy: "Policy",
+    backend: str,
+    in_shards: InShards,
+    as_json: bool,
+) -> None:
+    from graft.features.torch_threads import cores_for_encoder
+    from graft.inference.shard_runs import predict_shards
+
+    if len(paths) > 1 or given({"html": 0, "table": 0, "top": 0, "nearest": 0}):
+        raise UsageError("--out takes one SOURCE, without --html, --csv, --top and --nearest")
+    named = {"policy": policy, "backend": backend, "progress": on_stderr_progress()}
+    with cores_for_encoder(backend):
+        show_shards(predict_shards(run, paths[0], **named, **in_shards), as_json)
 
 
 def _readable(
@@ -209,6 +212,15 @@ def _readable(
             print_line(f"graft: {result.path} {result.problem}", err=True)
         else:
             yield result.prediction
+
+
+def _show(prediction: "Prediction", top: int, as_json: bool) -> None:
+    if as_json:
+        print_json(prediction.to_json())
+        return
+    print_line(f"{prediction.path}  {_sentence(prediction, top)}")
+    for like in prediction.nearest or ():
+        print_line(f"    {like.similarity:.2f}  {like.label}  {like.path}")
 
 
 def _sentence(prediction: "Prediction", top: int) -> str:

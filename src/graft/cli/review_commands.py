@@ -36,6 +36,7 @@ def review(
     require_packages("review", PAGE)
     from graft.app.local_server import LocalServer
     from graft.app.project import Project
+    from graft.app.project_folder import earlier_address, home_of
     from graft.runs.folder import is_finished
     from graft.runs.run import Run
 
@@ -48,8 +49,9 @@ def review(
         source, project.review_settings = source_of(run.config, run.path), settings_of(run)
     if model:
         project.review_settings |= {"model": model}
-    server = LocalServer(project, port, steps=("check",))
-    project.address = server.address.partition("?")[0]
+    earlier = earlier_address(Path(home or home_of(source)))
+    server = LocalServer(project, port, ("check",), earlier)
+    project.address = server.address
     project.choose(source)
     print_line(f"{server.address}  Ctrl-C ends it; decisions: {project.journal}")
     try:

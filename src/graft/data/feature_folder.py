@@ -85,6 +85,7 @@ def _other(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     names = [name for name in {**there, **asked} if there.get(name) != asked.get(name)]
     # The digest of a network says nothing to people where its name is another, too.
     told = [name for name in names if name != "encoder" or "model" not in names]
+    told.sort(key=lambda name: there.get(name) is None or asked.get(name) is None)
     first = "; ".join(f"{name} {there.get(name)!r}, not {asked.get(name)!r}" for name in told[:2])
     return f"{first}; choose another --out, or give the same settings"
 

@@ -135,10 +135,13 @@ def _listing(parts: Sequence[Rows], source: str) -> Dataset:
     left_out: dict[str, dict[str, None]] = {}
     lost: Counter[str] = Counter()
     remarks: dict[tuple[str, str], None] = {}
+    # Of a folder of images each shard's listing knows what all of it lost.
+    counts = [part.lost for part in parts]
+    for one in counts[:1] if all(one == counts[0] for one in counts) else counts:
+        lost.update(one)
     for part in parts:
         for kind, names in part.left_out.items():
             left_out.setdefault(kind, {}).update(dict.fromkeys(names))
-        lost.update(part.lost)
         remarks |= dict.fromkeys(part.remarks)
     return Dataset(
         source, (), {kind: tuple(names) for kind, names in left_out.items()}, lost, tuple(remarks)

@@ -140,12 +140,11 @@ def evaluate(
     common = classes.index(majority) if majority is not None else int(confusion.of_class.argmax())
     ece = ece_interval(*scored.binned(BINS), repeats=REPEATS, design=design)
     of = f", {_of_groups(design, by_group)}" if by_group is not None and design is not None else ""
-    left_out = np.flatnonzero(confusion.of_class == 0).tolist()
     return {
         "split": split,
         "n": len(targets),
         "classes": list(classes),
-        "classes_without_images": [classes[i] for i in left_out],
+        "classes_without_images": [classes[i] for i in confusion.without_images],
         "accuracy": _rate(scored.predicted == targets, by_group),
         **macro,
         "intervals": {
@@ -160,9 +159,7 @@ def evaluate(
         "nll": negative_log_likelihood(p, targets),
         "brier": brier(p, targets),
         "reliability": _bins(p, targets),
-        "class_ece": []
-        if isinstance(p, TopProbabilities)
-        else class_errors(p, targets, classes, repeats=REPEATS, design=design),
+        "class_ece": class_errors(p, targets, classes, repeats=REPEATS, design=design),
         "baseline": {
             "majority_class": classes[common],
             "chosen_on": "this split" if majority is None else "train",

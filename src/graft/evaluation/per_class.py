@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from graft.evaluation.calibration_interval import ece_interval
 from graft.evaluation.intervals import Floats, Ints, cells_of, wilson
 from graft.runs.confusion_counts import ConfusionCounts
+from graft.runs.top_probabilities import Probabilities, TopProbabilities
 
 Ends = tuple[float, float]
 NAMES = ("precision", "recall", "f1")
@@ -118,7 +119,7 @@ def class_calibration_error(probability: Floats, is_class: NDArray[np.bool_]) ->
 
 
 def class_errors(
-    p: Floats,
+    p: Probabilities,
     targets: Ints,
     classes: Sequence[str],
     *,
@@ -126,8 +127,11 @@ def class_errors(
     design: Floats | None = None,
 ) -> list[dict[str, Any]]:
     """The largest calibration errors of a class with their 95 % intervals, worst first: at most
-    WORST, of classes with at least ENOUGH images. `design` as in `ece_interval`.
+    WORST, of classes with at least ENOUGH images; none where not all probabilities are known.
+    `design` as in `ece_interval`.
     """
+    if isinstance(p, TopProbabilities):
+        return []
     counts = np.bincount(targets, minlength=len(classes))
     errors = {
         i: class_calibration_error(p[:, i], targets == i)

@@ -15,6 +15,7 @@ finished. Rows are read through memory maps, so no more of them is in memory tha
 import contextlib
 import hashlib
 import json
+import math
 import os
 import time
 import uuid
@@ -64,7 +65,7 @@ class Activations:
     @property
     def bytes(self) -> int:
         """What all rows take in memory."""
-        return len(self) * int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return len(self) * math.prod(self.shape) * int(np.dtype(self.dtype).itemsize)
 
     def order_on_disk(self) -> NDArray[np.int64]:
         """The rows' numbers (N,) in the order in which they lie in the files."""
@@ -91,6 +92,11 @@ class Activations:
     def whole(self) -> NDArray[Any]:
         """All rows, (N, …), in memory."""
         return self[np.arange(len(self))]
+
+    def select(self, rows: NDArray[np.int64]) -> "Activations":
+        """Some of the rows."""
+        shard, row = self._shard[rows], self._row[rows]
+        return Activations(self._maps, shard, row, self.shape, self.dtype, self._columns)
 
     def columns(self, first: int) -> "Activations":
         """The same rows, (D,) each, from column `first` on."""

@@ -74,9 +74,9 @@ class CachedEncoder:
         job = read_job(folder)
         if job["encoder"] != self.backbone.digest:
             raise UsageError(
-                f"{folder} has the features of {job['model']}, and this is another network or "
-                f"another version of it ({self.backbone.name}); leave --model out, or compute its "
-                "features by `graft features` first"
+                f"{folder} has the features of {job['model']} at {job['image_size']} pixels, and "
+                f"this is {self.backbone.name} at {self.backbone.preprocess.height} pixels, or "
+                "another version of it; leave --model out, or run `graft features` for it first"
             )
         if self.views > job["views"]:
             raise UsageError(

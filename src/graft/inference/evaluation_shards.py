@@ -16,18 +16,19 @@ from numpy.typing import NDArray
 
 from graft.data.dataset import Dataset, Example
 from graft.data.decode import UnusableImageError
+from graft.data.fetched import remove_fetched
+from graft.data.remote_address import public_address
 from graft.data.shard import Shard
-from graft.data.sources import listing_of
+from graft.data.sources import listing_of, load_dataset
 from graft.errors import DataError
 from graft.inference.evaluate_run import Chosen, Seen, finished_run, measured
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
-from graft.inference.shard_images import labeled_images
 from graft.inference.shard_job import ShardJob, model_digest, opened, whole_job
 from graft.runs.image_table import KnownDigests
 from graft.runs.parquet_files import KEPT, as_lists
 from graft.runs.top_probabilities import TOP, TopProbabilities
-from graft.utils.cache_folder import cache_in_use
+from graft.utils.cache_folder import cache_in_use, sources_folder
 from graft.utils.progress import Progress
 
 SILENT = Progress()
@@ -40,7 +41,7 @@ Row = tuple[Example, bytes | None, UnusableImageError | None, NDArray[np.float64
 
 def evaluation_job(run: str, source: str, out: Path, count: int) -> ShardJob:
     """The job of evaluating a run on a source, in `count` shards that go to `out`."""
-    facts = {"model": model_digest(Path(run)), "source": source}
+    facts = {"model": model_digest(Path(run)), "source": public_address(source)}
     return ShardJob(out, "evaluation", count, facts)
 
 
@@ -56,7 +57,8 @@ def evaluate_shard(
         return {"images": 0, "failed": 0}
     progress = progress or Progress()
     stored = finished_run(run)
-    dataset = labeled_images(source, shard, listing_of(stored.config["settings"]))
+    asked = listing_of(stored.config["settings"])
+    dataset = load_dataset(source, sources_folder(), shard=shard, progress=progress, **asked)
     counted = {"images": len(dataset.examples), "failed": 0}
     with load(run, backend) as predictor:
         schema = _schema(len(predictor.classes))
@@ -74,6 +76,7 @@ def evaluate_shard(
                 writer.write_table(_table(block, schema, predictor.classes))
                 progress.advance(done)
         progress.finish()
+    remove_fetched((example.file for example in dataset.examples), sources_folder())
     return counted
 
 
@@ -144,7 +147,7 @@ def _put_together(
     places: list[list[int]] = [[] for _ in told]
     for place, i in sorted(enumerate(order), key=lambda pair: pair[1]):
         places[shards[i]].append(place)
-    kept = {kind: tuple(sorted(paths, key=_walked)) for kind, paths in left_out.items()}
+    kept = {kind: tuple(sorted(set(paths), key=_walked)) for kind, paths in left_out.items()}
     whole = Dataset(source, tuple(examples[i] for i in order), kept, {}, tuple(remarks))
     return whole, places
 

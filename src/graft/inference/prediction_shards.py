@@ -5,21 +5,24 @@ column for each, `top_labels` and `top_probabilities` have the TOP most probable
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice, tee
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from graft.data.fetched import remove_fetched
+from graft.data.remote_address import public_address
 from graft.data.shard import Shard
 from graft.inference.policy import Policy
 from graft.inference.prediction import FileResult
 from graft.inference.predictions_csv import COLUMNS, PREFIX, PROBLEM
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
-from graft.inference.shard_images import unlabeled_images
+from graft.inference.shard_images import images_of_shard
 from graft.inference.shard_job import ShardJob, model_digest
 from graft.runs.top_probabilities import TOP
+from graft.utils.cache_folder import cache_in_use, sources_folder
 from graft.utils.progress import Progress
 
 MOST_COLUMNS = 1_000
@@ -31,7 +34,7 @@ def prediction_job(run: str, source: str, out: Path, count: int, policy: Policy)
     """The job of predicting a source with a run, in `count` shards that go to `out`."""
     facts = {
         "model": model_digest(Path(run)),
-        "source": source,
+        "source": public_address(source),
         "abstain_ood": policy.abstain_ood,
         "min_probability": policy.min_probability,
         "set_probability": policy.set_probability,
@@ -39,6 +42,7 @@ def prediction_job(run: str, source: str, out: Path, count: int, policy: Policy)
     return ShardJob(out, "predictions", count, facts)
 
 
+@cache_in_use()
 def predict_shard(
     run: str,
     source: str,
@@ -51,7 +55,7 @@ def predict_shard(
     """Predict the images of a shard, unless its file is done, and return how many images there
     were and how many could not be read.
 
-    Raises as `ShardJob.is_done`, `load` and `unlabeled_images`.
+    Raises as `ShardJob.is_done`, `load` and `images_of_shard`.
     """
     job = prediction_job(run, source, Path(out), shard.count, policy)
     if job.is_done(shard):
@@ -61,23 +65,34 @@ def predict_shard(
     with load(run, backend) as predictor:
         schema = _schema(predictor.classes)
         progress.start(f"predicting shard {shard}", None)
+        images: list[tuple[str, Path]] = []
         with job.writer(shard, schema, {"classes": list(predictor.classes)}) as writer:
-            for block in _blocks(_results(predictor, source, shard, policy), predictor.classes):
+            results = _results(predictor, images_of_shard(source, shard, progress), policy, images)
+            for block in _blocks(results, predictor.classes):
                 counted["images"] += len(block)
                 counted["failed"] += sum(result.prediction is None for _, result in block)
                 writer.write_table(_table(block, schema, predictor.classes))
                 progress.advance(counted["images"])
         progress.finish()
+    remove_fetched((file for _, file in images), sources_folder())
     return counted
 
 
 def _results(
-    predictor: Predictor, source: str, shard: Shard, policy: Policy
+    predictor: Predictor,
+    found: Iterator[tuple[str, Path]],
+    policy: Policy,
+    images: list[tuple[str, Path]],
 ) -> Iterator[tuple[str, FileResult]]:
-    named, files = tee(unlabeled_images(source, shard))
-    results = predictor.predict_files((file for _, file in files), policy)
-    for (name, _), result in zip(named, results, strict=True):
-        yield name, result
+    """Each image's name and result; `images` are noted as they are read."""
+
+    def files() -> Iterator[Path]:
+        for image in found:
+            images.append(image)
+            yield image[1]
+
+    for place, result in enumerate(predictor.predict_files(files(), policy)):
+        yield images[place][0], result
 
 
 def _blocks(

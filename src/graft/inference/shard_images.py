@@ -1,41 +1,28 @@
-"""The images of one shard of a source, for predict and evaluate."""
+"""The images of one shard of a source that are to be predicted, whether they have labels or not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from graft.data.dataset import Dataset
+from graft.data.remote_address import is_remote, local_path
 from graft.data.shard import Shard
-from graft.data.sources import find_images, load_dataset
+from graft.data.sources import TABLE_SUFFIXES, load_dataset
+from graft.data.unlabeled import images_of
 from graft.errors import UsageError
 from graft.utils.cache_folder import sources_folder
+from graft.utils.progress import Progress
 
 
-def labeled_images(source: str, shard: Shard, listing: Mapping[str, Any]) -> Dataset:
-    """The labeled images of a shard; `listing` as `load_dataset` takes it, which raises."""
-    whole = load_dataset(source, sources_folder(), **listing)
-    kept = whole.select(i for i, e in enumerate(whole.examples) if shard.takes(e.path))
-    left_out = {
-        kind: own
-        for kind, paths in whole.left_out.items()
-        if (own := tuple(path for path in paths if shard.takes(path)))
-    }
-    return Dataset(whole.source, kept.examples, left_out, {}, whole.remarks)
+def images_of_shard(source: str, shard: Shard, progress: Progress) -> Iterator[tuple[str, Path]]:
+    """The name and the file of each image of a shard, lazily: of what `graft predict` takes, or of
+    a table.
 
-
-def unlabeled_images(source: str, shard: Shard) -> Iterator[tuple[str, Path]]:
-    """The name and the file of each image of a shard, labeled or not, lazily.
-
-    Raises UsageError for a source that does not exist.
+    Raises UsageError for a source that does not exist, and what `images_of` raises.
     """
-    root = Path(source)
-    if root.is_dir():
-        for file in find_images(root):
-            if shard.takes(file.relative_to(root).as_posix()):
-                yield str(file), file
-    elif not root.exists():
+    place = None if is_remote(source) else local_path(source)
+    if place is not None and not place.exists():
         raise UsageError(f"{source}: no such file or folder")
+    if place is not None and place.suffix.lower() in TABLE_SUFFIXES:
+        dataset = load_dataset(source, sources_folder(), shard=shard, progress=progress)
+        yield from ((example.path, example.file) for example in dataset.examples)
     else:
-        for example in load_dataset(source, sources_folder()).examples:
-            if shard.takes(example.path):
-                yield example.path, example.file
+        yield from images_of(source, sources_folder(), shard, progress)

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from graft.errors import UsageError
 from graft.models.runtime import Runtime, detect_runtime
@@ -95,7 +96,7 @@ def _join(at: Place) -> None:
 
 
 def _met(timeout: timedelta) -> Any:
-    return next(iter(dist.rendezvous("env://", timeout=timeout)))[0]
+    return next(iter(rendezvous("env://", timeout=timeout)))[0]
 
 
 def first_to_fail() -> bool:
@@ -208,13 +209,12 @@ def spread(runtime: Runtime, tensors: Iterable[Tensor]) -> None:
 
 def spread_named(runtime: Runtime, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of rank 0, on the CPU, whatever the others have."""
-    kinds = {str(dtype): dtype for dtype in {value.dtype for value in tensors.values()}}
-    described = rank_0(
-        runtime, lambda: [[n, list(v.shape), str(v.dtype)] for n, v in tensors.items()]
+    described: list[tuple[str, list[int], str]] = rank_0(
+        runtime, lambda: [(n, list(v.shape), str(v.dtype)) for n, v in tensors.items()]
     )
     found = {}
     for name, shape, dtype in described:
-        kind = kinds.get(dtype) or getattr(torch, dtype.removeprefix("torch."))
+        kind = getattr(torch, dtype.removeprefix("torch."))
         own = tensors[name] if runtime.rank == 0 else torch.empty(shape, dtype=kind)
         found[name] = own.detach().cpu().contiguous().clone()
     spread(runtime, found.values())

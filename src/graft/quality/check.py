@@ -77,7 +77,9 @@ def check(
     table = _encoded(dataset, model, backend, progress) if model else read_table(dataset, progress)
     table, applied = applied_to(table, journal)
     progress.say_all(applied.notes)
-    found = audit(table.dataset, table, cache_folder(), confirmed=applied.checked)
+    found = audit(
+        table.dataset, table, cache_folder(), confirmed=applied.checked, progress=progress
+    )
     return CheckResult(table.dataset, len(found.usable), found.findings)
 
 

@@ -66,7 +66,7 @@ KINDS = {
     "imbalance": Kind(MATTERS, "a class at least ten times as large as another"),
     "label_error": Kind(MATTERS, "the features suggest another label (needs --model)"),
     "outlier": Kind(NOTE, "unlike all other images (needs --model)"),
-    "not_checked": Kind(NOTE, "where label errors could not be looked for, and why"),
+    "not_checked": Kind(NOTE, "what could not be looked for everywhere, and why"),
 }
 
 

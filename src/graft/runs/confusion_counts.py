@@ -65,6 +65,11 @@ class ConfusionCounts:
         return self._sum(self.answer, self.images)
 
     @property
+    def without_images(self) -> list[int]:
+        """The classes that have no image."""
+        return [int(i) for i in np.flatnonzero(self.of_class == 0)]
+
+    @property
     def right(self) -> int:
         """All images that were classified correctly."""
         return int(self.hits.sum())

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class Predictions:
 def write_predictions(
     file: Path,
     classes: Sequence[str],
-    rows: Iterable[tuple[str, str, str, NDArray[np.float64]]],
+    rows: Iterable[tuple[str, str, str, Any]],
 ) -> None:
     """Write path, split, label and one probability a class, to 9 digits."""
     write_table(

@@ -21,7 +21,7 @@ from graft.runs.csv_files import COLUMNS, ROUNDING, Predictions, own_columns
 from graft.runs.image_table import ImageTable
 from graft.runs.reading import checked_size, shown
 from graft.runs.text_column import TextColumn
-from graft.runs.top_probabilities import TOP, TopProbabilities
+from graft.runs.top_probabilities import TOP, PredictionRow, TopProbabilities
 from graft.utils.files import replacing
 
 MOST_ROWS, MOST_BYTES = 1_000_000_000, 2**40
@@ -31,8 +31,6 @@ NUMBERS = 2**23
 KEY = b"graft"
 TEXTS = ("path", "label", "split", "group_id")
 KEPT = ("top_classes", "top_probabilities", "label_probability", "sum_of_squares")
-
-PredictionRow = tuple[str, str, str, NDArray[np.float64]]
 
 
 def write_dataset(
@@ -111,7 +109,12 @@ def write_predictions(
             if whole:
                 columns.append(as_lists(np.stack(values).astype(np.float32)))
             else:
-                kept = TopProbabilities.of(np.stack(values), labels)
+                own = [v for v in values if isinstance(v, TopProbabilities)]
+                kept = (
+                    TopProbabilities.joined(own)
+                    if own
+                    else TopProbabilities.of(np.stack(values), labels)
+                )
                 columns += [
                     *(as_lists(kept.top), as_lists(kept.values)),
                     *(pa.array(kept.of_label), pa.array(kept.squares)),
@@ -286,5 +289,8 @@ def _damage(file: Path, kind: type[GraftError], advice: str = "") -> Iterator[No
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if isinstance(error, KeyError):  # of pyarrow, for a column that is to be read
+            name = error.args[0]
+            said = f"it has no column {name.decode() if isinstance(name, bytes) else name}"
         text = f"{file} is damaged: {said}" if advice else f"{file}: not a table of predictions"
         raise kind(f"{text}; {advice}" if advice else f"{text}: {said}") from error

@@ -18,8 +18,8 @@ speed.json         images a second at prediction, where `graft compare` measured
 heat_maps.json     where the evidence of the first mistakes lies
 tensorboard/       event files, if asked for
 
-A very large run has dataset.parquet and predictions.parquet instead; see tables.py.
-What is off in a file is one ModelError that names it and the field; see schema_model.py.
+A very large run has Parquet tables: see tables.py. What is off in a file is one ModelError that
+names it and the field: see schema_model.py.
 """
 
 import json
@@ -41,7 +41,7 @@ from graft.runs.folder_files import files_of_large
 from graft.runs.image_table import Images, ImageTable, values_of
 from graft.runs.records import Record
 from graft.runs.text_column import taken
-from graft.runs.top_probabilities import Probabilities
+from graft.runs.top_probabilities import PredictionRow, Probabilities
 from graft.utils.csv_table import write_table
 from graft.utils.files import naming, replacing, write_json, write_text
 
@@ -61,8 +61,7 @@ class Run:
     def finished(cls, path: str | Path) -> "Run":
         """A run that has all its files; DataError for a folder that is none, or is damaged."""
         run = cls(path)
-        files = {file.name for file in run.path.glob("*") if file.is_file()}
-        for name in lacking(files):
+        for name in lacking(file.name for file in run.path.glob("*") if file.is_file()):
             raise DataError(
                 f"expected a finished run in {run.path}, but {name} is missing; train it to the end"
             )
@@ -220,7 +219,7 @@ class Run:
     def write_predictions(
         self,
         classes: Sequence[str],
-        rows: Iterable[tuple[str, str, str, NDArray[np.float64]]],
+        rows: Iterable[PredictionRow],
         count: int = 0,
     ) -> None:
         """Write predictions.csv, or .parquet where `count` rows are too many for it."""

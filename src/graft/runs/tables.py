@@ -10,8 +10,7 @@ from graft.runs import csv_files, parquet_files
 from graft.runs.csv_files import Predictions
 from graft.runs.folder import LARGE_TABLES, table_file
 from graft.runs.image_table import Images
-from graft.runs.parquet_files import PredictionRow
-from graft.runs.top_probabilities import TOP
+from graft.runs.top_probabilities import TOP, PredictionRow
 
 # Rows of a CSV, and probabilities: as many as the 512 MB hold that are read of one.
 MOST_ROWS, MOST_NUMBERS = 1_000_000, 40_000_000

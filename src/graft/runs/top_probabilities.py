@@ -7,6 +7,7 @@ accuracy are exact (to the rounding of float32); what asks for one class's proba
 images is not to be had.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
@@ -100,6 +101,8 @@ class TopProbabilities:
 
 
 Probabilities = NDArray[np.float64] | TopProbabilities
+# Path, split, label and probabilities (K,), or what is kept of them, (1, K).
+PredictionRow = tuple[str, str, str, NDArray[np.float64] | TopProbabilities]
 
 
 def of_labels(probabilities: Probabilities, labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -110,3 +113,11 @@ def of_labels(probabilities: Probabilities, labels: NDArray[np.int64]) -> NDArra
         return probabilities.of_label.astype(np.float64)
     found: NDArray[np.float64] = probabilities[np.arange(len(labels)), labels]
     return found
+
+
+def each_image(probabilities: Probabilities) -> Iterator["NDArray[np.float64] | TopProbabilities"]:
+    """The probabilities of one image after the other: (K,), or what is kept of them, (1, K)."""
+    if isinstance(probabilities, TopProbabilities):
+        yield from (probabilities[i : i + 1] for i in range(len(probabilities)))
+    else:
+        yield from probabilities

@@ -6,8 +6,8 @@ blocks come in a random order, as many at a time as fill a pool, and the rows of
 shuffled. Reads are of whole blocks; a batch has rows from hundreds of places, although a file's
 neighbors are often of one class. What that costs is measured in docs/cluster.md.
 
-The order depends on the seed, the epoch, the rows' places on disk, and the sizes of blocks and
-pools, which a checkpoint's identity includes by the memory of the machine (`pool_rows`).
+The order depends on the seed, the epoch and the rows' places on disk, and on no machine. Whether
+features fit in memory does, so that it belongs to what a checkpoint is of (settings_record.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ Ints = NDArray[np.int64]
 
 # Features that take less than this share of memory are held by the system, and drawn at random.
 MEMORY_SHARE = 0.25
-# A pool's share of memory, and its limits in bytes: more than that shuffles no better.
-POOL_SHARE, LEAST_POOL, MOST_POOL = 1 / 16, 2**24, 2**31
+# A pool's share of the features, and its limits in bytes: more shuffles no better.
+POOL_SHARE, LEAST_POOL, MOST_POOL = 1 / 32, 2**24, 2**30
 BLOCK_ROWS = 64
 
 
@@ -37,9 +37,9 @@ def in_memory(views: Sequence[Activations]) -> bool:
 
 def pool_rows(view: Activations) -> int:
     """The rows of a pool."""
-    wanted = (memory_bytes() or MOST_POOL) * POOL_SHARE
     row = max(1, view.bytes // max(1, len(view)))
-    return max(BLOCK_ROWS, int(np.clip(wanted, LEAST_POOL, MOST_POOL)) // row)
+    wanted = int(np.clip(view.bytes * POOL_SHARE, LEAST_POOL, MOST_POOL))
+    return max(BLOCK_ROWS, wanted // row)
 
 
 @dataclass(frozen=True)

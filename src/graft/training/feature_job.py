@@ -1,5 +1,6 @@
 """All shards of `graft features`, or one of them: here one after the other, or on a cluster."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 from graft.cluster import Cluster, Outcome, raise_if_failed, run_shards
 from graft.config import TrainConfig, configs_of
-from graft.data.feature_folder import FolderStatus, folder_status
+from graft.data.feature_folder import FolderStatus, folder_status, remove_leftovers
 from graft.data.shard import Shard
 from graft.errors import DataError, UsageError
+from graft.features.cache import STALE
 from graft.training.feature_shards import FeatureWork, ShardDone, features_of_shard, unfinished
 from graft.utils.progress import Progress
 
@@ -59,6 +61,7 @@ def extract_features(
     else:
         ended = _one_by_one(partial(features_of_shard, work, progress=progress), left, progress)
     raise_if_failed(ended)
+    remove_leftovers(folder, time.time() - STALE)
     return folder_status(folder)
 
 

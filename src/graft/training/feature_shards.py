@@ -30,8 +30,10 @@ from graft.data.feature_folder import (
     source_name,
 )
 from graft.data.feature_listing import orders_of
+from graft.data.file_listing import walk
 from graft.data.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT
 from graft.data.groups import grouped
+from graft.data.remote_source import holds_shards
 from graft.data.shard import Shard
 from graft.data.sources import listing_of, load_dataset
 from graft.errors import DataError, UsageError
@@ -123,15 +125,26 @@ class Prepared:
         }
         return dict(json.loads(json.dumps(described)))
 
-    def listed(self, shard: Shard) -> tuple[Dataset, tuple[str, ...]]:
-        """The images of a shard, and the orders that the listing is in."""
+    def listed(self, shard: Shard, progress: Progress) -> tuple[Dataset, tuple[str, ...]]:
+        """The images of a shard, and the orders that the listing is in.
+
+        A folder of images is listed once for all shards of this process; of other sources only
+        what the shard takes is fetched and unpacked.
+        """
+        source, folder = self.work.source, Path(self.work.source)
+        asked = listing_of(self.work.split_config.to_json())
+        if self.whole is None and folder.is_dir() and not holds_shards(_names(folder)):
+            self.whole = load_dataset(source, sources_folder(), **asked)
         if self.whole is None:
-            asked = listing_of(self.work.split_config.to_json())
-            self.whole = load_dataset(self.work.source, sources_folder(), **asked)
-        whole = self.whole
-        if not whole.examples:
-            raise DataError(f"{self.work.source}: no image; expected SOURCE/CLASS/image.jpg")
-        return part_of(whole, shard), orders_of(whole.examples)
+            part = load_dataset(source, sources_folder(), shard=shard, progress=progress, **asked)
+            return part, orders_of(part.examples)
+        if not self.whole.examples:
+            raise DataError(f"{source}: no image; expected SOURCE/CLASS/image.jpg")
+        return part_of(self.whole, shard), orders_of(self.whole.examples)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    return (file.name for file in walk(folder))
 
 
 def part_of(whole: Dataset, shard: Shard) -> Dataset:
@@ -143,7 +156,6 @@ def part_of(whole: Dataset, shard: Shard) -> Dataset:
             kind: tuple(name for name in names if shard.takes(name))
             for kind, names in whole.left_out.items()
         },
-        lost=whole.lost if shard.number == 1 else {},
     )
 
 
@@ -184,7 +196,7 @@ def features_of_shard(work: FeatureWork, shard: Shard, progress: Progress = SILE
         made.encoder.name_engine(made.backend())  # the name of what really runs
     job = made.job()
     claim_folder(work.out, job)
-    dataset, order = made.listed(shard)
+    dataset, order = made.listed(shard, progress)
     split_config = work.split_config
     table = extract(grouped(dataset, split_config.group_by), made.encoder, split_config, progress)
     _refuse_unread(table, shard)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from graft.training.block_shuffle import BlockShuffle, in_memory, on_disk, pool_
 from graft.training.defaults import DROPOUT_HIDDEN, FROZEN, HIDDEN
 from graft.training.loop import Batches
 from graft.training.plan import Plan
+from graft.training.ridge_reference import ridge_reference
 
 # Small sets take smaller steps, so that an epoch has several.
 STEPS_AN_EPOCH = 8
@@ -28,12 +30,15 @@ SMALLEST_BATCH = 16
 
 @dataclass(frozen=True)
 class HeadFit:
-    """An untrained head with its batches: arguments of `loop.fit`."""
+    """An untrained head with its batches: arguments of `loop.fit`. `reference` makes a note for
+    what does not fit in memory; None for what does.
+    """
 
     head: Head
     train: Callable[[int, int], Batches]
     steps: int
     val: Callable[[], Batches]
+    reference: Callable[[], str] | None = None
 
 
 def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: int) -> HeadFit:
@@ -70,7 +75,9 @@ def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: in
         order, pool = seen[0].order_on_disk(), pool_rows(seen[0])
         balanced = config.balance == "sampling"
         blocks = BlockShuffle(seen, labels, order, batch, seed, pool, balanced=balanced)
-        return HeadFit(head, blocks.batches, steps, lambda: on_disk(val, val_labels))
+        parts = (seen[0], labels, val, val_labels, len(split.classes))
+        validation = partial(on_disk, val, val_labels)
+        return HeadFit(head, blocks.batches, steps, validation, partial(ridge_reference, *parts))
 
     def train(epoch: int, start: int) -> Batches:
         rows = batches_of(config, labels, batch, epoch, seed)[start:]

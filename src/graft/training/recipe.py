@@ -187,7 +187,8 @@ def _audited(table: FeatureTable, applied: Applied, progress: Progress, runtime:
 
     def audited() -> list[Any]:
         progress.say_all(applied.notes)
-        found = audit(table.dataset, table, cache_folder(), confirmed=applied.checked)
+        known = applied.checked
+        found = audit(table.dataset, table, cache_folder(), confirmed=known, progress=progress)
         progress.say_all(f"{finding.kind}: {finding.message}" for finding in found.findings)
         raise_if_blocked(found.findings, table.dataset.source)
         audits.append(found)

@@ -17,6 +17,7 @@ from graft.data.split import Split
 from graft.features.table import FeatureTable
 from graft.models.backbone import Backbone, new_body
 from graft.models.runtime import Runtime
+from graft.training.block_shuffle import in_memory
 from graft.training.plan import WITHOUT_IMAGES, Plan
 from graft.training.stages import Trained
 
@@ -66,8 +67,14 @@ def described_fit(
     key = hashlib.sha256()
     for digest, name, label in zip(table.digests, split.assignment, split.labels, strict=True):
         key.update((digest or b"") + f"{name} {label};".encode())
+    settings = {**config.to_json(), **split_config.to_json()}
+    found = table.features(split.rows("train"))
+    if found is not None and table.encoder and not in_memory([found] * table.encoder.views):
+        # Another machine may shuffle in another way.
+        settings["shuffle"] = "blocks"
+        key.update(b"blocks")
     return {
-        "settings": {**config.to_json(), **split_config.to_json()},
+        "settings": settings,
         "images": key.hexdigest(),
         "network": backbone.digest,
     }

@@ -3,18 +3,23 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 
 Clock = Callable[[], float]
 
 # A prediction from one measurement is off by so much.
 SAFETY = 1.1
+# Slower than so many times the middle one is no measurement of the work.
+STILL = 2.0
 # Of the budget, what may be left or overrun at the end.
 TOLERANCE = 0.1
 
 
 @dataclass
 class Costs:
-    """Seconds a unit of each kind of work, by measurement: the larger of the last and the mean."""
+    """Seconds a unit of each kind of work, by measurement: the middle one, or the last if that was
+    slower, but not for a single time that the machine stood still.
+    """
 
     rates: dict[str, list[float]] = field(default_factory=dict)
 
@@ -36,7 +41,8 @@ class Costs:
         if kind not in self.rates:
             return otherwise
         found = self.rates[kind]
-        return SAFETY * units * max(found[-1], sum(found) / len(found))
+        middle = median(found)
+        return SAFETY * units * max(middle, min(found[-1], STILL * middle))
 
 
 @dataclass

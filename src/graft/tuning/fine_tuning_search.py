@@ -146,7 +146,7 @@ def _costs(search: Search, one: Candidate) -> tuple[float, float] | None:
     plan = search.encodings.plan(one)
     # Validation costs a third of a step an image, an epoch.
     steps = images + len(search.data.folds[0].val) / 3
-    probe = search.costs.seconds("heads", 3.0 * images * plan.backbone.features * 256 * 20)
+    probe = search.costs.seconds("head", 3.0 * images * plan.backbone.features * 256 * 20)
     return search.costs.seconds(kind, steps * one.epochs) + probe, search.costs.seconds(
         f"encode {one.encoding()}", 1
     )

@@ -116,8 +116,8 @@ def held_logits(
         encoder = plan.backbone.build()
         encoder.body.load_state_dict(trained.encoder_state)
         whole = nn.Sequential(encoder, trained.head).to(memory_format=torch.channels_last).eval()
-        rows = own.rows("val")
-        return logits_of(whole, in_order(table.activations(rows), own.labels[rows]), runtime)[0]
+        held = own.rows("val")
+        return logits_of(whole, in_order(table.activations(held), own.labels[held]), runtime)[0]
     if trained.encoder_state is None or plan.cut is None:
         with torch.inference_mode():
             rows = torch.from_numpy(features_of(table, own.rows("val")).whole())

@@ -5,19 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from graft.tuning import result
-from graft.tuning.choice import MOST_MEMBERS, mean_loss, optimism
+from graft.tuning.candidate import described
+from graft.tuning.choice import DRAWS, MOST_MEMBERS, mean_loss, optimism
 from graft.tuning.costs import TOLERANCE, Budget
 from graft.tuning.head_trials import head_units, ridge_units
 from graft.tuning.search_state import Search
-from graft.tuning.trial_table import MOST_POOLED
+from graft.tuning.trial_table import MOST_POOLED, TrialTable
 
 # Seconds of writing the run, its report and the page of the search, measured (docs/benchmarks.md);
 # READING is what hashing an image again takes.
 FINISHING, READING = 8.0, 0.002
 # Of a budget, at most so much is kept for the default's sake: it is fitted whatever it costs.
 MOST_RESERVED = 0.5
+HEAD = "the winner's head"
 SHORT = "what follows, as far as there is time"
+# Heads of an average for which time is kept: larger ones are chosen only if there is time left.
+FEW = 3
 # Of the draws of the bootstrap, one in so many is timed.
 TIMED = 40
 
@@ -46,15 +49,15 @@ def reserve_more(search: Search) -> None:
 
 
 def reserve_fit(search: Search) -> None:
-    """Keep time for the winner's fit, which may be an average of as many heads as there are."""
+    """Keep time for the winner's fit, which may be an average of a few heads."""
     data = search.data
     features = search.encodings.plan(search.default).backbone.features
-    heads = (search.default,) * min(MOST_MEMBERS, max(1, len(search.table())))
-    units = head_units(heads, len(data), features, search.classes)
+    units = head_units((search.default,), len(data), features, search.classes)
     # Until a head was fitted, by what a processor multiplies in a second, about.
-    seconds = search.costs.seconds("heads", units, units / 2e10)
+    alone = search.costs.seconds("head", units, units / 2e10)
+    seconds = max(alone, search.costs.seconds("heads", FEW * units))
     ridge = ridge_units(len(data), features, 1, len(data.folds), search.classes)
-    search.budget.keep_for("the winner's head", max(seconds, search.costs.seconds("ridge", ridge)))
+    search.budget.keep_for(HEAD, max(seconds, search.costs.seconds("ridge", ridge)))
 
 
 def reserve_choice(search: Search) -> None:
@@ -67,7 +70,7 @@ def reserve_choice(search: Search) -> None:
     if search.timed_choice is None or len(table) >= 2 * search.timed_choice[0]:
         hits, tested = table.counts
         began = clock()
-        optimism(hits, tested, table.order, 0, result.DRAWS // TIMED)
+        optimism(hits, tested, table.order, 0, DRAWS // TIMED)
         drawn = (clock() - began) * TIMED
         began = clock()
         mean_loss(np.nan_to_num(table.trials[0].logits).astype(np.float64), table.labels)
@@ -76,6 +79,20 @@ def reserve_choice(search: Search) -> None:
     losses = min(len(table), MOST_POOLED) * MOST_MEMBERS * (len(table.folds) + 1)
     # The sign flips cost about half of the draws.
     search.budget.keep_for("the choice", 1.5 * draws * len(table) + loss * losses)
+
+
+def with_average(search: Search) -> TrialTable:
+    """The trials, with the average of heads if there is time to fit one of so many."""
+    table, budget = search.table(), search.budget
+    found = table.with_average()
+    if len(found) == len(table):
+        return table
+    members = found.trials[-1].members
+    features = search.encodings.plan(members[0]).backbone.features
+    fitted = tuple(one for one in members if one.head == "fitted")
+    units = head_units(fitted, len(search.data), features, search.classes) if fitted else 0.0
+    more = search.costs.seconds("heads", units) - budget.kept.get(HEAD, 0.0)
+    return found if budget.fits(max(0.0, more), described(members)) else table
 
 
 def ended(found: Mapping[str, Any], budget: Budget) -> dict[str, Any]:

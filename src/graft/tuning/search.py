@@ -74,7 +74,7 @@ def _from_text(search: Search, one: Candidate) -> None:
     for number, fold in enumerate(search.data.folds):
         units = head_units((one,), len(fold.train), features, search.classes)
         done = search.pass_of(
-            "heads",
+            "head",
             units,
             described((one,)),
             pass_name(((one,),), number),

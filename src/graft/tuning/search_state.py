@@ -27,6 +27,8 @@ from graft.utils.progress import Progress
 
 # Images that measure how fast a network encodes: the first so many start it, the others count.
 WARM, PROBED = 32, 64
+# What is taken to cost as much, until it is measured: a head in a family costs less than alone.
+LIKE = {"heads": "head"}
 TESTS = "the test images, as the winner is fed"
 
 
@@ -146,7 +148,7 @@ class Search:
             heads = f"{len(trials)} head{'s' * (len(trials) > 1)}"
             what = f"{heads} on {described(trials[0]).partition(',')[0]}"
             done = self.pass_of(
-                "heads",
+                "heads" if len(trials) > 1 else "head",
                 units,
                 what,
                 pass_name(trials, number),
@@ -175,7 +177,7 @@ class Search:
         """
         if self.files.has(name):
             return True
-        expected = self.costs.seconds(kind, units)
+        expected = self.costs.seconds(kind, units, self.costs.seconds(LIKE.get(kind, ""), units))
         if not at_any_cost and not self.budget.fits(expected * whole, what, more):
             return False
         with self.files.claimed(name) as mine:

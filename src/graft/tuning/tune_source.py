@@ -20,7 +20,7 @@ from graft.tuning.candidate import Candidate, Members
 from graft.tuning.costs import Budget, Costs
 from graft.tuning.fine_tuning_trials import WEIGHTS
 from graft.tuning.head_trials import ridge_members, ridge_units
-from graft.tuning.reserve import ended, reserve_first, reserve_more
+from graft.tuning.reserve import ended, reserve_first, reserve_more, with_average
 from graft.tuning.sampler import Sampler, optuna_here
 from graft.tuning.search import run_search
 from graft.tuning.search_data import Encodings, search_data
@@ -100,7 +100,7 @@ def tune_source(
             progress.say(f"what was found is kept in {folder}; --resume goes on from there")
             raise
         searched = budget.spent()
-        table = search.table().with_average()
+        table = with_average(search)
         found = _found(search, table, searched, sampled)
     members = result.winner_of(found, table)
     return _finished(source, members, config, split_config, folder, found, progress, budget)
