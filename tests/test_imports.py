@@ -33,6 +33,7 @@ LEVELS = [
     "features",
     "models",
     "runs",
+    "cluster",
     "data",
     "config",
     "choices",

@@ -296,7 +296,7 @@ def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft
     assert verbs[11:16] == ["predict", "explain", "summary", "explore", "chat"]
     assert verbs[16:18] == ["mcp", "lesson"]
     assert verbs[18:23] == ["export", "verify", "push", "serve", "app"]
-    assert verbs[23:] == ["models", "cache", "demo", "import", "doctor", "completion"]
+    assert verbs[23:] == ["features", "models", "cache", "demo", "import", "doctor", "completion"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 

@@ -78,7 +78,7 @@ def reopened(encoder: "CachedEncoder") -> None:
     runtime = encoder.runtime
     if runtime is None:
         return
-    if len(set(ranks.gathered(runtime, encoder.runs))) > 1:
+    if len(set(ranks.gathered(runtime, encoder.engine))) > 1:
         encoder.settle()
-    ranks.agreed(runtime, "backends", lambda: encoder.runs)
+    ranks.agreed(runtime, "backends", lambda: encoder.engine)
     encoder.reopen()

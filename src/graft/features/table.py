@@ -3,19 +3,22 @@
 `extract` reads, hashes, decodes and encodes; `read_table` does all but encode, without PyTorch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.data.dataset import Dataset
+from graft.data.dataset import Dataset, Example
 from graft.data.decode import Preprocess, UnusableImageError
+from graft.data.feature_file import read_fingerprints
+from graft.data.feature_listing import rows_of_folder
 from graft.data.fingerprint import FINGERPRINT, SIDE, Fingerprints, fingerprints
 from graft.data.reader import Loaded, stream
 from graft.data.split import expected_split
-from graft.errors import DataError
+from graft.errors import DataError, UsageError
 from graft.features.activations import Activations
 from graft.utils.progress import Progress
 
@@ -35,14 +38,16 @@ class FeatureTable:
 
     `digests` are sha256 of the files' bytes, None for a file that could not be read; `problems`
     says, by row, why a file cannot be used. `encoder` holds the activations; None where images
-    were only read.
+    were only read. `cameras`: the names of the fingerprints' cameras, where they are known without
+    the images.
     """
 
     dataset: Dataset
     digests: list[bytes | None]
     problems: dict[int, UnusableImageError]
     encoder: "CachedEncoder | None" = None
-    read: NDArray[np.uint8] | None = None  # raw fingerprints (N, bytes), without an encoder
+    read: "NDArray[np.uint8] | Activations | None" = None  # raw fingerprints (N, F), no encoder
+    cameras: Mapping[int, str] | None = None
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -63,7 +68,7 @@ class FeatureTable:
             dataset=self.dataset.select(chosen),
             digests=[self.digests[i] for i in chosen],
             problems={n: self.problems[i] for n, i in enumerate(chosen) if i in self.problems},
-            read=None if self.read is None else self.read[chosen],
+            read=_chosen(self.read, np.array(chosen, np.int64)),
         )
 
     def fingerprints(self, rows: Rows) -> Fingerprints:
@@ -98,6 +103,13 @@ class FeatureTable:
         """
         if self.encoder is None:
             return
+        if self.encoder.shards is not None:
+            if lacking := self.encoder.lacking([self.digest(int(i)) for i in rows], views):
+                progress.say(
+                    f"{len(lacking):,} of {len(rows):,} images were not expected to be trained on, "
+                    "so their shards have no augmented views; the plain one stands for them"
+                )
+            return
         if self.encoder.runtime is not None:
             from graft.features.shared_work import own_rows, reopened
 
@@ -116,7 +128,7 @@ class FeatureTable:
         encoder = self.encoder
         if encoder is None:
             return []
-        late = [i for i in rows if not encoder.has_views(self.digest(i), views)]
+        late = [rows[n] for n in encoder.lacking([self.digest(i) for i in rows], views)]
         if late:
             files = [self.dataset.examples[i].file for i in late]
             progress.start("encoding the rest", len(files))
@@ -134,7 +146,11 @@ def extract(
     their own content puts into train (an image's split is known before the others are read,
     unless it is split by time), the plain view of the others.
     """
-    examples, views = dataset.examples, encoder.views
+    if dataset.features is not None:
+        if encoder.shards != dataset.features:
+            raise UsageError(f"{dataset.source} holds features of its own; this needs the images")
+        return _of_folder(dataset, dataset.features, encoder)
+    examples = dataset.examples
 
     rows = list(range(len(examples)))
     if encoder.runtime is not None:
@@ -143,10 +159,7 @@ def extract(
         rows = own_rows(encoder, rows)
 
     def views_of(place: int, digest: bytes) -> range:
-        if views == 1 or config.time_by is not None:
-            return range(1)
-        split = expected_split(config.seed, examples[rows[place]], digest, config.val_fraction)
-        return range(views if split == "train" else 1)
+        return expected_views(encoder.views, config, examples[rows[place]], digest)
 
     table = FeatureTable(dataset, [None] * len(examples), {}, encoder)
     doing = "reading, checking, encoding" if encoder.backend else "reading, checking"
@@ -163,8 +176,20 @@ def extract(
     return table
 
 
+def expected_views(views: int, config: "SplitConfig", example: Example, digest: bytes) -> range:
+    """The views to make of an image before the others are known: all `views` of those that their
+    own content puts into train.
+    """
+    if views == 1 or config.time_by is not None:
+        return range(1)
+    split = expected_split(config.seed, example, digest, config.val_fraction)
+    return range(views if split == "train" else 1)
+
+
 def read_table(dataset: Dataset, progress: Progress) -> FeatureTable:
     """Read, hash, fingerprint and decode every image; nothing is encoded, nothing cached."""
+    if dataset.features is not None:
+        return _of_folder(dataset, dataset.features)
     files = [example.file for example in dataset.examples]
     raw = np.zeros((len(files), FINGERPRINT.itemsize), np.uint8)
     table = FeatureTable(dataset, [None] * len(files), {}, None, raw)
@@ -176,6 +201,35 @@ def read_table(dataset: Dataset, progress: Progress) -> FeatureTable:
         progress.advance(loaded.index + 1)
     progress.finish()
     return table
+
+
+def _of_folder(
+    dataset: Dataset, folder: Path, encoder: "CachedEncoder | None" = None
+) -> FeatureTable:
+    """The table of a data set that `graft features` has read, hashed, decoded and encoded."""
+    found = rows_of_folder(folder)
+    paths = [example.path for example in dataset.examples]
+    place = [example.path for example in found.dataset.examples]
+    if paths == place:
+        rows = np.arange(len(paths))
+    else:
+        number = {path: n for n, path in enumerate(place)}
+        rows = np.array([number[path] for path in paths], np.int64)
+    problems = {n: found.problems[int(i)] for n, i in enumerate(rows) if int(i) in found.problems}
+    raw = None
+    if encoder is None:
+        maps = [read_fingerprints(path)[1] for path in found.paths]
+        raw = Activations(maps, found.file[rows], found.row[rows], maps[0].shape[1:], np.uint8)
+    digests = [found.digests[int(i)] for i in rows]
+    return FeatureTable(dataset, digests, problems, encoder, raw, found.cameras)
+
+
+def _chosen(
+    read: "NDArray[np.uint8] | Activations | None", rows: NDArray[np.int64]
+) -> "NDArray[np.uint8] | Activations | None":
+    return (
+        read.rows(rows) if isinstance(read, Activations) else None if read is None else read[rows]
+    )
 
 
 def _note(table: FeatureTable, loaded: Loaded, rows: Sequence[int]) -> None:

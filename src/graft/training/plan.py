@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from graft.config import ResolvedConfig
 from graft.data.dataset import Dataset
 from graft.data.distortion import augmentation
+from graft.errors import UsageError
 from graft.features.backends import LazyBackend, backend_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
@@ -28,6 +30,10 @@ from graft.utils.progress import Progress
 
 # Images of at most this many pixels a side are augmented in memory.
 SMALL = 32
+WITHOUT_IMAGES = (
+    "trained on features, without the images: close calls are not computed again in float32, and "
+    "the report shows no images"
+)
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,12 @@ def _planned(
     runtime: Runtime,
 ) -> Plan:
     main = fit_settings(config)
+    if dataset.features is not None:
+        refuse_images_needed(config, backbone, dataset.features)
     if backbone.weights is None:
         return _plan_from_pixels(config, backbone, dataset, main, progress)
     backend = backend_of(backbone, config.backend)
-    encoder = _encoder(config, backbone, backend)
+    encoder = frozen_encoder(config, backbone, backend, shards=dataset.features)
     if config.unfreeze == "none":
         return Plan(config, backbone, encoder, backend, main, main)
     probe = FitSettings(
@@ -127,6 +135,9 @@ def backend_notes(plan: Plan) -> list[str]:
     backend = plan.encoder.backend
     if backend is None:
         return []
+    if plan.encoder.shards is not None:
+        by = f"features: those of {plan.encoder.shards}, computed by {plan.encoder.engine}"
+        return [by, WITHOUT_IMAGES]
     if backend.ready is None:
         return [f"backend: {backend.name}, everything was in the cache"]
     notes = [f"backend: {backend.name}"]
@@ -151,9 +162,20 @@ def fit_settings(config: ResolvedConfig) -> FitSettings:
     )
 
 
-def _encoder(
+def refuse_images_needed(config: ResolvedConfig, backbone: Backbone, folder: Path) -> None:
+    """Raise UsageError for a training that a folder of features is not enough for."""
+    if backbone.weights is None or config.unfreeze != "none":
+        asked = f"--unfreeze {config.unfreeze}" if backbone.weights else f"--model {config.model}"
+        raise UsageError(
+            f"{asked} trains from the images, and {folder} holds the features of a frozen network; "
+            "train on the source of the images, or leave it out"
+        )
+
+
+def frozen_encoder(
     config: ResolvedConfig, backbone: Backbone, backend: LazyBackend | None, **at: Any
 ) -> CachedEncoder:
+    """What computes, once, the views of each image that these settings ask for."""
     views = 1 if config.augment == "none" else config.views
     views = at.pop("views", views)
     augmented = augmentation(config.augment, config.flip)
@@ -170,7 +192,7 @@ def _plan_from_pixels(
     if detect_runtime().device.type == "cpu":
         refuse_too_large(backbone, config.batch_size)
     shift, erased = _augmented_in_memory(config, backbone)
-    encoder = _encoder(config, backbone, None, **({"views": 1} if shift else {}))
+    encoder = frozen_encoder(config, backbone, None, **({"views": 1} if shift else {}))
     say_pixels(encoder, len(dataset.examples), progress)
     return Plan(config, backbone, encoder, None, main, main, shift=shift, erased=erased)
 
@@ -198,7 +220,7 @@ def _encoder_at_cut(
         reason = remembered["computed because"]
     kept = None
     if not reason:
-        kept = _encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
+        kept = frozen_encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
         if remembered is None and runtime.rank == 0 and not any(map(len, kept.stores)):
             files = [example.file for example in dataset.examples]
             reason = slower_from_disk(row, views, config.epochs, prefix, backbone, files)
@@ -210,7 +232,9 @@ def _encoder_at_cut(
         + (f"{reason}: computed in every epoch" if reason else "kept in the cache")
     )
     return (
-        None if reason else kept or _encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
+        None
+        if reason
+        else kept or frozen_encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
     )
 
 

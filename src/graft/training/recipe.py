@@ -13,6 +13,7 @@ from graft.choices import FROM_SCRATCH
 from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Dataset
 from graft.data.groups import group_ids, grouped
+from graft.data.remote_address import public_address
 from graft.data.sources import listing_of, load_dataset
 from graft.data.split import Split, split_dataset
 from graft.errors import UsageError
@@ -31,6 +32,7 @@ from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
 from graft.runs.claim import claimed
 from graft.runs.folder import MARK, folders_for, model_files
+from graft.runs.records import seen_from_run
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import Plan, backend_notes, make_plan
@@ -62,6 +64,7 @@ class Chosen:
     described: Mapping[str, Any]
 
 
+SILENT = Progress()
 USUAL = Chosen(fit_stages, {})
 
 
@@ -92,11 +95,11 @@ def train(
     started, began = datetime.now(UTC), time.perf_counter()
     runtime = runtime or detect_runtime()
     journal = existing_journal(corrections) if corrections else None
-    dataset = in_turn(runtime, lambda: listed(source, split_config, journal))
+    dataset = in_turn(runtime, lambda: listed(source, split_config, journal, progress))
     backbone = in_turn(runtime, lambda: network(config, cache_folder()))
     agreed(runtime, "images", lambda: dataset_digest(dataset))
     limit = cache_limit()  # before anything is made, as all that can be refused
-    folders = [out] if out else folders_for(str(source), config.model)
+    folders = [out] if out else folders_for(public_address(source), config.model)
     with _folder(folders, resume, _read_by(source, config.model, dataset), runtime) as folder:
         run = Run(folder)
         plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress, runtime)
@@ -116,6 +119,7 @@ def train(
         fitted = time.perf_counter()
         notes = recorder.notes
         made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
+        made |= seen_from_run(source, run.path)
         run.write_config({**made, **chosen.described, **recorded(journal, applied)})
 
         result = predict_splits(plan, trained, table, split, run, progress)
@@ -130,7 +134,7 @@ def train(
         run.write_metrics(metrics | recorder.best(trained.stage) | found | {"seconds": seconds})
         trim(cache_folder(), limit)
         run.remove_unfinished()
-        run.files = {example.path: example.file for example in table.dataset.examples}
+        run.files = {e.path: e.file for e in table.dataset.examples if not dataset.features}
         return run
 
 
@@ -148,11 +152,15 @@ def _folder(
 
 
 def listed(
-    source: str | Path, split_config: SplitConfig, journal: Journal | None = None
+    source: str | Path,
+    split_config: SplitConfig,
+    journal: Journal | None = None,
+    progress: Progress = SILENT,
 ) -> Dataset:
     """The images of a source with their groups; DataError for what cannot be trained on."""
     asked = listing_of(split_config.to_json())
-    dataset = grouped(load_dataset(source, sources_folder(), **asked), split_config.group_by)
+    found = load_dataset(source, sources_folder(), features=True, progress=progress, **asked)
+    dataset = grouped(found, split_config.group_by)
     # What corrections change, such as the sizes of classes, is judged after them, by the audit.
     if journal is None or not dataset.examples:
         raise_if_blocked(check_listing(dataset), dataset.source)
@@ -179,7 +187,8 @@ def _audited(table: FeatureTable, applied: Applied, progress: Progress, runtime:
 
     def audited() -> list[Any]:
         progress.say_all(applied.notes)
-        found = audit(table.dataset, table, cache_folder(), confirmed=applied.checked)
+        known = applied.checked
+        found = audit(table.dataset, table, cache_folder(), confirmed=known, progress=progress)
         progress.say_all(f"{finding.kind}: {finding.message}" for finding in found.findings)
         raise_if_blocked(found.findings, table.dataset.source)
         audits.append(found)
@@ -241,7 +250,7 @@ def finish(
     other = [
         name for name, value in asked.items() if value is not None and before.get(name) != value
     ]
-    if other or stored["source"] != str(source):
+    if other or stored["source"] != public_address(source):
         raise UsageError(
             f"{run.path} holds a finished run with another {other[0] if other else 'source'}; "
             "choose another --out"

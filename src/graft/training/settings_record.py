@@ -12,11 +12,13 @@ from typing import Any
 from graft.config import ResolvedConfig, SplitConfig, TrainConfig
 from graft.data.dataset import Dataset
 from graft.data.reader import cores
+from graft.data.remote_address import public_address
 from graft.data.split import Split
 from graft.features.table import FeatureTable
 from graft.models.backbone import Backbone, new_body
 from graft.models.runtime import Runtime
-from graft.training.plan import Plan
+from graft.training.block_shuffle import in_memory
+from graft.training.plan import WITHOUT_IMAGES, Plan
 from graft.training.stages import Trained
 
 PACKAGES = ("graft", "torch", "timm", "openvino", "pillow", "numpy")
@@ -36,16 +38,16 @@ def settings_record(
     backend = plan.encoder.backend
     versions = {name: version(name) for name in PACKAGES}
     return {
-        "source": str(source),
+        "source": public_address(source),
         "settings": {**asked.to_json(), **split_config.to_json()},
         "resolved": {**plan.config.to_json(), **split_config.to_json()},
         "notes": list(split.notes),
-        "training_notes": list(notes),
+        "training_notes": [*notes, *([WITHOUT_IMAGES] if plan.encoder.shards else [])],
         "graft": version("graft"),
         "versions": versions | {"python": sys.version.split()[0]},
         "device": str(runtime.device),
         "processes": runtime.world,
-        "backend": backend.name if backend else "torch",
+        "backend": plan.encoder.engine if backend else "torch",
         "threads": cores(),
         "seed": asked.seed,
         "started": started.isoformat(timespec="seconds"),
@@ -65,8 +67,14 @@ def described_fit(
     key = hashlib.sha256()
     for digest, name, label in zip(table.digests, split.assignment, split.labels, strict=True):
         key.update((digest or b"") + f"{name} {label};".encode())
+    settings = {**config.to_json(), **split_config.to_json()}
+    found = table.features(split.rows("train"))
+    if found is not None and table.encoder and not in_memory([found] * table.encoder.views):
+        # Another machine may shuffle in another way.
+        settings["shuffle"] = "blocks"
+        key.update(b"blocks")
     return {
-        "settings": {**config.to_json(), **split_config.to_json()},
+        "settings": settings,
         "images": key.hexdigest(),
         "network": backbone.digest,
     }
