@@ -192,7 +192,8 @@ def _audited(table: FeatureTable, applied: Applied, progress: Progress, runtime:
         progress.say_all(f"{finding.kind}: {finding.message}" for finding in found.findings)
         raise_if_blocked(found.findings, table.dataset.source)
         audits.append(found)
-        return [found.usable, found.near]
+        near = [[int(row) for row in cluster] for cluster in found.near]
+        return [[int(row) for row in found.usable], near] if runtime.world > 1 else []
 
     told = rank_0(runtime, audited)
     return audits[0] if audits else Audit((), *told)
