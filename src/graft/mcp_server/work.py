@@ -11,7 +11,7 @@ from graft.choices import LabelBy
 from graft.errors import DataError, GraftError, UsageError
 from graft.mcp_server.rooted import Rooted
 from graft.models.network_file import find_file
-from graft.runs.folder import NEEDED
+from graft.runs.folder import lacking
 from graft.runs.run import Run
 from graft.utils.progress import Progress
 
@@ -220,7 +220,7 @@ def _run_folders(place: Rooted) -> list[Path]:
     for folder, below, files in os.walk(root):
         if len(Path(folder).relative_to(root).parts) >= DEPTH:
             below.clear()
-        if set(NEEDED) <= set(files):
+        if not lacking(files):
             found.append(Path(folder))
             below.clear()
     return found

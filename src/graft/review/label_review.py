@@ -213,7 +213,7 @@ def review_labels(
     if model is not None:
         settings |= {"model": model}
     config, split_config = configs_of(settings, TrainConfig)
-    listed = load_dataset(source, sources_folder(), **listing)
+    listed = load_dataset(source, sources_folder(), progress=progress, **listing)
     return review_of(listed, config, split_config, progress)
 
 
