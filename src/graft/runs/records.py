@@ -101,7 +101,7 @@ def seen_from_run(source: str | Path, run: Path) -> dict[str, str]:
     """What config.json keeps of a source that was given as a relative path: the same as seen from
     the run's folder, for whoever reads the run in another folder or after both have moved.
     """
-    if Path(source).is_absolute() or not Path(source).exists():
+    if not source or Path(source).is_absolute() or not Path(source).exists():
         return {}
     try:
         return {"source_from_run": os.path.relpath(source, run)}

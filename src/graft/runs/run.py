@@ -197,7 +197,8 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.json."""
-        self._write("config.json", "config", config)
+        seen = records.seen_from_run(str(config.get("source") or ""), self.path)
+        self._write("config.json", "config", {**seen, **config})
 
     def write_findings(self, findings: Sequence[Mapping[str, Any]]) -> None:
         """Write findings.json."""
