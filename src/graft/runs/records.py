@@ -109,6 +109,11 @@ def seen_from_run(source: str | Path, run: Path) -> dict[str, str]:
         return {"source_from_run": str(Path(source).absolute())}
 
 
+def with_place_of_source(config: Mapping[str, Any], run: Path) -> Record:
+    """What is written as config.json: with `seen_from_run`, if it is not there already."""
+    return {**seen_from_run(str(config.get("source") or ""), run), **config}
+
+
 def source_of(config: Mapping[str, Any], run: Path) -> str:
     """The source of a run, as it was given where that is right here, else as seen from the run."""
     given, beside = str(config.get("source") or ""), config.get("source_from_run")
