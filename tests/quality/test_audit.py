@@ -16,6 +16,7 @@ from graft.features.activations import Activations, open_store
 from graft.quality import near_cache
 from graft.quality.audit import Audit, audit
 from graft.quality.class_sizes import FEW_PER_CLASS
+from graft.quality.duplicates import crowd_findings, equal_groups
 from graft.quality.finding import KINDS, SEVERITIES, Finding
 from graft.quality.listing import check_listing
 
@@ -361,3 +362,31 @@ def test_every_kind_of_finding_has_a_severity_and_a_meaning() -> None:
         assert meaning, kind
     with pytest.raises(KeyError):
         _ = Finding("no such kind", "message").severity
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([b"a", b"b", b"c", None]))))
+def test_equal_files_are_groups_in_the_order_of_the_first(digests) -> None:
+    expected: dict[bytes, list[int]] = {}
+    for position, name in digests:
+        if name is not None:
+            expected.setdefault(name, []).append(position)
+    assert equal_groups(digests) == [group for group in expected.values() if len(group) > 1]
+
+
+def test_more_images_than_are_compared_with_all_have_the_same_findings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    examples = classes_of(a=40, b=40)
+    table = table_of(80, {0: "x", 2: "x", 3: "x"}, {1: "empty"})
+    table.width = 60
+    dataset = Dataset("source", tuple(examples))
+    expected = audit(dataset, table)
+    monkeypatch.setattr("graft.quality.audit.LARGE", 10)
+    assert audit(dataset, table) == expected
+
+
+def test_a_crowd_is_told() -> None:
+    assert crowd_findings(0) == []
+    (finding,) = crowd_findings(123_456)
+    assert finding.kind == "not_checked"
+    assert "123,456 images are so much alike" in finding.message

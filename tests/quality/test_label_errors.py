@@ -3,12 +3,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from graft.data.dataset import Example
 from graft.features.activations import open_store
 from graft.models.ood import fit_ood_detector
-from graft.quality.label_errors import PENALTY, label_findings, leave_fold_out, leave_one_out
+from graft.quality.label_errors import (
+    PENALTY,
+    doubts,
+    label_findings,
+    leave_fold_out,
+    leave_one_out,
+    sampled,
+)
 
 
 def stored(cache: Path, features: np.ndarray):
@@ -148,3 +157,54 @@ def test_ood_score_is_the_same_for_the_same_seed_and_a_row_at_a_time():
     assert np.array_equal(one.score(features), other.score(features))
     alone = np.concatenate([one.score(features[i : i + 1]) for i in range(200)])
     assert np.allclose(alone, one.score(features), rtol=1e-4)
+
+
+def test_doubts_are_the_leave_one_out_scores_without_all_of_them(tmp_path):
+    features, labels = blobs(700)
+    labels = np.where(np.arange(700) % 9 == 0, (labels + 1) % 3, labels)
+    rows = stored(tmp_path, features)
+    scores, odds = leave_one_out(rows, labels, 3)
+    found = doubts(rows, labels, 3)
+    at = np.arange(700)
+    assert np.array_equal(found.own, scores[at, labels])
+    assert np.array_equal(found.odds, odds)
+    assert np.array_equal(found.right, scores.argmax(1) == labels)
+    scores[at, labels] = -np.inf
+    assert np.array_equal(found.other, scores.max(1))
+    assert np.array_equal(found.rival, scores.argmax(1))
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=300), st.integers(7, 100))
+def test_a_sample_takes_small_classes_whole_and_equally_many_of_the_others(given_labels, most):
+    labels = np.array(given_labels)
+    rows = sampled(labels, most)
+    assert (np.diff(rows) > 0).all()
+    taken, sizes = (np.bincount(x, minlength=7) for x in (labels[rows], labels))
+    if len(labels) <= most:
+        assert len(rows) == len(labels)
+        return
+    assert most - 7 < len(rows) <= most
+    each = taken.max()
+    assert (taken == np.minimum(sizes, each)).all()
+    assert np.array_equal(rows, sampled(labels, most))
+
+
+def test_of_more_images_than_are_checked_a_sample_is_and_the_message_says_so(tmp_path):
+    features, labels = blobs(900)
+    given_labels = labels.copy()
+    flipped = np.arange(0, 900, 18)
+    given_labels[flipped] = (given_labels[flipped] + 1) % 3
+    findings = label_findings(
+        examples(given_labels), given_labels, ["a", "b", "c"], stored(tmp_path, features), most=300
+    )
+    (finding,) = [finding for finding in findings if finding.kind == "label_error"]
+    told = {int(path.removesuffix(".jpg")) for path in finding.paths}
+    assert told <= set(flipped.tolist())
+    said = re.match(
+        r"(\d+) images in a sample of 300 of 900 images, so about (\d+) in all, probably labeled "
+        "wrongly",
+        finding.message,
+    )
+    assert int(said[1]) == len(told)
+    assert int(said[2]) == pytest.approx(3 * len(told), abs=2)
+    assert int(said[2]) == pytest.approx(50, abs=20)

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from graft.data.fingerprint import FINGERPRINT, Fingerprints
+from graft.quality import shortcuts
 from graft.quality.check import check
-from graft.quality.shortcuts import shortcut_findings
+from graft.quality.shortcuts import FOLDS, shortcut_findings
 
 
 def rows(count: int = 200, classes: int = 2) -> tuple[Fingerprints, np.ndarray]:
@@ -123,3 +124,51 @@ def test_a_class_from_another_source_is_told_by_its_files(tmp_path: Path) -> Non
     assert all("alone tells 'c' from the other classes in" in message for message in told)
     assert {"the border", "the file type"} <= {message.split(" alone")[0] for message in told}
     assert not [message for message in told if "size of the image" in message]
+
+
+def one_by_one(columns: list[np.ndarray], labels: np.ndarray, count: int):
+    """The recall of each class and its balanced accuracy, each image by itself."""
+    fold = np.empty(len(labels), int)
+    for number in range(count):
+        mine = np.flatnonzero(labels == number)
+        fold[np.random.default_rng(number).permutation(mine)] = np.arange(len(mine)) % FOLDS
+    right, hits, called = np.zeros((3, count))
+    for row, truth in enumerate(labels):
+        seen = fold != fold[row]
+        scores, odds = np.zeros((2, count))
+        for column in columns:
+            values = int(column.max()) + 1
+            for one in range(count):
+                own, rest = seen & (labels == one), seen & (labels != one)
+                same = column == column[row]
+                share = ((own & same).sum() + 1) / (own.sum() + values)
+                scores[one] += np.log(share)
+                odds[one] += np.log(share) - np.log(
+                    ((rest & same).sum() + 1) / (rest.sum() + values)
+                )
+        right[truth] += scores.argmax() == truth
+        hits[truth] += odds[truth] > 0
+        called += odds > 0
+    sizes = np.bincount(labels, minlength=count)
+    return right / sizes, (hits / sizes + 1 - (called - hits) / (len(labels) - sizes)) / 2
+
+
+@pytest.mark.parametrize("block", [1, 2**23])
+def test_images_that_are_equal_in_trivia_are_predicted_at_once(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shortcuts, "BLOCK", block)
+    random = np.random.default_rng(2)
+    labels = random.integers(0, 4, 160)
+    columns = [random.integers(0, 3, 160) + (labels == 1), random.integers(0, 5, 160)]
+    found = shortcuts._cross_validated(columns, labels, 4)
+    assert np.allclose(found, one_by_one(columns, labels, 4))
+
+
+def test_of_very_many_cameras_the_rare_ones_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortcuts, "NAMES", 3)
+    found, labels = rows(500, 5)
+    found["camera"] = np.arange(500) + 100
+    plant(found, "camera", labels == 3, 9)
+    (finding,) = shortcut_findings(labels, [*"abcde"], found)
+    assert finding.message.startswith("the camera (EXIF) alone tells 'd' from the other classes")

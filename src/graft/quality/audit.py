@@ -10,13 +10,21 @@ from graft.data.dataset import Dataset, class_numbers
 from graft.features.table import FeatureTable
 from graft.quality.appearance import appearance_findings
 from graft.quality.class_sizes import class_size_findings
-from graft.quality.duplicates import Duplicates, equal_groups
+from graft.quality.duplicates import Duplicates, crowd_findings, equal_groups
 from graft.quality.finding import Finding, by_severity
 from graft.quality.listing import listing_findings
+from graft.quality.looks import TableThumbnails, looks_of
 from graft.quality.lost_classes import lost_class_findings
-from graft.quality.near_cache import near_clusters
+from graft.quality.near_cache import (
+    LARGE,
+    SILENT,
+    NearClusters,
+    near_clusters,
+    near_clusters_of_many,
+)
 from graft.quality.shortcuts import shortcut_findings
 from graft.quality.unreadable import unreadable_findings
+from graft.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,18 +47,26 @@ def audit(
     *,
     labels: bool = True,
     confirmed: Collection[bytes] = (),
+    progress: Progress = SILENT,
 ) -> Audit:
     """Find what is wrong with the images of a dataset, given their rows in `table`.
 
-    `cache` keeps the near-duplicates, which take as long to find as a head to fit. Label errors
-    and outliers need a table with features; `labels=False` leaves them out all the same. Images
-    whose sha256 is `confirmed` are neither: a person has looked at them.
+    `cache` keeps the near-duplicates, which take as long to find as a head to fit; for more than
+    LARGE images `progress` is told of the search. Label errors and outliers need a table with
+    features; `labels=False` leaves them out all the same. Images whose sha256 is `confirmed` are
+    neither: a person has looked at them.
     """
     examples = dataset.examples
     readable = [i for i in range(len(examples)) if i not in table.problems]
-    fingerprints = table.fingerprints(readable)
     equal = equal_groups((i, table.digests[i]) for i in readable)
-    near = near_clusters(readable, fingerprints, equal, cache)
+    if len(readable) <= LARGE:
+        looks = table.fingerprints(readable)
+        found = NearClusters(near_clusters(readable, looks, equal, cache))
+    else:
+        looks, gray = looks_of(table, readable), TableThumbnails(table, readable)
+        digests = [table.digests[i] for i in readable]
+        found = near_clusters_of_many(readable, looks, gray, digests, equal, cache, progress)
+    near = found.clusters
     duplicates = Duplicates(examples, equal, near, readable)
     two_labels = duplicates.two_labels()
     usable = [i for i in readable if i not in two_labels]
@@ -63,8 +79,9 @@ def audit(
         *lost_class_findings(dataset, usable, table.problems),
         *unreadable_findings(examples, table.problems),
         *duplicates.findings(),
-        *appearance_findings(shown, fingerprints),
-        *shortcut_findings(class_numbers(shown, dataset.classes), dataset.classes, fingerprints),
+        *crowd_findings(found.crowd),
+        *appearance_findings(shown, looks),
+        *shortcut_findings(class_numbers(shown, dataset.classes), dataset.classes, looks),
         *class_size_findings(kept, dataset.source, units),
     ]
     if labels and (features := table.features(usable)) is not None:

@@ -42,12 +42,14 @@ def class_size_findings(
         for label in counts
         if all(examples[i].split in ("val", "test") for i in members[label])
     ]
+    absent = set(unlearned)
     short = [
         label
         for label, count in counts.items()
-        if label not in unlearned and not whole and count < FEWEST_PER_CLASS
+        if label not in absent and not whole and count < FEWEST_PER_CLASS
     ]
-    few = [n for n, count in counts.items() if n not in short and count < FEW_PER_CLASS]
+    blocked = set(short)
+    few = [n for n, count in counts.items() if n not in blocked and count < FEW_PER_CLASS]
 
     def finding(kind: str, labels: list[str], message: str, listed: bool) -> Finding:
         paths = tuple(examples[i].path for name in labels for i in members[name] if listed)

@@ -14,17 +14,33 @@ Groups = list[list[int]]  # of positions in `examples`
 
 def equal_groups(digests: Iterable[tuple[int, bytes | None]]) -> Groups:
     """Positions with the same sha256, where there are several."""
-    by_digest: dict[bytes, list[int]] = defaultdict(list)
-    for position, digest in digests:
-        if digest is not None:
-            by_digest[digest].append(position)
-    return [group for group in by_digest.values() if len(group) > 1]
+    first: dict[bytes, tuple[int, int]] = {}  # the place in the order, and the position
+    groups: dict[tuple[int, int], list[int]] = {}  # no list for each of millions that are alone
+    for place, (position, digest) in enumerate(digests):
+        if digest is None:
+            continue
+        own = first.setdefault(digest, (place, position))
+        if own[0] != place:
+            groups.setdefault(own, [own[1]]).append(position)
+    return [groups[own] for own in sorted(groups)]
 
 
 def with_copies(near: Sequence[Sequence[int]], equal: Groups) -> Groups:
     """Near-duplicates with every byte-equal copy of each: all that must share a split."""
     copies = {group[0]: group for group in equal}
     return [[c for i in group for c in copies.get(i, [i])] for group in near]
+
+
+def crowd_findings(crowd: int) -> list[Finding]:
+    """That near-duplicates were not looked for everywhere among `crowd` images too alike."""
+    if not crowd:
+        return []
+    message = (
+        f"near-duplicates were not looked for everywhere: {images(crowd)} are so much alike, as "
+        "frames of one fixed camera are, that each was compared with a few thousand of them only; "
+        "copies among these may be missing, and clusters be in pieces; tie them with --group-by"
+    )
+    return [Finding("not_checked", message)]
 
 
 @dataclass(frozen=True)

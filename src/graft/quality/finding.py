@@ -29,6 +29,9 @@ KINDS = {
     "beside_splits": Kind(MATTERS, "the image is in a folder beside the given splits; left out"),
     "unlabeled": Kind(MATTERS, "a row of the table without a label; left out"),
     "no_image": Kind(MATTERS, "a row of the table without an image; left out"),
+    "bad_shard": Kind(
+        MATTERS, "a Parquet or tar shard that is damaged, empty or not there; left out"
+    ),
     "subfolders": Kind(NOTE, "class folders that hold folders; the outermost one is the label"),
     "table_form": Kind(NOTE, "how a table was read that is not in the usual form"),
     "not_an_image": Kind(NOTE, "a file format that graft does not read as an image; left out"),
@@ -63,7 +66,7 @@ KINDS = {
     "imbalance": Kind(MATTERS, "a class at least ten times as large as another"),
     "label_error": Kind(MATTERS, "the features suggest another label (needs --model)"),
     "outlier": Kind(NOTE, "unlike all other images (needs --model)"),
-    "not_checked": Kind(NOTE, "where label errors could not be looked for, and why"),
+    "not_checked": Kind(NOTE, "what could not be looked for everywhere, and why"),
 }
 
 

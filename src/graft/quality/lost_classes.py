@@ -26,10 +26,10 @@ def lost_class_findings(
     lost = [label for label in sorted(total) if total[label] - left[label] > MOST * total[label]]
     if not lost:
         return []
-    paths = {
-        label: tuple(examples[i].path for i in sorted(problems or ()) if examples[i].label == label)
-        for label in lost
-    }
+    paths: dict[str, list[str]] = {label: [] for label in lost}
+    for i in sorted(problems or ()):
+        if examples[i].label in paths:
+            paths[examples[i].label].append(examples[i].path)
     named = paths[lost[0]]
     first = next((i for i in sorted(problems or ()) if examples[i].label == lost[0]), None)
     why = f" ({named[0]} {problems[first]})" if problems and first is not None else ""

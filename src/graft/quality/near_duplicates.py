@@ -58,28 +58,27 @@ def near_pairs(fingerprints: Fingerprints) -> Ints:
     if len(among) < 2:
         return np.empty((0, 2), np.int64)
     pairs, variants = candidates(gray, among)
-    kept = agreement(gray, pairs, _starts(variants), cores()) > 0
+    kept = agreement(gray, pairs, starts(variants), cores()) > 0
     pairs = np.sort(pairs[kept], 1)
     return pairs[np.lexsort(pairs.T[::-1])]
 
 
 def clusters(pairs: Ints, count: int) -> list[list[int]]:
     """The connected groups of two or more of `count` images, each in order."""
-    above = np.arange(count)
-
-    def root(i: int) -> int:
-        while above[i] != i:
-            above[i] = above[above[i]]
-            i = int(above[i])
-        return i
-
-    for a, b in pairs:
-        low, high = sorted((root(int(a)), root(int(b))))
-        above[high] = low
-    members: dict[int, list[int]] = {}
-    for i in sorted({int(i) for i in pairs.ravel()}):
-        members.setdefault(root(i), []).append(i)
-    return list(members.values())
+    low, high = pairs.T
+    least = np.arange(count)  # the least image that each is known to be connected with
+    while (least[low] != least[high]).any():
+        both = np.minimum(least[low], least[high])
+        for ends in (least[low], least[high]):
+            np.minimum.at(least, ends, both)
+        while (least[least] != least).any():
+            least = least[least]
+    alone = np.ones(count, bool)
+    alone[pairs.ravel()] = False
+    members = np.flatnonzero(~alone)
+    members = members[np.argsort(least[members], kind="stable")]
+    starts = np.flatnonzero(np.diff(least[members])) + 1
+    return [group.tolist() for group in np.split(members, starts) if len(group)]
 
 
 # An orientation takes (y, x), measured from the middle, to where the same spot was before it.
@@ -128,7 +127,7 @@ def candidates(gray: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
             value = alike[np.arange(len(row)), best]
             a = np.flatnonzero(value > ALIKE)
             hits.append((row[a] + start, cell[best[a]], variant[a], value[a]))
-        found.append(_strongest(*(np.concatenate(block) for block in zip(*hits, strict=True))))
+        found.append(strongest(*(np.concatenate(block) for block in zip(*hits, strict=True))))
     first, second, variant, alike = (np.concatenate(block) for block in zip(*found, strict=True))
     # One of the two directions, the better one.
     order = np.argsort(-alike, kind="stable")
@@ -138,10 +137,10 @@ def candidates(gray: NDArray[np.uint8], among: Ints) -> tuple[Ints, Ints]:
     return np.stack([among[first[kept]], among[second[kept]]], 1), variant[kept]
 
 
-def _strongest(
-    first: Ints, second: Ints, variant: Ints, alike: Floats
+def strongest(
+    first: Ints, second: Ints, variant: Ints, alike: Floats, *, nearest: int = NEAREST
 ) -> tuple[Ints, Ints, Ints, Floats]:
-    """For each first image the NEAREST others, each in its best variant."""
+    """For each first image the `nearest` others, each in its best variant."""
     order = np.lexsort((-alike, second, first))
     first, second, variant, alike = first[order], second[order], variant[order], alike[order]
     once = np.ones(len(first), bool)
@@ -150,44 +149,54 @@ def _strongest(
     order = np.lexsort((-alike, first))
     first, second, variant, alike = first[order], second[order], variant[order], alike[order]
     place = np.arange(len(first)) - np.searchsorted(first, first)
-    best = place < NEAREST
+    best = place < nearest
     return first[best], second[best], variant[best], alike[best]
 
 
-def _blurred(gray: NDArray[np.uint8], among: Ints) -> Floats:
-    """Mean luminance of BLUR × BLUR blocks in every pair of windows of the images at these
-    positions (N,): (N, 4, 4, BLUR, BLUR).
+def all_variants(gray: NDArray[np.uint8], blur: int) -> Floats:
+    """Mean luminance of `blur` × `blur` blocks of each image (N, S, S) in every variant, in the
+    order that `starts` counts them: (V, N, blur²). It is linear in the luminance.
+    """
+    among = np.arange(len(gray))
+    blurred = _blurred(gray, among, blur)
+    upright = [_turned(blurred[:, y, x], t).reshape(len(gray), -1) for t, y, x in VARIANTS]
+    return np.stack([*upright, *_rotated(gray, among, blur).swapaxes(0, 1)])
+
+
+def _blurred(gray: NDArray[np.uint8], among: Ints, blur: int = BLUR) -> Floats:
+    """Mean luminance of `blur` × `blur` blocks in every pair of windows of the images at these
+    positions (N,): (N, 4, 4, blur, blur).
     """
     edges = np.arange(SIDE + 1) / SIDE - 0.5
     means = []
     for scale, middle in _WINDOWS:
-        ends = (np.arange(BLUR + 1) / BLUR - 0.5) * scale + middle
+        ends = (np.arange(blur + 1) / blur - 0.5) * scale + middle
         overlap = np.minimum(ends[1:, np.newaxis], edges[1:]) - np.maximum(
             ends[:-1, np.newaxis], edges[:-1]
         )
-        means.append(np.maximum(overlap, 0) * BLUR / scale)
-    rows = np.concatenate(means).astype(np.float32)  # (4 BLUR, SIDE)
+        means.append(np.maximum(overlap, 0) * blur / scale)
+    rows = np.concatenate(means).astype(np.float32)  # (4 blur, SIDE)
     out = np.empty((len(among), len(rows), len(rows)), np.float32)
     for start in range(0, len(among), BLOCK):
         block = gray[among[start : start + BLOCK]].astype(np.float32)
         out[start : start + BLOCK] = rows @ block @ rows.T
     windows = len(_WINDOWS)
-    return out.reshape(-1, windows, BLUR, windows, BLUR).transpose(0, 1, 3, 2, 4)
+    return out.reshape(-1, windows, blur, windows, blur).transpose(0, 1, 3, 2, 4)
 
 
-def _rotated(gray: NDArray[np.uint8], among: Ints) -> Floats:
-    """Mean luminance of BLUR × BLUR blocks of the images at these positions (N,), rotated by each
-    of ROTATED with black corners: (N, angles, BLUR²).
+def _rotated(gray: NDArray[np.uint8], among: Ints, blur: int = BLUR) -> Floats:
+    """Mean luminance of `blur` × `blur` blocks of the images at these positions (N,), rotated by
+    each of ROTATED with black corners: (N, angles, blur²).
     """
     at = (np.arange(SIDE) + 0.5) / SIDE - 0.5
     places = np.stack(np.meshgrid(at, at, indexing="ij"), -1).reshape(-1, 2)
-    row, column = np.indices((SIDE, SIDE)).reshape(2, -1) * BLUR // SIDE
-    means = np.zeros((SIDE * SIDE, len(ROTATED), BLUR * BLUR), np.float32)
+    row, column = np.indices((SIDE, SIDE)).reshape(2, -1) * blur // SIDE
+    means = np.zeros((SIDE * SIDE, len(ROTATED), blur * blur), np.float32)
     for mean, linear in zip(means.swapaxes(0, 1), _ROTATIONS, strict=True):
         before = places @ linear.T
         inside = (np.abs(before) < 0.5).all(1)  # the corners come from nowhere: they stay 0, black
         y, x = ((before[inside] + 0.5) * SIDE).astype(int).T
-        np.add.at(mean, (y * SIDE + x, (row * BLUR + column)[inside]), (BLUR / SIDE) ** 2)
+        np.add.at(mean, (y * SIDE + x, (row * blur + column)[inside]), (blur / SIDE) ** 2)
     flat = means.reshape(SIDE * SIDE, -1)
     out = np.empty((len(among), flat.shape[1]), np.float32)
     for start in range(0, len(among), BLOCK):
@@ -197,8 +206,10 @@ def _rotated(gray: NDArray[np.uint8], among: Ints) -> Floats:
 
 
 def _turned(blocks: Floats, turn: int) -> Floats:
-    at = np.stack(np.meshgrid(*[np.arange(BLUR)] * 2, indexing="ij"), -1) - (BLUR - 1) / 2
-    before = np.round(at @ _TURNS[turn].T + (BLUR - 1) / 2).astype(int)
+    """Square blocks (N, S, S) in one of eight orientations."""
+    middle = (blocks.shape[1] - 1) / 2
+    at = np.stack(np.meshgrid(*[np.arange(blocks.shape[1])] * 2, indexing="ij"), -1) - middle
+    before = np.round(at @ _TURNS[turn].T + middle).astype(int)
     return blocks[:, before[..., 0], before[..., 1]]
 
 
@@ -225,7 +236,7 @@ def _centers(rows: Floats) -> Floats:
     return centers
 
 
-def _starts(variants: Ints) -> Maps:
+def starts(variants: Ints) -> Maps:
     """The map from the whole of a second image to a variant of a first, for each variant."""
     upright = [_TURNS[t] * _WINDOWS[y][0] for t, y, _ in VARIANTS]
     linear = np.array(upright + _ROTATIONS, np.float32)

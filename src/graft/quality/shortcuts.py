@@ -15,6 +15,10 @@ from graft.quality.appearance import TINY
 from graft.quality.finding import Finding, some
 
 FOLDS, BINS = 5, 8
+# Names of a kind, such as cameras, that are told apart.
+NAMES = 1000
+# Scores in memory at once.
+BLOCK = 2**23
 # Images that a class needs to be looked at.
 FEWEST = 20
 # Reported if the mean recall lies this fraction of the way from chance to perfect.
@@ -82,7 +86,12 @@ def _trivia(fingerprints: Fingerprints) -> dict[str, list[NDArray[np.int64]]]:
     binned = {what: [_bins(column) for column in found] for what, found in numbers.items()}
     names = {"the file type": fingerprints["format"], "the camera (EXIF)": fingerprints["camera"]}
     for what, values in names.items():
-        binned[what] = [np.unique(values, return_inverse=True)[1].astype(np.int64)]
+        _, number, sizes = np.unique(values, return_inverse=True, return_counts=True)
+        # Of many thousands of cameras those with few images are one.
+        common = np.argsort(-sizes, kind="stable")[:NAMES]
+        place = np.full(len(sizes), NAMES)
+        place[np.sort(common)] = np.arange(len(common))
+        binned[what] = [place[number]]
     return binned
 
 
@@ -99,23 +108,42 @@ def _cross_validated(
     """
     sizes = np.bincount(labels, minlength=count)
     fold = np.empty(len(labels), np.int64)
-    for number in range(count):  # each class dealt out evenly, in a fixed random order
-        mine = np.flatnonzero(labels == number)
+    order = np.argsort(labels, kind="stable")
+    for number, mine in enumerate(np.split(order, np.cumsum(sizes)[:-1])):
+        # Each class dealt out evenly, in a fixed random order.
         fold[np.random.default_rng(number).permutation(mine)] = np.arange(len(mine)) % FOLDS
+    # Images that are equal in all columns get one score.
+    sides = [int(column.max()) + 1 for column in columns]
+    codes, kind = np.unique(np.ravel_multi_index(columns, sides), return_inverse=True)
+    kinds = np.stack(np.unravel_index(codes, sides), 1)
     right, hits, called = np.zeros((3, count))
     for number in range(FOLDS):
         seen, asked = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        scores, odds = np.zeros((2, len(asked), count))  # of classes equally likely beforehand
-        for column in columns:
-            table = np.zeros((int(column.max()) + 1, count))
-            np.add.at(table, (column[seen], labels[seen]), 1)
-            own = np.log((table + 1) / (table + 1).sum(0))
-            rest = table.sum(1, keepdims=True) - table + 1
-            scores += own[column[asked]]
-            odds += (own - np.log(rest / rest.sum(0)))[column[asked]]
-        truth = labels[asked]
-        right += np.bincount(truth, scores.argmax(1) == truth, minlength=count)
-        hits += np.bincount(truth, odds[np.arange(len(asked)), truth] > 0, minlength=count)
-        called += (odds > 0).sum(0)
+        tables = [_log_shares(column[seen], labels[seen], count) for column in columns]
+        asked = asked[np.argsort(kind[asked], kind="stable")]
+        block = max(1, BLOCK // count)
+        for start in range(0, len(kinds), block):
+            # Scores of classes equally likely beforehand, of a block of kinds, (b, K) each.
+            values = kinds[start : start + block]
+            scores, odds = np.zeros((2, len(values), count))
+            for (own, rest), value in zip(tables, values.T, strict=True):
+                scores += own[value]
+                odds += (own - rest)[value]
+            ends = np.searchsorted(kind[asked], [start, start + len(values)])
+            rows = asked[slice(*ends)]
+            truth, which = labels[rows], kind[rows] - start
+            right += np.bincount(truth, scores.argmax(1)[which] == truth, minlength=count)
+            hits += np.bincount(truth, odds[which, truth] > 0, minlength=count)
+            called += np.bincount(which, minlength=len(values)) @ (odds > 0)
     false = (called - hits) / (len(labels) - sizes)
     return right / sizes, (hits / sizes + 1 - false) / 2
+
+
+def _log_shares(
+    column: NDArray[np.int64], labels: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The logarithm of the share that each value has of a class, and of all others, (V, K) each."""
+    size = int(column.max()) + 1
+    table = np.bincount(column * count + labels, minlength=size * count).reshape(size, count)
+    rest = table.sum(1, keepdims=True) - table + 1
+    return np.log((table + 1) / (table + 1).sum(0)), np.log(rest / rest.sum(0))

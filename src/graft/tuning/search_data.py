@@ -75,7 +75,7 @@ def search_data(
 
     Raises what training raises.
     """
-    dataset = listed(source, split_config)
+    dataset = listed(source, split_config, progress=progress)
     backbone = network(config, cache_folder())
     plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
     began = time.perf_counter()

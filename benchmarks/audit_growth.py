@@ -1,0 +1,163 @@
+"""How the audit grows: time, memory and what is found against the number of images.
+
+near N [--work FOLDER] [--memory GB]: near-duplicates among N synthetic thumbnails, some of them
+planted; with a work folder, an interrupted search goes on where it was. compare N: the same by
+comparing all (near_duplicates.py). crowd N: N frames of one fixed camera. looks: how alike the
+synthetic thumbnails are, and photos of flowers. steps N [CLASSES]: every other step of the audit
+for N images. No image is written or kept: thumbnails are made when asked for.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import photos, show
+from benchmarks.synthetic_thumbnails import Crowd, Synthetic
+from graft.utils.progress import on_stderr
+
+# Planted copies: one in so many images, at least and at most so many.
+EVERY, FEWEST, MOST = 50, 400, 4000
+
+
+def memory_mb() -> int:
+    """The most that this process has had in memory at once, what it maps included."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+
+
+def planted(count: int) -> Synthetic:
+    return Synthetic(count, int(np.clip(count // EVERY, FEWEST, MOST)))
+
+
+def recall(images: Synthetic, pairs: np.ndarray) -> dict[str, object]:
+    """What is found of the planted pairs, and how many pairs were not planted."""
+    true = np.sort(np.stack([images.places, images.sources], 1), 1)
+    told = {tuple(pair) for pair in pairs.tolist()}
+    hit = np.array([tuple(pair) in told for pair in true.tolist()])
+    kinds = {
+        name: round(float(hit[images.kind == i].mean()), 4) for i, name in enumerate(images.kinds)
+    }
+    return {
+        "planted": len(true),
+        "recall": round(float(hit.mean()), 4),
+        "kinds": kinds,
+        "others": len(told) - int(hit.sum()),
+    }
+
+
+def near(count: int, work: Path | None) -> None:
+    from graft.quality.near_search import near_pairs_in_cells
+
+    start = time.perf_counter()
+    images = planted(count)
+    made = time.perf_counter() - start
+    with tempfile.TemporaryDirectory(prefix="graft-bench-") as spare:
+        folder = work or Path(spare) / "work"
+        start, cpu = time.perf_counter(), time.process_time()
+        pairs, crowd = near_pairs_in_cells(images, np.arange(count), folder, on_stderr())
+        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+        disk = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    show(
+        "near",
+        images=count,
+        s=round(took, 1),
+        cpu_s=round(cpu, 1),
+        planting_s=round(made, 1),
+        memory_mb=memory_mb(),
+        work_mb=round(disk),
+        crowd=crowd,
+        **recall(images, pairs),
+    )
+
+
+def compare(count: int, work: Path | None) -> None:
+    from graft.data.fingerprint import FINGERPRINT
+    from graft.quality.near_duplicates import near_pairs
+
+    images = planted(count)
+    found = np.zeros(count, FINGERPRINT)
+    found["width"] = found["height"] = 64
+    found["gray"] = images[np.arange(count)]
+    start, cpu = time.perf_counter(), time.process_time()
+    pairs = near_pairs(found)
+    took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    show(
+        "compare",
+        images=count,
+        s=round(took, 1),
+        cpu_s=round(cpu, 1),
+        memory_mb=memory_mb(),
+        **recall(images, pairs),
+    )
+
+
+def crowd(count: int, work: Path | None) -> None:
+    from graft.quality.near_duplicates import clusters
+    from graft.quality.near_search import near_pairs_in_cells
+
+    with tempfile.TemporaryDirectory(prefix="graft-bench-") as spare:
+        start, cpu = time.perf_counter(), time.process_time()
+        folder = work or Path(spare) / "work"
+        pairs, alike = near_pairs_in_cells(Crowd(count), np.arange(count), folder, on_stderr())
+        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    sizes = sorted(map(len, clusters(pairs, count)), reverse=True)
+    show(
+        "crowd",
+        images=count,
+        s=round(took, 1),
+        cpu_s=round(cpu, 1),
+        memory_mb=memory_mb(),
+        pairs=len(pairs),
+        crowd=alike,
+        clusters=len(sizes),
+        largest=sizes[:3],
+    )
+
+
+def looks(count: int, work: Path | None) -> None:
+    from PIL import Image
+
+    from graft.quality.near_sketches import reduced, sketcher
+
+    flowers = [
+        Image.open(file).convert("L").resize((64, 64), Image.Resampling.BOX)
+        for file in photos("flowers")[:count]
+    ]
+    for name, gray in (
+        ("photos", np.stack([np.asarray(one) for one in flowers])),
+        ("synthetic", Synthetic(count, 0)[np.arange(count)]),
+    ):
+        small = reduced(gray)
+        found = sketcher(small).whole(small)
+        alike = found @ found.T
+        np.fill_diagonal(alike, -1)
+        nearest = np.quantile(alike.max(1), [0.1, 0.5, 0.9]).round(2).tolist()
+        share = {str(least): float((alike > least).mean().round(6)) for least in (0.6, 0.75, 0.85)}
+        show("looks", images=name, nearest=nearest, share_above=share)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    ways = {"near": near, "compare": compare, "crowd": crowd, "looks": looks, "steps": None}
+    parser.add_argument("way", choices=ways)
+    parser.add_argument("count", type=int)
+    parser.add_argument("classes", type=int, nargs="?", default=0)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--memory", type=float, help="GB of memory that the process may ask for")
+    asked = parser.parse_args()
+    if asked.memory:
+        most = int(asked.memory * 1e9)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    if asked.way == "steps":
+        from benchmarks.audit_steps import steps
+
+        steps(asked.count, asked.classes or min(10_000, asked.count // 50))
+    else:
+        ways[asked.way](asked.count, asked.work)
+
+
+if __name__ == "__main__":
+    main()
