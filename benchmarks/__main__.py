@@ -29,9 +29,11 @@ NEEDS = {
 # Those that `make bench` leaves out.
 ALSO = {
     "tune_search": PHOTOS,
+    "block_shuffle": "",
     "explain": "",
     "export_parity": "",
     "large_photos": PHOTOS,
+    "large_run": "",
     "review": PHOTOS,
     "serve_load": PHOTOS,
     "serve_hostile": PHOTOS,

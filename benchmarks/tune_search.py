@@ -1,28 +1,45 @@
 """`graft tune` against random search in the same space, for the same time on the wall clock.
 
-[NAME…] [--minutes 2,10,30] [--engines tune,portfolio,random,autogluon] [--seed N]: flowers,
-cats_dogs, cifar10 (a tenth of its images). Each engine begins with an empty cache. Random search
-draws configurations from the space that `graft tune --space` prints, trains each as `graft train`
-would, keeps the best on val, and reads test for that one alone; its trials share the cache of
-features, and one that ends after the time does not count. AutoGluon MultiModal runs at its presets
-where it is installed.
+[NAME…] [--minutes 2,10,30] [--engines tune,random,random-uncached,autogluon] [--seeds 42]
+[--models A,B] [--results FILE] [--autogluon PYTHON]: flowers, cats_dogs, cifar10 (a tenth of its
+images). It prints one table; with --results each figure is kept in FILE (a JSON object a line) as
+soon as it is measured, and the same command goes on from there.
+
+Engines: `tune` (Optuna where it is installed), `portfolio`, `optuna`; `random` (its trials share
+graft's cache of features), `random-uncached` (each trial computes all of it, as a training script
+under a tuner does), `autogluon` (MultiModalPredictor at its presets, by the Python of another
+environment: benchmarks/tune_autogluon.py). Each begins with an empty cache; the time is that of the
+whole process. Random search is ended when its time is over: it keeps the best on val of the trials
+that ended, and reads test for that one alone. All have the same split.
 """
 
 import argparse
 import csv
 import json
 import os
-import random
+import shutil
+import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.common import GRAFT, IS_SMALL, images, module, photos, show, timed, workplace
+from benchmarks.common import GRAFT, IS_SMALL, WEIGHTS, images, module, photos, timed, workplace
 
 TENTH = 10
-# What a random configuration is, by thirds: a ridge head, a fitted head, a fine-tuning.
-KINDS = ("ridge", "fitted", "fine-tuning")
+FOUND = "found.jsonl"  # of benchmarks/tune_random.py: a line a trial that ended
+RANDOM = {"random": [], "random-uncached": ["--uncached"]}
+KEY = ("data", "minutes", "engine", "seed", "models")
+COLUMNS = (
+    "data",
+    "minutes",
+    "engine",
+    "seed",
+    "accuracy on test (95 % interval)",
+    "seconds",
+    "of the budget",
+    "trials",
+    "winner",
+)
 
 
 def source_of(name: str, place: Path) -> Path:
@@ -41,85 +58,143 @@ def source_of(name: str, place: Path) -> Path:
     return table
 
 
-def drawn(space: object, generator: random.Random) -> object:
-    """A random configuration of the space."""
-    from graft.training.defaults import network
-    from graft.tuning import portfolio
-    from graft.tuning.candidate import Candidate
-    from graft.tuning.space import Space
+def by_tune(source: Path, seconds: float, place: Path, about: dict[str, object]) -> dict:
+    """What `graft tune` reaches."""
+    kind = {"tune": "auto"}.get(str(about["engine"]), str(about["engine"]))
+    command = [*GRAFT, "tune", str(source), "--budget", f"{seconds}s", "--engine", kind]
+    command += ["--seed", str(about["seed"]), "--out", str(place / "run"), "--json"]
+    command += ["--models", str(about["models"])] if about["models"] else []
+    took, printed = timed(command, place / "cache")
+    found = json.loads(printed)
+    return {
+        "test": found["test"],
+        "chosen_by": found["cross_validated"],
+        "trials": len(found["trials"]),
+        "winner": found["winner_described"],
+        "after_search": found.get("after_search"),
+        "seconds": took,
+    }
+
+
+def by_random(source: Path, seconds: float, place: Path, about: dict[str, object]) -> dict:
+    """What random search reaches; no `test` where no trial ended in time."""
+    out = place / "runs"
+    command = module("tune_random", source, out, "--seed", about["seed"])
+    command += ["--models", str(about["models"])] if about["models"] else []
+    command += RANDOM[str(about["engine"])]
+    environment = os.environ | {"GRAFT_CACHE": str(place / "cache")}
+    began = time.perf_counter()
+    with (place / "said").open("w") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        try:
+            process.wait(seconds)
+            sys.exit(f"{' '.join(command)} ended:\n{(place / 'said').read_text()}")
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    took = time.perf_counter() - began
+    file = out / FOUND
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    ended = [row for row in rows if "val" in row]
+    best = max(ended, key=lambda row: row["val"], default={"winner": "no trial ended in time"})
+    return {
+        "test": best.get("test"),
+        "chosen_by": best.get("val"),
+        "trials": len(ended),
+        "failed": len(rows) - len(ended),
+        "winner": best["winner"],
+        "seconds": took,
+    }
+
+
+def split_of(source: Path, seed: int, kept: Path, place: Path) -> Path:
+    """The table of images and splits that graft makes of a source with this seed."""
+    if not kept.is_file():
+        out = place / "split"
+        command = [*GRAFT, "train", str(source), "--seed", str(seed), "--out", str(out)]
+        timed([*command, "--epochs", "1"], place / "cache")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(out / "dataset.csv", kept)
+    return kept
+
+
+def checkpoint_of(place: Path) -> Path:
+    """The network of the benchmarks as AutoGluon reads one: no hub is needed, and all engines have
+    the same weights.
+    """
+    import timm
+    import torch
+
+    from graft.models.weights import find_backbone
     from graft.utils.cache_folder import cache_folder
 
-    assert isinstance(space, Space)
-    pick = generator.choice
-    base = Candidate(model=pick(space.networks()))
-    side = network(base.train_config(), cache_folder()).preprocess.height
-    inputs = [base, *portfolio.other_inputs(space, base, side)]
-    kind = pick(KINDS)
-    if kind == "fine-tuning" and space.fine_tunings:
-        return pick(portfolio.fine_tunings(space, base))
-    fed, stages = pick(inputs), pick(space.stages)
-    if kind == "ridge":
-        own = {"head": "ridge", "hidden": 0, "strength": pick(space.strengths)}
-        return fed.model_copy(update=own | {"stages": stages})
-    rates, decays = space.learning_rates, space.weight_decays
-    own = {
-        "hidden": pick(space.hidden),
-        "stages": stages,
-        "learning_rate": min(rates) * (max(rates) / min(rates)) ** generator.random(),
-        "weight_decay": min(decays) * (max(decays) / min(decays)) ** generator.random(),
-        "schedule": pick(space.schedules),
-        "patience": pick(space.patiences),
-        "label_smoothing": pick(space.label_smoothing),
+    backbone = find_backbone(WEIGHTS, cache_folder())
+    fed, folder = backbone.preprocess, place / backbone.architecture
+    folder.mkdir()
+    model = timm.create_model(backbone.architecture, pretrained=False, num_classes=0)
+    known = set(model.state_dict())
+    state = {k: v for k, v in backbone.build().body.state_dict().items() if k in known}
+    model.load_state_dict(state)
+    torch.save(state, folder / "pytorch_model.bin")
+    config = {
+        "architecture": backbone.architecture,
+        "num_features": model.num_features,
+        "input_size": [3, fed.height, fed.width],
+        "mean": list(fed.mean),
+        "std": list(fed.std),
+        "crop_pct": fed.crop,
+        "interpolation": fed.interpolation,
     }
-    return fed.model_copy(update=own)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
-def random_search(source: str, seconds: float, out: Path, seed: int) -> None:
-    """Random configurations until the time is over; prints the best on val, and its test."""
-    from graft.config import SplitConfig
-    from graft.errors import GraftError
-    from graft.training.recipe import train
-    from graft.tuning.space import Space
-    from graft.tuning.winner import chosen_fit
-    from graft.utils.progress import Progress
-
-    began, generator = time.perf_counter(), random.Random(seed)
-    best, number, ended = None, 0, 0.0
-    models = json.loads(os.environ.get("TUNE_SEARCH_MODELS", "[]"))
-    space = Space(models=models)
-    while time.perf_counter() - began < seconds:
-        one = drawn(space, generator)
-        try:
-            run = train(
-                source,
-                one.train_config(seed=seed),
-                SplitConfig(seed=seed),
-                out / str(number),
-                Progress(),
-                chosen=chosen_fit((one,)),
-            )
-        except GraftError:
-            continue
-        if (now := time.perf_counter() - began) > seconds and best:
-            break  # it came too late
-        number, ended = number + 1, now
-        _, labels, probabilities = run.predictions("val")
-        val = float((probabilities.argmax(1) == labels).mean())
-        if best is None or val > best[0]:
-            best = (val, run)
-    assert best is not None
-    found = {"val": best[0], "test": best[1].metrics["accuracy"], "trials": number}
-    print(json.dumps(found | {"seconds": ended, "spent": time.perf_counter() - began}))
+def by_autogluon(source: Path, seconds: float, place: Path, about: dict[str, object]) -> dict:
+    """What AutoGluon's MultiModalPredictor reaches on the same images and splits."""
+    python, presets = str(about["python"]), str(about["presets"])
+    split = split_of(source, int(str(about["seed"])), place / "dataset.csv", place)
+    root = source if source.is_dir() else source.parent
+    script = Path(__file__).with_name("tune_autogluon.py")
+    command = [python, str(script), str(split), str(root), str(place / "autogluon")]
+    command += ["--seconds", str(seconds), "--presets", presets, "--seed", str(about["seed"])]
+    command += ["--checkpoint", str(checkpoint_of(place))]
+    took, printed = timed(command, place / "cache")
+    found = json.loads(printed.splitlines()[-1])
+    return found | {"seconds": took}
 
 
-def autogluon(source: Path, seconds: float) -> dict[str, object] | None:
-    """AutoGluon's MultiModal predictor on the same split; None where it is not installed."""
-    if find_spec("autogluon") is None:
-        return None
-    sys.exit(
-        f"autogluon is installed: fit MultiModalPredictor on {source} for {seconds:.0f} s here, on "
-        "the train and val of a run's dataset.csv, and test it on its test"
-    )
+def measured(about: dict[str, object]) -> dict[str, object]:
+    """One row: what an engine reaches on a dataset in so much time."""
+    seconds, engine = float(str(about["minutes"])) * 60, str(about["engine"])
+    with workplace() as place:
+        source = source_of(str(about["data"]), place)
+        if engine == "autogluon":
+            found = by_autogluon(source, seconds, place, about)
+        else:
+            found = (by_random if engine in RANDOM else by_tune)(source, seconds, place, about)
+    return {**{name: about[name] for name in KEY}, **found}
+
+
+def known(results: Path | None) -> dict[tuple[object, ...], dict[str, object]]:
+    """The rows that were measured before, by what they are of."""
+    if results is None or not results.is_file():
+        return {}
+    rows = [json.loads(line) for line in results.read_text().splitlines() if line.strip()]
+    return {tuple(row[name] for name in KEY): row for row in rows}
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """The rows as a table of Markdown."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS)]
+    for row in rows:
+        test, seconds = row["test"], float(str(row["seconds"]))
+        accuracy = "none"
+        if isinstance(test, dict):
+            accuracy = f"{test['value']:.1%} ({test['low']:.1%} to {test['high']:.1%})"
+        share = seconds / (float(str(row["minutes"])) * 60)
+        own = [row["data"], f"{row['minutes']:g}", row["engine"], row["seed"], accuracy]
+        lines.append([*own, f"{seconds:.0f}", f"{share:.0%}", row["trials"], row["winner"]])
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def main() -> None:
@@ -127,56 +202,35 @@ def main() -> None:
     default = ["flowers"] if IS_SMALL else ["flowers", "cats_dogs", "cifar10"]
     parser.add_argument("names", nargs="*", default=default)
     parser.add_argument("--minutes", default="0.5" if IS_SMALL else "2,10,30")
-    parser.add_argument("--engines", default="tune,random,autogluon")
+    parser.add_argument("--engines", default="tune,random,random-uncached,autogluon")
     parser.add_argument("--models", default="", help="by default those on this machine")
-    parser.add_argument("--seed", type=int, default=42)
-    chosen = parser.parse_args()
-    if chosen.models:
-        os.environ["TUNE_SEARCH_MODELS"] = json.dumps(chosen.models.split(","))
-    if chosen.names[0] == "random-search":  # a process of its own, as graft tune is
-        _, source, seconds, out = chosen.names
-        random_search(source, float(seconds), Path(out), chosen.seed)
-        return
-    for name in chosen.names:
-        for minutes in chosen.minutes.split(","):
-            for engine in chosen.engines.split(","):
-                with workplace() as place:
-                    compared(engine, name, float(minutes) * 60, place, chosen)
-
-
-def compared(
-    engine: str, name: str, seconds: float, place: Path, chosen: argparse.Namespace
-) -> None:
-    """One line: what an engine reaches on a dataset in so much time."""
-    source = source_of(name, place)
-    about = {"data": name, "budget_s": seconds, "engine": engine, "seed": chosen.seed}
-    if engine == "autogluon":
-        found = autogluon(source, seconds)
-        show("tune_search", **about, result=found or "not installed")
-        return
-    if engine == "random":
-        command = module("tune_search", "random-search", source, seconds, place / "runs")
-        command += ["--seed", str(chosen.seed)]
-    else:
-        kind = {"tune": "auto"}.get(engine, engine)
-        command = [*GRAFT, "tune", str(source), "--budget", f"{seconds}s", "--engine", kind]
-        command += ["--seed", str(chosen.seed), "--out", str(place / "run"), "--json"]
-        if chosen.models:
-            command += ["--models", chosen.models]
-    took, printed = timed(command, place / "cache")
-    found = json.loads(printed.splitlines()[-1])
-    trials = found["trials"]
-    show(
-        "tune_search",
-        **about,
-        test=round(found["test"]["value"], 4),
-        low=round(found["test"]["low"], 4),
-        high=round(found["test"]["high"], 4),
-        selected_by=round(found.get("val", found.get("cross_validated", 0.0)), 4),
-        trials=trials if isinstance(trials, int) else len(trials),
-        winner=found.get("winner_described", ""),
-        s=round(took, 1),
-    )
+    parser.add_argument("--seeds", default="42")
+    parser.add_argument("--results", type=Path, help="keeps each figure, and goes on from there")
+    parser.add_argument("--autogluon", help="the Python of an environment with AutoGluon")
+    parser.add_argument("--presets", default="medium_quality", help="of AutoGluon")
+    asked = parser.parse_args()
+    before, rows = known(asked.results), []
+    for name in asked.names:
+        for minutes in map(float, asked.minutes.split(",")):
+            for engine in asked.engines.split(","):
+                for seed in map(int, asked.seeds.split(",")):
+                    models = asked.models if engine != "autogluon" else asked.presets
+                    row = before.get((name, minutes, engine, seed, models))
+                    if row is None:
+                        if engine == "autogluon" and not asked.autogluon:
+                            print("autogluon: left out, for want of --autogluon", file=sys.stderr)
+                            continue
+                        about = dict(zip(KEY, (name, minutes, engine, seed, models), strict=True))
+                        more = {"python": asked.autogluon, "presets": asked.presets}
+                        row = measured({**about, **more})
+                        print(json.dumps(row), file=sys.stderr, flush=True)
+                        if asked.results:
+                            with asked.results.open("a") as stream:
+                                stream.write(json.dumps(row) + "\n")
+                    rows.append(row)
+    if IS_SMALL:
+        print("small: digits, a network trained on digits")
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -160,6 +161,41 @@ def browser():
         opened = started.chromium.launch(executable_path=found, args=[f"--{f}" for f in flags])
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def fake_camera():
+    """fake_camera(script, argument, …): what the script's `drive` returns; see fake_camera.py."""
+    pytest.importorskip("playwright", reason="needs the package playwright")
+
+    def driven(script, *arguments):
+        command = [sys.executable, Path(__file__).with_name("fake_camera.py"), script, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        if done.returncode == 77:
+            pytest.skip(done.stdout.strip())
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return driven
+
+
+@pytest.fixture
+def make_small_disk(tmp_path):
+    """make_small_disk(3): the folder of a file system of 3 MB of its own, until the test ends."""
+    made = []
+
+    def mounted(megabytes):
+        folder = tmp_path / "small"
+        folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+        if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a tmpfs")
+        made.append(folder)
+        return folder
+
+    yield mounted
+    for folder in made:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import graft
 ROOT = Path(graft.__file__).parent
 # From the top; one line a folder or module of graft.
 LEVELS = [
+    "__main__",
     "cli",
     "demo",
     "diagnosis",
@@ -32,6 +33,7 @@ LEVELS = [
     "features",
     "models",
     "runs",
+    "cluster",
     "data",
     "config",
     "choices",

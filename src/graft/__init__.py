@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graft.explanation.layer_table import NetworkSummary, summary
     from graft.explanation.network_layer import Layer
     from graft.export.write import export_run
+    from graft.inference.evaluation_shards import evaluate_from
     from graft.inference.policy import Policy
     from graft.inference.prediction import Prediction
     from graft.inference.predictor import Predictor
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from graft.review.next_images import NextImages, next_to_label
     from graft.runs.repeat_lines import RepeatLine, repeat_lines
     from graft.runs.run import Run
+    from graft.training.feature_job import extract_features
     from graft.tuning.space import Space
     from graft.tuning.tune_source import Tuned
 
@@ -78,6 +80,10 @@ _WHERE = {
     "check": "graft.api",
     "compare": "graft.api",
     "evaluate": "graft.api",
+    "extract_features": "graft.training.feature_job",
+    "predict_shards": "graft.inference.shard_runs",
+    "evaluate_shards": "graft.inference.shard_runs",
+    "evaluate_from": "graft.inference.evaluation_shards",
     "explain": "graft.explanation.heat_map",
     "explore": "graft.report.explore_page",
     "export_run": "graft.export.write",
@@ -131,13 +137,17 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "evaluate_from",
+    "evaluate_shards",
     "explain",
     "explore",
     "export_run",
+    "extract_features",
     "import_network",
     "load",
     "next_to_label",
     "policy",
+    "predict_shards",
     "pretrained",
     "rank",
     "repeat_lines",

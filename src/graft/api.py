@@ -1,5 +1,6 @@
 """The verbs, as functions. Everything the command line does is one call here."""
 
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,10 +14,10 @@ from graft.inference.evaluate_run import evaluate_run
 from graft.inference.policy import Policy, policy_for
 from graft.quality.check import CheckResult
 from graft.quality.check import check as check_source
-from graft.runs.folder import begun_folder, lacks_report, short_name
+from graft.runs.folder import short_name
 from graft.runs.run import Run
-from graft.training.recipe import finish
-from graft.training.recipe import train as train_run
+from graft.training.feature_settings import settings_of_features
+from graft.training.train_or_resume import train_or_resume
 from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
 from graft.utils.progress import Progress
 from graft.utils.time_budget import seconds_of
@@ -63,7 +64,7 @@ def train(
     **settings: Any,
 ) -> Run:
     """Audit, split, train, evaluate on the test split once, and write the run folder `out`, by
-    default runs/SOURCE-MODEL.
+    default runs/SOURCE-MODEL. `source` may be a folder that `graft.extract_features` filled.
 
     `settings` are the fields of TrainConfig and SplitConfig; `seed` is for both. With `resume` an
     interrupted run in `out` resumes, to the same weights; with `tensorboard` event files are
@@ -75,23 +76,20 @@ def train(
     is in use.
     """
     config, split_config = configs_of({"model": model, **settings}, TrainConfig)
+    config, split_config = settings_of_features(source, config, split_config)
     folder = Path(out) if out else None
     journal = Path(corrections) if corrections else None
-    if resume and not folder:
-        folder = begun_folder(str(source), config.model)
     # Plotting takes half a second to import, which passes while the images are read.
     early = Thread(target=import_module, args=("graft.report.run_page",))
     early.start()
-    if resume and folder and lacks_report(folder):
-        run = finish(Run(folder), source, config, split_config, journal)
-        progress.say(f"{folder} is trained; its report was missing")
-    else:
-        run = train_run(
-            source, config, split_config, folder, progress, resume, tensorboard, journal
-        )
-    early.join()
-    _write_report(run)
-    return run
+
+    def report(run: Run) -> None:
+        early.join()
+        _write_report(run)
+
+    return train_or_resume(
+        source, config, split_config, folder, progress, resume, tensorboard, journal, report
+    )
 
 
 def tune(
@@ -117,13 +115,14 @@ def tune(
 
     Raises what `train` raises.
     """
+    began = time.perf_counter()  # before what is imported here
     from graft.report.tune_page import write_tune_page
     from graft.tuning.costs import Budget
     from graft.tuning.space import Space, read_space
-    from graft.tuning.tune_source import tune_source
+    from graft.tuning.tune_source import closed, tune_source
 
     seconds = seconds_of(budget, "--budget")
-    clock = Budget(seconds or 0.0)
+    clock = Budget(seconds or 0.0, began=began)
     allowed = {"seed", "flip", "backend", *SplitConfig.model_fields}
     if other := sorted(set(settings) - allowed):
         raise UsageError(
@@ -142,6 +141,7 @@ def tune(
     if found.run is not None:
         _write_report(found.run)
         write_tune_page(found.run, found.found)
+        found = closed(found, found.run, clock, progress)
     return found
 
 
@@ -249,7 +249,9 @@ def rank(
     from graft.data.sources import load_dataset
     from graft.training.rank import rank as rank_backbones
 
-    dataset = load_dataset(source, sources_folder(), label_by=label_by, follow_links=follow_links)
+    dataset = load_dataset(
+        source, sources_folder(), label_by=label_by, follow_links=follow_links, progress=progress
+    )
     seconds = seconds_of(time_budget)
     # A text is a sequence, too: of letters.
     backbones = [backbones] if isinstance(backbones, str) else backbones
@@ -282,9 +284,9 @@ def evaluate(
 
 def _write_report(run: Run) -> None:
     """The report of a run that was just trained, with heat maps of its mistakes."""
-    from graft.explanation.mistake_maps import map_mistakes
+    from graft.explanation.mistake_maps import MISTAKES, map_mistakes
     from graft.report.run_page import write_report
     from graft.report.run_tables import mistakes
 
-    map_mistakes(run, [(each.path, each.predicted, each.label) for each in mistakes(run)])
+    map_mistakes(run, [(each.path, each.predicted, each.label) for each in mistakes(run, MISTAKES)])
     write_report(run)

@@ -41,6 +41,10 @@ PIXELS_HELP = (
     "How a network of file:… was fed its pixels, where the file does not say: tf (-1 to 1), torch "
     "(ImageNet's mean and standard deviation), caffe (BGR minus ImageNet's mean), 0-255 or 0-1."
 )
+SYNC_HELP = (
+    "Under torchrun, statistics of BatchNorm layers that are trained are those of the whole batch, "
+    "as in one process; with no-, those of each process's part of it."
+)
 BACKEND_HELP = "What runs the encoder; auto takes the fastest one here and names it."
 UNFREEZE = r"none|all|lora|\d+(\.\d+)?%|[1-9]\d{0,3}"
 

@@ -18,6 +18,7 @@ from graft.choices import (
     MODEL_HELP,
     OPEN_CLIP,
     PIXELS_HELP,
+    SYNC_HELP,
     UNFREEZE,
     Backend,
     Balance,
@@ -169,6 +170,7 @@ class TrainConfig(Settings):
         description="Statistics of unfrozen BatchNorm layers: the pretrained ones, or each "
         "batch's own.",
     )
+    sync_batch_norm: bool = Field(default=True, description=SYNC_HELP)
     mixup: Alpha | None = Field(
         default=None, description="Alpha of mixup, which blends examples; 0 for none."
     )

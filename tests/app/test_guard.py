@@ -48,6 +48,12 @@ def test_whoever_else_asks_is_refused(app, headers):
     assert app.json("/api/images/classes") == before
 
 
+def test_a_page_without_the_key_says_what_to_do(app):
+    status, headers, body = app.ask("/images", cookie=None)
+    assert (status, headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert b"Start <code>graft app</code> with the same folder once more" in body
+
+
 def test_a_wrong_token_is_no_way_in(app):
     status, headers, _ = app.ask("/?token=x", cookie=None)
     assert (status, headers["set-cookie"]) == (403, None)

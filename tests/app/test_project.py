@@ -11,7 +11,7 @@ import graft
 from graft.app.project import Project
 from graft.data.sources import load_dataset
 from graft.errors import DataError, UsageError
-from graft.quality.correction import Correction
+from graft.quality.correction import REVIEWING, SORTING, Correction
 
 
 @pytest.fixture
@@ -71,17 +71,70 @@ def test_every_action_can_be_undone_in_turn(project):
         lambda: project.add("bowl", "x.png", noise(0)),
         lambda: project.rename_class("bowl", "dish"),
         lambda: project.delete_class("mug"),
+        lambda: project.add_class("lamp"),
+        lambda: project.rename_class("lamp", "light"),
+        lambda: project.move([image.path for image in project.images()[:4]], "light"),
+        lambda: project.rename_class("light", "jug"),
+        lambda: project.add_class("box"),
+        lambda: project.delete_class("box"),
+        lambda: project.delete_class("jug"),
         lambda: project.move([image.path for image in project.images()[:4]], "jug"),
     ]
-    seen = [project.images()]
+
+    def state():
+        return project.images(), project.counts()
+
+    seen = [state()]
     for action in actions:
         action()
-        seen.append(project.images())
+        seen.append(state())
         assert seen[-1] != seen[-2]
     for before in reversed(seen[:-1]):
         assert project.undo() is not None
-        assert project.images() == before
+        assert state() == before
     assert project.undo() is None
+
+
+def decided(decision, image, new):
+    return Correction(decision, image.sha256, image.path, image.label, new)
+
+
+def test_each_step_takes_back_its_own_last_action(project):
+    first, second, third = project.images()[:3]
+    project.record([decided("relabel", first, "vase")])
+    project.move([second.path], "mug")
+    project.add_class("jug")
+    project.record([decided("keep", third, third.label)])
+    assert project.undo(SORTING) == 0, "the class that was made"
+    assert project.undo(SORTING) == 1
+    assert [image.label for image in project.images()[:3]] == ["vase", "bowl", "bowl"]
+    assert project.undo(SORTING) is None
+    assert project.undo(REVIEWING) == 1
+    assert project.undo(REVIEWING) == 1
+    assert project.undo(REVIEWING) is None
+    assert [image.label for image in project.images()[:3]] == ["bowl"] * 3
+
+
+def test_what_the_other_step_has_built_on_is_not_taken_back_beneath_it(project):
+    first, second = project.images()[:2]
+    project.record([decided("relabel", first, "vase"), decided("relabel", second, "vase")])
+    project.move([first.path], "mug")
+    with pytest.raises(UsageError, match=r"^1 of 2 images .* in step Images; undo that there"):
+        project.undo(REVIEWING)
+    project.record([decided("keep", project.images()[0], "mug")])
+    with pytest.raises(UsageError, match=r"^1 of 1 images .* in step Check; undo that there"):
+        project.undo(SORTING)
+    assert [image.label for image in project.images()[:2]] == ["mug", "vase"]
+    assert [project.undo() for _ in range(4)] == [1, 1, 2, None]
+
+
+def test_empty_classes_of_an_older_version_are_read(project):
+    (project.home / "classes.json").write_text('["jug"]')
+    assert project.counts()["jug"] == 0
+    assert project.undo() is None
+    project.delete_class("jug")
+    assert project.undo() == 0
+    assert project.counts()["jug"] == 0
 
 
 def test_it_is_as_it_was_left_when_it_is_opened_again(photos):

@@ -10,7 +10,7 @@ from graft.app.step_page import PAGES, STEPS, TEXTS, read_texts
 
 TEMPLATE = re.compile(r"\{\{ (t|shell)\.(\w+)")
 SCRIPT = re.compile(r"""\bt\(\s*(?:\w[\w.]*(?:\(.*?\))? \? )?"(\w+)"(?:\s*:\s*"(\w+)")?""")
-SHARED = ("shell.js", "windowed_grid.js", "run_choice.js")
+SHARED = ("shell.js", "windowed_grid.js", "run_choice.js", "webcam.js")
 
 
 def used(step):

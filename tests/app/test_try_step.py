@@ -4,8 +4,6 @@ import base64
 import hashlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -221,15 +219,24 @@ def test_a_browser_shows_answer_map_and_neighbors_and_talks(app, browser, image,
 
 
 @pytest.mark.slow
-def test_the_webcam_is_answered_live_and_one_frame_looked_at(app):
-    pytest.importorskip("playwright", reason="needs the package playwright")
-    program = Path(__file__).with_name("try_webcam.py")
-    command = [sys.executable, program, app.address, "/try?run=first"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if done.returncode == 77:
-        pytest.skip(done.stdout.strip())
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+def test_what_is_chosen_before_the_runs_are_known_waits_for_them(app, browser, image):
+    held = []
+    with page_of(browser, app, "/use?run=first") as page:
+        page.route("**/api/results/runs*", held.append)
+        page.goto(app.base + "/try?run=first")
+        page.set_input_files("#file", str(image))
+        page.wait_for_timeout(500)
+        page.unroute("**/api/results/runs*")
+        for route in held:
+            route.continue_()
+        page.wait_for_selector(f'#picture-name:has-text("{image.name}")')
+        assert page.locator(".toast.error").count() == 0
+
+
+@pytest.mark.slow
+def test_the_webcam_is_answered_live_and_one_frame_looked_at(app, fake_camera):
+    script = Path(__file__).with_name("try_webcam.py")
+    told = fake_camera(script, app.address, "/try?run=first")
     assert set(told["live"]) <= {"0", "1", "2"}
     assert told["ended"]
     assert told["hidden"]

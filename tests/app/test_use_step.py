@@ -129,7 +129,7 @@ def test_a_browser_copies_the_lines(app, browser, width):
     lines = graft.repeat_lines(app.runs / "first", max_error="5%")
     with page_of(browser, app, "/use?run=first&from=0.4", width) as page:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page.wait_for_selector("#exports li >> nth=5")
+        page.wait_for_selector("#more-exports li >> nth=4", state="attached")
         assert page.locator("#budget").input_value() == "own"
         page.select_option("#budget", "5%")
         page.wait_for_selector('[data-step="serve"] pre:has-text("--max-error")')
@@ -147,6 +147,8 @@ def test_a_browser_copies_the_lines(app, browser, width):
         page.reload()
         page.wait_for_selector('[data-step="results"]')
         assert page.locator("#budget").input_value() == "5%", "a reload loses nothing"
-        named = [each.get_attribute("aria-label") for each in page.locator("#exports button").all()]
+        named = [
+            each.get_attribute("aria-label") for each in page.locator("#others li button").all()
+        ]
         assert named
         assert all(name.startswith("Make: ") for name in named)

@@ -1,27 +1,7 @@
-"""Opens step Try with Chromium's own moving picture as webcam: a process, as that is a flag of the
-browser's start, and one process runs one browser at a time. Exit code 77: no browser.
-"""
+"""Opens step Try with the webcam, then looks at one frame closely; see tests/fake_camera.py."""
 
-import json
-import shutil
-import sys
 
-from playwright.sync_api import sync_playwright
-
-found = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-if found is None:
-    print("needs a browser: no Chromium is installed")
-    sys.exit(77)
-address, path = sys.argv[1:]
-flags = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync")
-flags += ("disable-background-networking", "disable-component-update")
-flags += ("use-fake-device-for-media-stream", "use-fake-ui-for-media-stream")
-with sync_playwright() as started:
-    browser = started.chromium.launch(executable_path=found, args=[f"--{f}" for f in flags])
-    page = browser.new_page()
-    page.set_default_timeout(120_000)
+def drive(page, address, path):
     page.goto(address)
     page.goto(address.partition("/?")[0] + path)
     page.wait_for_selector("body[data-ready]")
@@ -44,6 +24,4 @@ with sync_playwright() as started:
         "hidden": page.is_hidden("#camera"),
     }
     page.wait_for_selector(f"#tried li >> nth={before}")
-    told["kept_after"] = page.locator("#tried li").count()
-    print(json.dumps(told))
-    browser.close()
+    return told | {"kept_after": page.locator("#tried li").count()}

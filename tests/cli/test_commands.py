@@ -296,7 +296,7 @@ def test_help_names_every_verb_in_the_order_of_the_work_and_the_exit_codes(graft
     assert verbs[11:16] == ["predict", "explain", "summary", "explore", "chat"]
     assert verbs[16:18] == ["mcp", "lesson"]
     assert verbs[18:23] == ["export", "verify", "push", "serve", "app"]
-    assert verbs[23:] == ["models", "cache", "demo", "import", "doctor", "completion"]
+    assert verbs[23:] == ["features", "models", "cache", "demo", "import", "doctor", "completion"]
     for words in ("Exit codes: 0 done", "2 wrong usage", "130 interrupted"):
         assert words in " ".join(shown.split())
 
@@ -322,17 +322,25 @@ def test_every_option_of_a_setting_reaches_it(graft_here, monkeypatch, tmp_path)
     asked |= {"label_smoothing": 0.0, "ema": 0.9, "batch_norm": "train", "mixup": 0.1}
     asked |= {"cutmix": 1.0, "balance": "sampling", "backend": "torch", "model": "resnet18"}
     asked |= {"label_by": "innermost", "follow_links": True}
-    asked |= {"head": "new", "pixels": "tf"}
+    asked |= {"head": "new", "pixels": "tf", "sync_batch_norm": False}
     assert set(asked) == {*TrainConfig.model_fields, *SplitConfig.model_fields}
     came = []
     monkeypatch.setattr(
-        "graft.api.train_run", lambda source, config, split, *_: came.append((config, split)) or 1
+        "graft.api.train_or_resume",
+        lambda source, config, split, *_: came.append((config, split)) or 1,
     )
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
-    options = [o for o in options if not o.startswith(("--flip", "--follow"))]
+    options = [o for o in options if not o.startswith(("--flip", "--follow", "--sync"))]
     with pytest.raises(AttributeError):  # no run was trained
         graft_here(
-            "train", tmp_path, *options, "--no-flip", "--follow-links", "--out", tmp_path / "run"
+            "train",
+            tmp_path,
+            *options,
+            "--no-flip",
+            "--no-sync-batch-norm",
+            "--follow-links",
+            "--out",
+            tmp_path / "run",
         )
     assert came == [configs_of(asked, TrainConfig)]
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -80,15 +79,8 @@ def test_a_signal_ends_a_training_with_one_line_and_it_resumes(tmp_path, digits,
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 3 MB of its own."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def small_disk(make_small_disk):
+    return make_small_disk(3)
 
 
 @pytest.mark.parametrize("what", ["cache", "run", "page"])

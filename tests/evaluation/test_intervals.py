@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.metrics import f1_score
 
+from graft.evaluation.calibration_interval import ece_interval
 from graft.evaluation.intervals import (
-    ece_interval,
     percentile,
     resample_confusion,
     wilson,

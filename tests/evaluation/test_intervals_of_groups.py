@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from graft.evaluation.calibration_interval import ece_interval
 from graft.evaluation.intervals import (
     correlations,
     design_effects,
-    ece_interval,
     grouped_fraction,
     resample_confusion,
     resample_groups,

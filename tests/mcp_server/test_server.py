@@ -108,6 +108,12 @@ def test_a_folder_is_checked_and_a_run_evaluated_on_it(root, make_digits):
     make_digits(root / "more", each=20, start=60)
     found = value(call(root, "check_folder", source="more"))
     assert found["images"] == 60
+    make_digits(root / "nested" / "odd", classes="1", each=4)
+    make_digits(root / "nested" / "even", classes="02", each=4)
+    inner = {"even/0", "even/2", "odd/1"}
+    for label_by, expected in ((None, {"even", "odd"}), ("innermost", inner)):
+        found = value(call(root, "check_folder", source="nested", label_by=label_by))
+        assert set(found["classes"]) == expected
     metrics = value(call(root, "evaluate", run="runs/scratch", source="more"))
     assert metrics["n"] <= 60
     assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]

@@ -2,7 +2,8 @@
 
 `python tests/models/model_families.py [FAMILY…] [--json FILE] [--checks NAME,NAME]`: the smallest
 network of each family (or of those named) goes through frozen features, the last 20 %, the whole,
-ONNX, a heat map and another input size, and adds a line to FILE. `--docs` then writes the table of
+ONNX, a heat map and another input size, and adds a line to FILE; checks that FILE has already are
+left out, so that it can be stopped and started again. `--docs` then writes the table of
 docs/families.md from the lines of FILE.
 """
 
@@ -318,18 +319,29 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.docs:
         with tempfile.TemporaryDirectory() as folder, chosen.json.open("a") as file:
+            known = rows_of(chosen.json)
             for family in chosen.names or FAMILIES:
-                row = examined(family, Path(folder), tuple(chosen.checks.split(",")))
+                asked = chosen.checks.split(",")
+                left = tuple(each for each in asked if each not in known.get(family, ()))
+                if not left:
+                    continue
+                row = examined(family, Path(folder), left)
                 print(json.dumps(row), file=file, flush=True)
                 print(json.dumps(row), flush=True)
         return
-    rows: dict[str, dict[str, Any]] = {}
-    for line in chosen.json.read_text().splitlines():
-        row = json.loads(line)
-        rows[row["family"]] = rows.get(row["family"], {}) | row
+    rows = rows_of(chosen.json)
     text = DOCS.read_text()
     table = f"<!-- table -->\n{table_of(rows)}\n<!-- end -->"
     DOCS.write_text(re.sub(r"<!-- table -->.*<!-- end -->", lambda _: table, text, flags=re.S))
+
+
+def rows_of(file: Path) -> dict[str, dict[str, Any]]:
+    """What the lines of a file say of each family; the last line holds."""
+    rows: dict[str, dict[str, Any]] = {}
+    for line in file.read_text().splitlines():
+        row = json.loads(line)
+        rows[row["family"]] = rows.get(row["family"], {}) | row
+    return rows
 
 
 TITLES = {

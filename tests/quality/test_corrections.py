@@ -96,6 +96,18 @@ def test_one_image_is_taken_back_among_others(file):
         undo(file, sha256=sha("a"))
 
 
+def test_the_last_of_some_kinds_is_taken_back_unless_another_kind_came_after_it(file):
+    append(file, [relabel("a", "rose", "tulip"), keep("b", "rose")])
+    append(file, [Correction("move", sha("b"), "b.jpg", "rose", "tulip")])
+    with pytest.raises(UsageError, match="was decided about again since; take that back first"):
+        undo(file, kinds=("keep", "relabel"))
+    with pytest.raises(UsageError, match="0 decisions can be taken back, not 1"):
+        undo(file, kinds=("rename",))
+    undo(file, kinds=("move",))
+    undo(file, 2, kinds=("keep", "relabel"))
+    assert read_journal(file).standing == ()
+
+
 def test_a_rename_that_was_used_since_is_not_taken_back_alone(file):
     append(file, [rename("rose", "wild rose"), relabel("a", "wild rose", "tulip")])
     append(file, [keep("b", "tulip")])

@@ -143,6 +143,8 @@ def test_doubts_are_ordered_by_what_a_look_is_expected_to_mend():
     assert found.suggested[:5].tolist() == [0, 0, 0, 0, 2]
     assert (np.diff(found.gain[:4]) <= 0).all()
     assert found.sure[:5].all()
+    likely = found.gain[:5] >= 0.9
+    assert likely.tolist() == sorted(likely, reverse=True), "the surest first, of any pair"
     closed = np.ones(120, bool)
     closed[0] = False
     assert 0 not in doubts(stored, labels, 3, closed).rows

@@ -152,15 +152,8 @@ def test_runs_killed_in_pairs_on_one_cache_lose_nothing(tmp_path, mine, pairs):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 24 MB of its own."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def small_disk(make_small_disk):
+    return make_small_disk(24)
 
 
 @pytest.mark.parametrize("times", [4, pytest.param(50, marks=pytest.mark.slow)])

@@ -268,6 +268,7 @@ def test_an_open_host_without_a_key_is_warned_of(finished):
         _, err = process.communicate(timeout=60)
     assert "warning: http://0.0.0.0:" in err
     assert "--api-key-file" in err
+    assert f"loading {finished.name} from {finished} …\n" in err
 
 
 def test_every_limit_has_an_option_and_every_option_is_a_limit():

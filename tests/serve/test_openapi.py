@@ -16,6 +16,7 @@ def test_the_document_names_every_route_and_the_page_loads_nothing(client):
     for path in document["paths"]:
         assert f"<code>{path}</code>" in text
     assert "<script" not in text
+    assert f"@photo.jpg http://127.0.0.1:{client.port}/v1/models/digits:predict" in text
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
 
 

@@ -19,6 +19,7 @@ TINY = {
     "views": [],
     "unfreeze": [],
     "fine_tunings": 0,
+    "scratch": [],
 }
 
 
@@ -56,4 +57,4 @@ def tuned(tmp_path_factory, write_table, tiny):
 
     folder = tmp_path_factory.mktemp("tuned")
     table = write_table(folder / "table.csv")
-    return graft.tune(table, budget="10m", out=folder / "run", space=tiny, engine="portfolio")
+    return graft.tune(table, budget="5h", out=folder / "run", space=tiny, engine="portfolio")

@@ -1,5 +1,6 @@
 """Budgets by counted costs: the clock of these tests is moved by the work alone."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,6 +58,16 @@ def test_what_is_measured_predicts_what_is_next():
     assert costs.seconds("heads", 10) == pytest.approx(SAFETY * 7.0)
 
 
+def test_a_machine_that_stood_still_once_does_not_end_the_search():
+    costs = Costs()
+    for seconds in (50.0, 50.0, 50_000.0):
+        costs.measured("heads", 100, seconds)
+    assert costs.seconds("heads", 10) == pytest.approx(SAFETY * 10.0)
+    for _ in range(3):  # it is as slow as that now
+        costs.measured("heads", 100, 50_000.0)
+    assert costs.seconds("heads", 10) == pytest.approx(SAFETY * 5000.0)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(
@@ -108,3 +119,21 @@ def test_a_pass_that_another_process_is_at_is_left_to_it(tmp_path):
         assert not other.pass_of("ridge", 1, "x", "x", worker.work(9, "x"))
     assert other.pass_of("ridge", 1, "x", "x", worker.work(9, "x"))
     assert worker.done == ["x"]
+
+
+@pytest.mark.slow
+def test_a_whole_search_ends_within_its_budget_as_predicted(digits, finished, tmp_path):
+    from graft.config import SplitConfig, TrainConfig
+    from graft.tuning.space import Space
+    from graft.tuning.tune_source import tune_source
+
+    # Seconds of the processor, so that other work beside the test costs nothing.
+    budget = Budget(60.0, time.process_time)
+    space, out = Space(models=[str(finished)]), tmp_path / "run"
+    arguments = (TrainConfig(), SplitConfig(), space, budget, out, Progress())
+    found = tune_source(digits, *arguments, engine="portfolio").found
+    assert found["seconds"] <= (1 + TOLERANCE) * 60
+    assert not found["over_budget"]
+    after = found["after_search"]
+    assert after["measured"] <= sum(after["predicted"].values()) + TOLERANCE * 60
+    assert len(found["trials"]) > 30, "the budget was used"

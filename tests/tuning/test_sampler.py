@@ -1,5 +1,7 @@
 """Optuna as the engine: where it is installed."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -84,3 +86,41 @@ def test_a_fine_tuning_that_is_clearly_worse_is_given_up(tmp_path):
         warnings.simplefilter("error")
         assert sampler.gives_up([loss + 0.1 for loss in against], against)
         assert not sampler.gives_up([loss - 0.05 for loss in against], against)
+
+
+ASKING = """
+import sys
+from pathlib import Path
+from graft.tuning import portfolio
+from graft.tuning.sampler import Sampler
+from graft.tuning.space import Space
+
+sampler = Sampler(Path(sys.argv[1]), int(sys.argv[2]))
+for _ in range(4):
+    for trial, one in sampler.ask_heads(Space(), portfolio.default_candidate("base"), 2):
+        sampler.heads.tell(trial, one.learning_rate)
+"""
+# What optuna-dashboard does with the file that it is given.
+READING = """
+import sys, optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+storage = JournalStorage(JournalFileBackend(sys.argv[1]))
+(study,) = optuna.get_all_study_summaries(storage)
+trials = optuna.load_study(storage=storage, study_name=study.study_name).get_trials()
+print(study.study_name, len({trial.number for trial in trials}), {t.state.name for t in trials})
+"""
+
+
+@pytest.mark.slow
+def test_processes_share_a_journal_that_optuna_alone_reads(tmp_path):
+    journal = tmp_path / "journal.log"
+    asking = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", ASKING, journal, str(seed)])
+        for seed in range(2)
+    ]
+    assert [process.wait() for process in asking] == [0, 0]
+    read = [sys.executable, "-W", "ignore", "-c", READING, journal]
+    said = subprocess.run(read, capture_output=True, text=True, check=True).stdout
+    assert said.split("\n")[0] == "heads 16 {'COMPLETE'}"

@@ -17,14 +17,14 @@ def of_choice(found):
     """What a search found but for times and the test."""
     left_out = ("source", "search_seconds", "search_seconds_of_all", "seconds", "test", "honest")
     kept = {k: v for k, v in found.items() if k not in (*left_out, "best_by_time", "pareto")}
-    kept.pop("over_budget"), kept.pop("outlook")
+    kept.pop("over_budget"), kept.pop("outlook"), kept.pop("after_search")
     rows = [{k: v for k, v in row.items() if k not in TIMES} for row in kept.pop("trials")]
     return kept, rows
 
 
 def test_wrong_test_labels_change_nothing_but_the_test(tuned, write_table, tiny, tmp_path):
     table = write_table(tmp_path / "table.csv", poisoned=True)
-    poisoned = graft.tune(table, out=tmp_path / "run", space=tiny, engine="portfolio")
+    poisoned = graft.tune(table, budget="5h", out=tmp_path / "run", space=tiny, engine="portfolio")
     assert of_choice(poisoned.found) == of_choice(tuned.found)
     assert tuned.found["test"]["value"] > 0.8
     assert poisoned.found["test"]["value"] < 0.2, "it was poison"

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -22,6 +22,21 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
+KEY_IS_MISSING = (
+    "open the address that graft app printed when it started: it holds the key to this page"
+)
+# A page of its own, as the styles of all others are behind the token, too.
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>graft: the key is missing</title>
+<style>:root { color-scheme: light dark }
+body { font: 17px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto; padding: 0 1rem }
+h1 { font: 600 1.6rem Charter, Georgia, serif } code { font-size: .95em }</style>
+<h1>graft: this page needs its key</h1>
+<p>Please SAID.</p>
+<p>That window is gone? Start <code>graft app</code> with the same folder once more: it says the
+whole address. Nothing is lost.</p></html>
+""".replace("SAID", KEY_IS_MISSING)
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 TOKEN = "token"  # noqa: S105 - what it is called in the address
 
 
@@ -71,11 +86,9 @@ class Guard:
         if given is not None and scope["method"] == "GET" and self._is_token(given):
             return self._let_in(scope["path"], query)
         if not self._is_token(_cookie(headers, self.cookie)):
-            return _refused(
-                scope,
-                "open the address that graft app printed when it started: it holds the key to "
-                "this page",
-            )
+            if scope["path"].startswith("/api/"):
+                return _refused(scope, KEY_IS_MISSING)
+            return HTMLResponse(PAGE, 403, {"content-security-policy": PAGE_POLICY})
         return None
 
     def _let_in(self, path: str, query: dict[str, Any]) -> Response:

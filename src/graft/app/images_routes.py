@@ -1,6 +1,7 @@
 """Step 1, Images: collect images in classes, look at them, sort them."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -10,11 +11,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from graft.app import json_routes
+from graft.app.added_archive import add_archive, archive_room
+from graft.app.added_images import batch_now
 from graft.app.folder_listing import folders_below
 from graft.app.json_routes import Record, asked, number, told
+from graft.app.last_action import undo_last
 from graft.app.project import Project
 from graft.data.image_file import MAX_BYTES
 from graft.errors import DataError, UsageError
+from graft.quality.correction import SORTING
+from graft.utils.files import naming
 
 MOST_AT_ONCE = 2  # uploads that are held in memory
 MOST_LISTED = 1000
@@ -49,6 +55,7 @@ def routes(project: Project) -> list[Route]:
         ),
         told("/api/images/undo", lambda body: _undo(project)),
         Route("/api/images/add", _add(project), methods=["PUT"]),
+        Route("/api/images/add-archive", _add_archive(project), methods=["PUT"]),
     ]
 
 
@@ -109,8 +116,17 @@ def _read_again(project: Project) -> Record:
 
 
 def _undo(project: Project) -> Record:
-    count = project.undo()
-    return {"undone": count is not None, "count": count or 0}
+    with project.lock:
+        undone = undo_last(project, SORTING)  # what step Check decided is taken back there
+    if undone is None:
+        return {"undone": False}
+    return {
+        "undone": True,
+        "what": undone.what,
+        "count": len(undone.images),
+        "old": undone.old,
+        "new": undone.new,
+    }
 
 
 def _add(project: Project) -> Callable[[Request], Awaitable[Response]]:
@@ -128,6 +144,29 @@ def _add(project: Project) -> Callable[[Request], Awaitable[Response]]:
                 if len(data) > MAX_BYTES:
                     raise DataError(f"{name}: has more than {MAX_BYTES:,} bytes")
             path = await run_in_threadpool(project.add, label, name, bytes(data), batch)
-        return JSONResponse({"id": path})
+            digest = hashlib.sha256(data).hexdigest()
+        return JSONResponse({"id": path, "sha256": digest})
+
+    return add
+
+
+def _add_archive(project: Project) -> Callable[[Request], Awaitable[Response]]:
+    one_at_a_time = asyncio.Lock()
+
+    async def add(request: Request) -> Response:
+        """PUT an archive's bytes; the query says its `name`, `batch` and the `class` of the images
+        that lie in no folder, if there is one.
+        """
+        query = request.query_params
+        name, label = query.get("name", "")[:200], query.get("class", "")
+        size = request.headers.get("content-length", "")
+        async with one_at_a_time:
+            with archive_room(project, name, int(size) if size.isdecimal() else 0) as place:
+                with naming(place), place.open("wb") as stream:
+                    async for some in request.stream():
+                        stream.write(some)
+                batch = query.get("batch") or batch_now()
+                found = await run_in_threadpool(add_archive, project, place, name, label, batch)
+        return JSONResponse(found)
 
     return add

@@ -1,22 +1,19 @@
 """The server of the app: uvicorn, at an address of this machine only."""
 
 import contextlib
-import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
-from typing import Any
-
-import uvicorn
+from collections.abc import Callable, Sequence
+from urllib.parse import parse_qsl, urlsplit
 
 from graft.app.application import application
-from graft.app.guard import Guard
+from graft.app.guard import TOKEN, Guard
 from graft.app.project import Project
 from graft.app.step_page import STEPS, read_texts
 from graft.errors import UsageError
 from graft.serve.listening import bound
+from graft.serve.stoppable_server import StoppableServer
 
 HOST = "127.0.0.1"
 PORT = 8411  # unless it is in use: a page that is open finds the app again after a restart
@@ -24,35 +21,35 @@ LONGEST_HEADERS = 16 * 1024
 STOP_SECONDS = 3
 
 
-class LocalServer(uvicorn.Server):
+class LocalServer(StoppableServer):
     """Serves the app of a project at `address` until it is told to stop (Ctrl-C, SIGTERM).
 
-    `port` None takes PORT or, if that is in use, a free one; 0 takes a free one.
+    `port` None takes the one of before, else PORT or, if that is in use, a free one; 0 takes a free
+    one. `earlier` is the address that the project had when it was open before: with its key, a page
+    that is still open goes on.
 
     Raises UsageError for a port that is in use.
     """
 
     def __init__(
-        self, project: Project, port: int | None = None, steps: Sequence[str] = STEPS
+        self,
+        project: Project,
+        port: int | None = None,
+        steps: Sequence[str] = STEPS,
+        earlier: str = "",
     ) -> None:
-        self.socket = _listening(port)
-        self.guard = Guard(application(project, read_texts(), steps), self.socket.getsockname()[1])
+        before = urlsplit(earlier)
+        self.socket = _listening(port, before.port)
+        token = dict(parse_qsl(before.query)).get(TOKEN, "")
+        app = application(project, read_texts(), steps)
+        self.guard = Guard(app, self.socket.getsockname()[1], token)
         self.address = self.guard.address()
         self.ready: Callable[[], object] = lambda: None
         super().__init__(
-            uvicorn.Config(
-                self.guard,
-                http="h11",
-                ws="none",
-                loop="asyncio",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=STOP_SECONDS,
-                h11_max_incomplete_event_size=LONGEST_HEADERS,
-            )
+            self.guard,
+            http="h11",
+            timeout_graceful_shutdown=STOP_SECONDS,
+            h11_max_incomplete_event_size=LONGEST_HEADERS,
         )
 
     def serve_until_stopped(self, open_browser: bool = False) -> None:
@@ -68,30 +65,11 @@ class LocalServer(uvicorn.Server):
         await super().startup(sockets)
         self.ready()
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Instead of uvicorn's, which ends the process by the signal when all is done."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before: dict[int, Any] = {n: signal.signal(n, self.handle_exit) for n in numbers}
-        try:
-            yield
-        finally:
-            for number, each in before.items():
-                signal.signal(number, each)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; at once if it was told before."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-
-def _listening(port: int | None) -> socket.socket:
+def _listening(port: int | None, earlier: int | None) -> socket.socket:
     if port is not None:
         return bound(HOST, port)
-    try:
-        return bound(HOST, PORT)
-    except UsageError:
-        return bound(HOST, 0)
+    for wanted in (earlier or PORT, PORT):
+        with contextlib.suppress(UsageError):
+            return bound(HOST, wanted)
+    return bound(HOST, 0)

@@ -1,21 +1,21 @@
 """A project: a source of images, which is never written to, and what was decided about it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from graft.app import added_images
-from graft.app.added_images import class_name, last_batch
+from graft.app.added_images import class_name
 from graft.app.dataset_table import write_dataset_table
-from graft.app.decided_images import ProjectImage, stamp_of
+from graft.app.decided_images import ProjectImage
 from graft.app.empty_classes import read_classes, write_classes
+from graft.app.last_action import undo_last
 from graft.app.project_state import ProjectState
 from graft.errors import UsageError
 from graft.quality import corrections
-from graft.quality.correction import Correction
-from graft.quality.corrections import read_journal
+from graft.quality.correction import DECISIONS, Correction
 
 
 class Project(ProjectState):
@@ -33,34 +33,26 @@ class Project(ProjectState):
     that is open elsewhere; DataError for a source that cannot be listed.
     """
 
-    def record(self, decisions: Sequence[Correction]) -> None:
-        """Add decisions to the journal as one action, which is undone as one."""
-        moment = datetime.now(UTC).isoformat(timespec="microseconds")
+    def record(self, decisions: Sequence[Correction], moment: str = "") -> None:
+        """Add decisions to the journal as one action, which is undone as one; `moment` as
+        `now` gives it ties it to what else belongs to the action.
+        """
+        moment = moment or now()
         with self.lock:
             corrections.append(self.journal, [replace(each, when=moment) for each in decisions])
             self.changed()
 
-    def undo(self) -> int | None:
-        """Undo the last action, be it decisions or added images; how many images it was about,
-        None if there is nothing to undo.
+    def undo(self, kinds: Collection[str] = DECISIONS) -> int | None:
+        """Undo the last action, be it decisions, added images or a class that was made, renamed or
+        deleted; how many images it was about, None if there is nothing to undo.
+
+        `kinds`, of graft.quality.correction: SORTING for the last action of step Images alone,
+        REVIEWING for that of step Check. Raises UsageError where the other step has decided about
+        its images since.
         """
         with self.lock:
-            standing = read_journal(self.journal).standing
-            when = standing[-1].when if standing else ""
-            shown = {image.path for image in self.images()}
-            batch = last_batch([file for file in self.index.files if file.path in shown])
-            if batch and batch[0].added > stamp_of(when):
-                added_images.remove(batch, self.added, self.home / "removed")
-                self.index.forget(batch)
-                self.changed()
-                return len(batch)
-            if not standing:
-                return None
-            # Moments to the second are not those of `record`: each is an action of its own.
-            same = [one for one in standing if one.when == when] if "." in when else standing[-1:]
-            corrections.undo(self.journal, len(same))
-            self.changed()
-            return sum(bool(one.sha256) for one in same)
+            undone = undo_last(self, kinds)
+            return None if undone is None else len(undone.images)
 
     def move(self, paths: Sequence[str], label: str) -> int:
         """Give these images another class; how many had another one before."""
@@ -81,30 +73,35 @@ class Project(ProjectState):
         """Make a class, without images as yet."""
         label = class_name(label)
         with self.lock:
-            if label in self.counts():
-                raise UsageError(f"there is a class {label!r} already")
-            self._keep_classes([*read_classes(self.home), label])
+            self._check_new(label)
+            self._keep_classes([*read_classes(self.home), label], now())
             return label
 
     def rename_class(self, label: str, new: str) -> str:
         """Call a class otherwise; with the name of another one, the two become one."""
-        new = class_name(new)
+        new, moment = class_name(new), now()
         with self.lock:
             count = self._check_class(label)
+            if new not in self.counts():
+                self._check_new(new, label)
             if new != label:
-                self._keep_classes([n for n in read_classes(self.home) if n != label])
+                names = [name for name in read_classes(self.home) if name != label]
+                made = [] if count or new in self.counts() else [new]
+                self._keep_classes([*names, *made], moment)
                 if count:
-                    self.record([Correction("rename", "", "", label, new)])
-                elif new not in self.counts():
-                    self.add_class(new)
+                    self.record([Correction("rename", "", "", label, new)], moment)
             return new
 
     def delete_class(self, label: str) -> int:
         """Take a class with all its images out of view; how many images."""
+        moment = now()
         with self.lock:
             self._check_class(label)
-            self._keep_classes([n for n in read_classes(self.home) if n != label])
-            return self.delete([image.path for image in self.images() if image.label == label])
+            some = self._free([image.path for image in self.images() if image.label == label])
+            names = [name for name in read_classes(self.home) if name != label]
+            self._decide("delete", some, moment=moment)
+            self._keep_classes(names, moment)
+            return len(some)
 
     def add(self, label: str, name: str, data: bytes, batch: str = "") -> str:
         """Keep a copy of an encoded image in a class; the path that it then has. Of bytes that are
@@ -115,6 +112,7 @@ class Project(ProjectState):
         """
         label, digest = class_name(label), hashlib.sha256(data).hexdigest()
         with self.lock:
+            label = self._spelled(label) or label
             if digest in self.index.by_digest:
                 if self.image(digest) is None:  # it was deleted
                     corrections.undo(self.journal, sha256=digest)
@@ -137,7 +135,9 @@ class Project(ProjectState):
         self.index.wait()
         return write_dataset_table(self.home, self.images())
 
-    def _decide(self, decision: str, images: Sequence[ProjectImage], new: str = "") -> None:
+    def _decide(
+        self, decision: str, images: Sequence[ProjectImage], new: str = "", moment: str = ""
+    ) -> None:
         # Copies of the same bytes share a decision.
         some = {image.sha256: image for image in images}.values()
         if "" in {image.sha256 for image in some}:
@@ -146,7 +146,8 @@ class Project(ProjectState):
                 "them from their folder"
             )
         if some:
-            self.record([Correction(decision, i.sha256, i.path, i.label, new) for i in some])
+            lines = [Correction(decision, i.sha256, i.path, i.label, new) for i in some]
+            self.record(lines, moment)
 
     def _free(self, paths: Sequence[str]) -> list[ProjectImage]:
         """The images of these paths, those that were kept out taken back in."""
@@ -161,12 +162,31 @@ class Project(ProjectState):
             corrections.undo(self.journal, sha256=digest)
         return found
 
-    def _keep_classes(self, names: Sequence[str]) -> None:
-        write_classes(self.home, names)
+    def _keep_classes(self, names: Sequence[str], moment: str) -> None:
+        write_classes(self.home, names, moment)
         self.changed()
+
+    def _spelled(self, label: str, but: str = "") -> str:
+        """The class of this name as it is spelled; "" if there is none, or none `but` that one. A
+        folder for "Cats" beside one for "cats" is not possible on all systems.
+        """
+        names = [*filter(None, self.counts())]
+        if label in names:
+            return label
+        alike = (name for name in names if name.casefold() == label.casefold() and name != but)
+        return next(alike, "")
+
+    def _check_new(self, label: str, but: str = "") -> None:
+        if there := self._spelled(label, but):
+            raise UsageError(f"there is a class {there!r} already; choose another name")
 
     def _check_class(self, label: str) -> int:
         counts = self.counts()
         if label not in counts:
             raise UsageError(f"there is no class {label!r}; it was renamed or deleted")
         return counts[label]
+
+
+def now() -> str:
+    """The moment of an action, to the microsecond, UTC."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

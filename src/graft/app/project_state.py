@@ -14,6 +14,7 @@ from graft.app.empty_classes import read_classes
 from graft.app.image_index import ImageIndex
 from graft.app.project_folder import home_of, taken
 from graft.app.source_files import listed
+from graft.data.remote_address import is_remote, public_address
 from graft.data.sources import load_dataset
 from graft.errors import UsageError
 from graft.quality.corrections import read_journal
@@ -54,6 +55,10 @@ class ProjectState:
 
     def choose(self, source: str | Path) -> None:
         """Open this source instead of the one before, whose runs go on."""
+        if is_remote(source):
+            raise UsageError(
+                f"{public_address(source)}: the page takes a folder or a table of this machine"
+            )
         load_dataset(source, sources_folder())  # before anything is made or left
         home = self._given_home or home_of(source)
         with self.lock:

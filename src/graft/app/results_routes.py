@@ -16,11 +16,22 @@ from graft.app.json_routes import Record, asked, number
 from graft.app.project import Project
 from graft.app.results_runs import chosen_run, digests_of, listed_runs, results_of
 from graft.errors import UsageError
+from graft.report.glossary import GLOSSARY
 from graft.report.run_sentences import against_baseline, headline
 from graft.report.thumbnails import link
 from graft.runs.run import Run
 
 MOST_LISTED = 500
+EXPLAINED = (
+    "train-validation-test",
+    "accuracy",
+    "confidence-interval",
+    "baseline",
+    "confusion-matrix",
+    "abstain",
+    "error-budget",
+    "out-of-distribution",
+)
 # As its own file has: styles and images within the page, and no script at all.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
@@ -51,7 +62,11 @@ def summary(run: Run) -> Record:
         "run": run.name,
         "classes": run.classes,
         "headline": headline(metrics),
-        "baseline": against_baseline(metrics),
+        # Where it is clearly better, the headline says enough.
+        "baseline": "" if _is_clear(metrics) else against_baseline(metrics),
+        "words": [
+            {"name": GLOSSARY[key].name, "meaning": GLOSSARY[key].meaning} for key in EXPLAINED
+        ],
         "accuracy": metrics["accuracy"],
         "n": metrics["n"],
         "confusion": metrics["confusion"],
@@ -60,6 +75,11 @@ def summary(run: Run) -> Record:
         "curve": _curve(run),
         "report": (run.path / "report.html").is_file(),
     }
+
+
+def _is_clear(metrics: Record) -> bool:
+    low = metrics["accuracy"]["low"]
+    return bool(low > metrics["baseline"]["accuracy"]["high"])
 
 
 def at_threshold(run: Run, min_probability: float) -> Record:

@@ -13,14 +13,14 @@ from typing import Any
 
 from graft.app.decided_images import ProjectImage, decide
 from graft.app.json_routes import Record
+from graft.app.last_action import undo_last
 from graft.app.project import Project
 from graft.choices import DEFAULT_MODEL
 from graft.errors import UsageError
 from graft.quality import corrections
-from graft.quality.correction import Correction
+from graft.quality.correction import REVIEWING, Correction
 
 MEASURED = 20
-REVIEWED = ("relabel", "keep", "keep_out")
 
 
 class ReviewSession:
@@ -46,7 +46,7 @@ class ReviewSession:
             if not (self.project.is_open and self.project.index.done):
                 return
             # Of 20,000 images their listing would take longer than a key may.
-            others = [one for one in self._standing() if one.decision not in REVIEWED]
+            others = [one for one in self._standing() if one.decision not in REVIEWING]
             begun = (str(self.project.home), self.project.index.revision, tuple(others))
             if begun == self._begun:
                 return
@@ -125,8 +125,8 @@ class ReviewSession:
         `label`; `kept` ones keep theirs. Those that were decided about before are left as they
         are. Returns how many are decided by now.
         """
-        if decision not in REVIEWED:
-            raise UsageError(f"a decision is one of {', '.join(REVIEWED)}, not {decision!r}")
+        if decision not in REVIEWING:
+            raise UsageError(f"a decision is one of {', '.join(REVIEWING)}, not {decision!r}")
         with self.lock:
             images = {image.sha256: image for image in self.project.images()}
             gone = [digest for digest in (*digests, *kept) if digest not in images]
@@ -146,12 +146,8 @@ class ReviewSession:
     def undo(self) -> list[str]:
         """Take back the last action of this step; the images that it was about."""
         with self.lock:
-            reviewed = self._reviewed()
-            last = [one for one in reviewed if one.when == reviewed[-1].when] if reviewed else []
-            for one in reversed(last):
-                corrections.undo(self.project.journal, sha256=one.sha256)
-            self.project.changed()
-            return [one.sha256 for one in last]
+            undone = undo_last(self.project, REVIEWING)
+            return [*undone.images] if undone else []
 
     def measure(self) -> None:
         """Fit and test again with the decisions so far, in the background."""
@@ -174,7 +170,7 @@ class ReviewSession:
         return corrections.read_journal(self.project.journal).standing
 
     def _reviewed(self) -> list[Correction]:
-        return [one for one in self._standing() if one.decision in REVIEWED]
+        return [one for one in self._standing() if one.decision in REVIEWING]
 
     def _is_due(self) -> bool:
         """Whether so much was decided since the last measurement that another one is due."""

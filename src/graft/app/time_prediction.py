@@ -4,6 +4,7 @@ steps are trained, in a process of its own.
 Early stopping may end a training sooner; images that were encoded before cost nothing again.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from graft.app.child_process import lower_priority
 from graft.errors import GraftError
+from graft.utils.parent_watch import end_with_parent
 
 SAMPLE = 32  # images that are measured
 BATCH = 16
@@ -149,25 +152,29 @@ def in_another_process(
     source: str | Path, digests: Sequence[str], settings: dict[str, Any]
 ) -> dict[str, Any]:
     """`predicted_time`, by a process of low priority; `error` if it cannot be told."""
-    from graft.app.training_process import lower_priority
-
     asked = json.dumps({"source": str(source), "digests": list(digests), "settings": settings})
-    process = subprocess.Popen(  # noqa: S603 - this Python, with a program of graft's own
+    with subprocess.Popen(  # noqa: S603 - this Python, with a program of graft's own
         [sys.executable, "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-    )
-    lower_priority(process.pid)
-    told, _ = process.communicate(asked)
+    ) as process:
+        lower_priority(process.pid)
+        told = ""
+        if process.stdin is not None and process.stdout is not None:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(asked + "\n")
+                process.stdin.flush()  # and stays open: the process ends with the app
+                told = process.stdout.read()
     lines = told.strip().splitlines()
     return dict(json.loads(lines[-1])) if lines else {"error": "the time could not be measured"}
 
 
 def answer() -> None:
     """The process: reads what is asked on stdin, answers on stdout."""
-    asked = json.load(sys.stdin)
+    asked = json.loads(sys.stdin.readline())
+    end_with_parent()
     try:
         found = predicted_time(asked["source"], asked["digests"], **asked["settings"])
     except GraftError as error:

@@ -15,6 +15,7 @@ from graft.app.project import Project
 from graft.app.run_list import RUNNING, curves_of, described, log_lines, run_names
 from graft.app.time_prediction import in_another_process
 from graft.app.training_process import Trainings
+from graft.app.training_stage import stage_of
 from graft.choices import DEFAULT_MODEL
 from graft.errors import UsageError
 
@@ -69,15 +70,14 @@ def _runs(trainings: Trainings) -> Record:
 
 
 def _running(trainings: Trainings) -> Record:
-    """The run that is being trained, with what it says and its epochs so far."""
+    """The run that is being trained, with what it is doing and its epochs so far."""
     name = trainings.running()
     if name is None:
         return {"name": None}
     runs = trainings.project.runs
-    lines = log_lines(runs, name)
     return {
         **described(runs, name, RUNNING),
-        "said": lines[-1] if lines else "",
+        **stage_of(log_lines(runs, name)),
         "epochs": curves_of(runs, name),
     }
 

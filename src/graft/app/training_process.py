@@ -1,30 +1,18 @@
 """Training as a process of its own, so that the pages go on answering: begun, stopped, resumed."""
 
-import contextlib
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from graft.app.child_process import Process, begin, lower_priority
 from graft.app.dataset_table import write_dataset_table
 from graft.app.project import Project
 from graft.app.run_list import RUNNING, STOPPED, asked_of, next_name, run_names, state_of
 from graft.config import TrainConfig, configs_of
 from graft.errors import UsageError
 from graft.utils.files import write_json
-
-PROGRAM = "from graft.cli.main import process; process()"
-NICE = 5  # so that the pages come first
-
-
-def lower_priority(pid: int) -> None:
-    """Let a process give way to others, where the system knows that."""
-    if hasattr(os, "setpriority"):
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, pid, NICE)
 
 
 class Trainings:
@@ -33,13 +21,18 @@ class Trainings:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.lock = RLock()
-        self.processes: dict[Path, subprocess.Popen[bytes]] = {}
+        self.processes: dict[Path, Process] = {}
 
     def state_of(self, name: str) -> str:
-        """As in run_list, and RUNNING before the process has made its folder."""
+        """As in run_list, and RUNNING before the process has made its folder, be it of this app or
+        of one before it.
+        """
         runs = self.project.runs
         process = self.processes.get(runs / name)
-        return RUNNING if process and process.poll() is None else state_of(runs, name)
+        if process is not None:
+            return RUNNING if process.poll() is None else state_of(runs, name)
+        found = state_of(runs, name)
+        return RUNNING if found == STOPPED and self._pid(name) else found
 
     def running(self) -> str | None:
         """The name of the run that is being trained."""
@@ -88,12 +81,20 @@ class Trainings:
             if process and process.poll() is None:
                 process.terminate()
                 return
-            pid = int(asked_of(runs, name)["pid"])
-            if not _trains(pid, runs / name):
+            pid = self._pid(name)
+            if not pid:
                 raise UsageError(
                     f"run {name} was begun elsewhere; end it there, in its terminal with Ctrl-C"
                 )
             os.kill(pid, 15)
+
+    def _pid(self, name: str) -> int:
+        """The number of the process of a training that an app before this one began; 0 if it has
+        ended, or was begun elsewhere.
+        """
+        runs = self.project.runs
+        pid = int(asked_of(runs, name).get("pid", 0))
+        return pid if pid and _trains(pid, runs / name) else 0
 
     def _check_free(self) -> None:
         if running := self.running():
@@ -101,14 +102,9 @@ class Trainings:
 
     def _begin(self, name: str, told: dict[str, Any], more: list[str] | None = None) -> None:
         runs = self.project.runs
+        write_json(runs / f"{name}.json", told)  # before it begins: it is then never unknown
         with (runs / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - graft itself
-                [sys.executable, "-c", PROGRAM, *told["command"][1:], *(more or [])],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C in the app's terminal is not for it
-            )
+            process = begin([*told["command"][1:], *(more or [])], stderr=log, lasting=True)
         lower_priority(process.pid)
         self.processes[runs / name] = process
         write_json(runs / f"{name}.json", told | {"pid": process.pid})

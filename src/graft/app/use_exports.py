@@ -1,35 +1,31 @@
 """Exports of a project's runs, each made by a `graft export` of its own into exports/RUN-FORMAT."""
 
-import atexit
-import contextlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from threading import Lock
 
+from graft.app.child_process import Process, begin, end
 from graft.app.json_routes import Record
 from graft.app.project import Project
 from graft.errors import UsageError
 from graft.runs.repeat_lines import FORMATS
 from graft.runs.run import Run
 
-# `graft` as a process, whatever folder it is installed in.
-GRAFT = (sys.executable, "-c", "from graft.cli.main import run; run()")
+CUT_OFF = ("graft: interrupted", "graft: terminated")
+STOP_SECONDS = 20.0
 LAST = 4000  # letters of a log that are looked at
 
 
 class Exports:
     """Starts exports and says how each is doing. One is made at a time: each takes all cores.
 
-    What is in the folders says which are done, so a restart loses none; those that are being made
-    end with the app.
+    What is in the folders says which are done, so a restart loses none; one that is being made
+    ends with the app and leaves nothing behind.
     """
 
     def __init__(self, project: Project) -> None:
         self.project, self.lock = project, Lock()
-        self.running: tuple[str, subprocess.Popen[bytes]] | None = None
-        atexit.register(self.stop)
+        self.running: tuple[str, Process] | None = None
 
     def start(self, run: Run, to: str) -> Record:
         """Begin to export a run; UsageError for an unknown format, one that is there already, or
@@ -44,15 +40,12 @@ class Exports:
             if folder.exists():
                 raise UsageError(f"{folder} is there already; delete it to make it anew")
             folder.parent.mkdir(exist_ok=True)
-            command = [*GRAFT, "export", str(run.path), "--to", to, "--out", str(folder), "--json"]
+            command = ["export", str(run.path), "--to", to, "--out", str(folder), "--json"]
             with (
                 _beside(folder, "log").open("wb") as log,
                 _beside(folder, "json").open("wb") as out,
             ):
-                process = subprocess.Popen(  # noqa: S603 - graft itself, of this environment
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=log
-                )
-            self.running = (folder.name, process)
+                self.running = (folder.name, begin(command, out, log))
         return self.state(run, to)
 
     @property
@@ -76,8 +69,10 @@ class Exports:
             sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
             return found | {"state": "done", "files": sizes, "parity": _parity(folder)}
         if _beside(folder, "log").is_file():
-            said = _last_line(folder).removeprefix("graft: ")
-            return found | {"state": "failed", "said": said or "it was cut off; start it again"}
+            said = _last_line(folder)
+            if said.startswith(CUT_OFF) or not said.startswith("graft: "):
+                said = "graft app was ended, or it was stopped, before it was done; make it again"
+            return found | {"state": "failed", "said": said.removeprefix("graft: ")}
         return found
 
     def folder_of(self, run: Run, to: str) -> Path:
@@ -88,11 +83,10 @@ class Exports:
         return folder
 
     def stop(self) -> None:
-        """End the one that is being made, which leaves nothing behind."""
-        if self.running and self.running[1].poll() is None:
-            self.running[1].terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.running[1].wait(10)
+        """End the one that is being made, if there is one; nothing of it is left."""
+        with self.lock:
+            if self.running is not None and self.busy:
+                end(self.running[1], STOP_SECONDS)
 
     def _folder(self, run: Run, to: str) -> Path:
         return self.project.home / "exports" / f"{run.name}-{to}"

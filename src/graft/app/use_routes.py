@@ -35,6 +35,10 @@ def routes(project: Project) -> list[Route]:
     def export(body: Record) -> Record:
         return exports.start(chosen_run(project, body), json_routes.text(body, "to"))
 
+    def stop_export(body: Record) -> Record:
+        exports.stop()
+        return {}
+
     return [
         Route("/use", _page),
         asked("/api/use/lines", lambda query: _lines(project, query)),
@@ -47,6 +51,7 @@ def routes(project: Project) -> list[Route]:
             },
         ),
         told("/api/use/export", export),
+        told("/api/use/stop-export", stop_export),
         told("/api/use/serve", lambda b: serving.start(chosen_run(project, b), budget(b))),
         told("/api/use/stop-serving", lambda body: serving.stop()),
         Route("/use/lines/{kind}", lambda request: _file(project, request)),

@@ -1,7 +1,5 @@
 """`graft serve` of a run, started and ended from the page."""
 
-import atexit
-import contextlib
 import io
 import subprocess
 from pathlib import Path
@@ -9,13 +7,14 @@ from threading import Lock, Thread
 from time import sleep
 from urllib.request import ProxyHandler, build_opener
 
+from graft.app.child_process import Process, begin, end
 from graft.app.json_routes import Record
 from graft.app.project import Project
-from graft.app.use_exports import GRAFT
 from graft.errors import UsageError
 from graft.runs.run import Run
 
 PAUSE = 0.2  # seconds between looks at whether it is ready
+STOP_SECONDS = 15.0
 
 
 class Serving:
@@ -25,8 +24,7 @@ class Serving:
         self.project, self.lock = project, Lock()
         self.run = self.address = ""
         self.log = Path()
-        self.process: subprocess.Popen[str] | None = None
-        atexit.register(self.stop)
+        self.process: Process | None = None
 
     def start(self, run: Run, max_error: str | None = None) -> Record:
         """Serve a run; UsageError while another one is served."""
@@ -35,12 +33,10 @@ class Serving:
                 raise UsageError(f"{self.run} is served already; stop it first")
             self.run, self.address = run.name, ""
             self.log = self.project.home / "serve.log"
-            command = [*GRAFT, "serve", str(run.path), "--port", "0"]
+            command = ["serve", str(run.path), "--port", "0"]
             command += ["--max-error", max_error] if max_error else []
             with self.log.open("wb") as log:
-                self.process = subprocess.Popen(  # noqa: S603 - graft itself
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
-                )
+                self.process = begin(command, subprocess.PIPE, log)
             Thread(target=self._listen, args=(self.process,), daemon=True).start()
         return self.state()
 
@@ -60,18 +56,13 @@ class Serving:
             process, self.process = self.process, None
             self.address = ""
             if process is not None:
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(15)
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+                end(process, STOP_SECONDS)
         return self.state()
 
-    def _listen(self, process: "subprocess.Popen[str]") -> None:
+    def _listen(self, process: Process) -> None:
         """Its first line says where it is; reading on, it is never kept waiting."""
-        with process.stdout or io.StringIO() as lines:
-            for line in lines:
+        with process.stdout or io.BytesIO() as lines:
+            for line in map(bytes.decode, lines):
                 if line.startswith("http://"):
                     address = line.partition("/docs")[0]
                     _until_ready(address, process)
@@ -86,7 +77,7 @@ class Serving:
         return lines[-1].removeprefix("graft: ") if lines else "the server ended"
 
 
-def _until_ready(address: str, process: "subprocess.Popen[str]") -> None:
+def _until_ready(address: str, process: Process) -> None:
     """Return when the server answers images, or has ended: it listens before it is warm."""
     opener = build_opener(ProxyHandler({}))
     while process.poll() is None:

@@ -7,6 +7,7 @@ from graft.chat.subject import Asked, Subject
 from graft.report import run_tables
 from graft.report.numbers import quoted, whole
 from graft.report.thumbnails import square
+from graft.runs.confusion_counts import ConfusionCounts
 
 FILE = "That is in metrics.json, from the test images, which training never saw."
 SIDE = 224
@@ -16,7 +17,7 @@ def accuracy(subject: Subject, asked: Asked) -> Answer:
     """The accuracy on the test images, with its interval and the baseline."""
     metrics = subject.run.metrics
     found, baseline = metrics["accuracy"], metrics["baseline"]
-    right = sum(row[i] for i, row in enumerate(metrics["confusion"]))
+    right = ConfusionCounts.read(metrics["confusion"]).right
     evidence = {
         "accuracy": found["value"],
         "interval": [found["low"], found["high"]],
@@ -55,8 +56,8 @@ def class_quality(subject: Subject, asked: Asked) -> Answer:
         row = per_class[name]
         if not row["n"]:
             raise CannotAnswerError(f"There was no test image of {quoted(name)}, so I do not know.")
-        found = subject.run.metrics["confusion"][subject.run.metrics["classes"].index(name)]
-        hits = found[subject.run.metrics["classes"].index(name)]
+        number = subject.run.metrics["classes"].index(name)
+        hits = int(ConfusionCounts.read(subject.run.metrics["confusion"]).hits[number])
         evidence[name] = {**row, "found": hits, "interval_percent": 95}
         said += [
             f"I find {whole(hits)} of the {counted(row['n'], 'test image')} of {quoted(name)}: a "

@@ -30,6 +30,7 @@ OFFERED = ("what_is_it", "how_sure", "why")
 OFFERED_WITHOUT = ("accuracy", "confusions", "photograph_next")
 # After these, "why?" is about results, not about an image.
 RESULTS = ("accuracy", "class_quality", "confusions", "mistakes")
+NAMED = 12  # classes that are named in a sentence
 
 
 class Chat:
@@ -69,8 +70,8 @@ class Chat:
         if found is None:
             return self._cannot(
                 text,
-                "I cannot answer that. I know my images, my training and my "
-                "results, and nothing else.",
+                f"I cannot answer that. I tell {self._classes()} apart; I know my images, my "
+                "training and my results, and nothing else.",
             )
         intent, asked = found
         try:
@@ -84,6 +85,10 @@ class Chat:
         answer = replace(chosen.function(self.subject, asked), intent=intent)
         self._last = (chosen, asked)
         return answer
+
+    def _classes(self) -> str:
+        names = self.subject.classes
+        return joined(names) if len(names) <= NAMED else f"{len(names):,} classes"
 
     def _intent(self, text: str, said: str, asked: Asked) -> tuple[Intent, Asked] | None:
         name = self.understanding.intent(self._general(text))

@@ -1,5 +1,7 @@
 """The command that does the whole job in the browser: app."""
 
+from pathlib import Path
+
 import click
 
 from graft.cli.answers import print_line
@@ -28,13 +30,16 @@ def app(folder: str | None, port: int | None, no_browser: bool, home: str | None
     require_packages("app", PAGE)
     from graft.app.local_server import LocalServer
     from graft.app.project import Project
+    from graft.app.project_folder import earlier_address, home_of
 
     project = Project(home=home)
-    server = LocalServer(project, port)
-    project.address = server.address.partition("?")[0]
+    kept = home or (home_of(folder) if folder is not None else None)
+    server = LocalServer(project, port, earlier=earlier_address(Path(kept)) if kept else "")
+    project.address = server.address
     if folder is not None:
         project.choose(folder)
-    print_line(f"{server.address}  Ctrl-C ends it")
+    where = f"; what you do is kept in {project.home}" if folder is not None else ""
+    print_line(f"{server.address}  Ctrl-C ends it{where}")
     try:
         server.serve_until_stopped(open_browser=not no_browser)
     finally:

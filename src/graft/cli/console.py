@@ -87,7 +87,8 @@ def models_table(rows: list[dict[str, Any]]) -> None:
     table = Table("model", "here", "parameters", "MB", "input", "", box=None)
     table.columns[0].no_wrap = True
     for row in rows:
-        elsewhere = "" if row["here"] or row["source"].startswith("timm/") else row["source"]
+        fetched = row["source"].startswith(("timm/", "https://"))
+        elsewhere = "" if row["here"] or fetched else row["source"]
         table.add_row(
             _plain(row["name"]),
             "yes" if row["here"] else "",
@@ -239,5 +240,7 @@ def tune_table(found: dict[str, Any]) -> None:
             f"{row['tested']:,}",
             f"{row['seconds']:.1f}",
         )
-    lines = [table, *found["reasons"], found["honest"], *found["outlook"]]
+    from graft.tuning.result import budget
+
+    lines = [table, *found["reasons"], found["honest"], *found["outlook"], budget(found)]
     _print("accuracy by cross-validation inside train and val", *lines)

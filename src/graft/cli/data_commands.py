@@ -8,7 +8,7 @@ import click
 from graft.choices import LABELS_BY, PIXEL_SCALES, PIXELS_HELP, LabelBy, PixelScale
 from graft.cli.answers import print_json, print_line
 from graft.cli.options import BACKEND, CORRECTIONS, JSON, files, model_names, on_stderr_progress
-from graft.errors import DataError
+from graft.errors import DataError, UsageError
 
 LABEL_BY = click.option(
     "--label-by",
@@ -53,8 +53,10 @@ def check(
     """Audit the images and labels of a dataset, file by file.
 
     SOURCE is a folder with one folder for each class, a .csv/.tsv/.parquet table with the columns
-    image and label, an archive of such a folder, or a named dataset (digits, rendered_objects,
-    flowers, cats_vs_dogs, cifar10). Exits with 3 if it cannot be trained on.
+    image and label, an archive of such a folder, a folder of Parquet or WebDataset tar shards, or a
+    named dataset (digits, rendered_objects, flowers, cats_vs_dogs, cifar10). All but the last may
+    lie elsewhere: s3://, gs://, az://, hf:// or https:// (docs/sources.md). Exits with 3 if it
+    cannot be trained on.
     """
     from graft.quality.check import check as check_source
     from graft.quality.cleaning import check_target, write_fixed
@@ -74,6 +76,10 @@ def check(
 
         write_audit(result, Path(html))
         click.echo(f"written: {html}", err=True)
+    if fix and result.dataset.features:
+        raise UsageError(
+            f"--fix writes a table of images, and {source} holds features; leave it out"
+        )
     if fix:
         print_line(f"written: {fix}, {write_fixed(result, Path(fix), cache_folder())}", err=True)
     if as_json:
@@ -170,7 +176,10 @@ def rank(
 @click.argument("pattern", required=False)
 @JSON
 def models(pattern: str | None, as_json: bool) -> None:
-    """List the models to choose from; PATTERN (such as 'resnet*') searches all of timm."""
+    """List the models to choose from; PATTERN (such as 'resnet*') searches all of timm.
+
+    'torchvision:resnet*' searches torchvision, and file:FILE says what a network's file holds.
+    """
     from graft.models.zoo import list_models
 
     rows = list_models(pattern)

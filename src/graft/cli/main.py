@@ -18,6 +18,7 @@ from graft.cli import (
     data_commands,
     explain_commands,
     export_commands,
+    feature_commands,
     import_commands,
     lesson_commands,
     model_commands,
@@ -30,7 +31,13 @@ from graft.cli import (
     tune_commands,
 )
 from graft.cli.answers import print_json, print_line
-from graft.cli.process import Streams, ended_by_signals, exit_code_of_signal
+from graft.cli.process import (
+    Streams,
+    ended_by_signals,
+    exit_code_of_signal,
+    refuse_many_processes,
+    speaks_for_all,
+)
 from graft.errors import INTERRUPTED, GraftError, ModelError
 from graft.utils.terminal import one_line
 
@@ -48,8 +55,10 @@ class _InOrder(click.Group):
     cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES
 )
 @click.version_option(package_name="graft", message="graft %(version)s")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """A folder of labeled images in, an image classifier you can trust, explain and use out."""
+    refuse_many_processes(ctx.invoked_subcommand)
 
 
 # In the order of the work.
@@ -68,6 +77,7 @@ for _commands in (
     push_commands.COMMANDS,
     serve_commands.COMMANDS,
     app_commands.COMMANDS,
+    feature_commands.COMMANDS,
     data_commands.MORE_COMMANDS,
     model_commands.MORE_COMMANDS,
     import_commands.COMMANDS,
@@ -121,6 +131,9 @@ def _unforeseen(error: Exception) -> None:
     """Fail with one line for a package that cannot be imported or a refusal of the system."""
     from graft.diagnosis.packages import explained
 
+    if not speaks_for_all():
+        sys.exit(GraftError.exit_code)
+
     if told := explained(error):
         _fail(told, ModelError.exit_code, kind="ModelError")
     if isinstance(error, OSError):  # a reader of stdout that has gone is click's business
@@ -159,7 +172,11 @@ def _explained(error: click.UsageError) -> str:
 def _fail(
     message: str, code: int, ctx: click.Context | None = None, kind: str = "GraftError"
 ) -> None:
-    """One line on stderr and, for a program that asked for JSON, an object on stdout."""
+    """One line on stderr and, for a program that asked for JSON, an object on stdout; of several
+    processes that torchrun started, by the first that fails.
+    """
+    if not speaks_for_all():
+        sys.exit(code)
     if "--json" in sys.argv[1:]:
         error = {"kind": kind, "message": one_line(message), "exit_code": code}
         print_json({"error": error})

@@ -18,7 +18,10 @@ from graft.cli.options import (
     help_all,
     on_stderr_progress,
 )
-from graft.errors import GraftError
+from graft.cli.process import refuse_many_processes
+from graft.cli.shard_options import InShards, shard_options, show_shards
+from graft.errors import GraftError, UsageError
+from graft.utils.torchrun import place
 
 # The settings that `graft train --help` shows; --help-all shows the others, too.
 COMMON_SETTINGS = (
@@ -55,11 +58,14 @@ def train(source: str, as_json: bool, **settings: Any) -> None:
     from graft.api import train as train_source
 
     if settings["budget"]:
+        refuse_many_processes("tune")
         from graft.cli.tune_commands import show_tuned
 
         show_tuned(source, as_json, given(settings))
         return
     run = train_source(source, progress=on_stderr_progress(), **given(settings))
+    if place().rank:
+        return
     if as_json:
         print_json(run.metrics)
     else:
@@ -71,16 +77,44 @@ def train(source: str, as_json: bool, **settings: Any) -> None:
 
 @click.command()
 @click.argument("run_folder", metavar="RUN", shell_complete=files)
-@click.argument("source", shell_complete=files)
+@click.argument("source", required=False, shell_complete=files)
+@shard_options
+@click.option("--from", "from_folder", shell_complete=files, help="The --out of all shards.")
 @BACKEND
 @JSON
-def evaluate(run_folder: str, source: str, backend: str, as_json: bool) -> None:
-    """Evaluate a run on another labeled SOURCE, with the same metrics as train."""
+def evaluate(
+    run_folder: str,
+    source: str | None,
+    in_shards: InShards | None,
+    from_folder: str | None,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Evaluate a run on another labeled SOURCE, with the same metrics as train.
+
+    With --out, only predict, into Parquet files in that folder, one for each shard: give each of
+    many machines its --shard I/N, or all --shards to a --cluster. Then --from FOLDER, without
+    SOURCE, checks that all shards are there and gives the numbers.
+    """
     from graft.api import evaluate as evaluate_run
     from graft.features.torch_threads import cores_for_encoder
 
-    with cores_for_encoder(backend):
-        metrics = evaluate_run(run_folder, source, progress=on_stderr_progress(), backend=backend)
+    progress = on_stderr_progress()
+    if (source is None) != (from_folder is not None) or (from_folder and in_shards):
+        raise UsageError("expected RUN SOURCE, or RUN --from FOLDER with the files of all shards")
+    if from_folder is not None:
+        from graft.inference.evaluation_shards import evaluate_from
+
+        metrics = evaluate_from(run_folder, from_folder, progress)
+    else:
+        with cores_for_encoder(backend):
+            if in_shards:
+                from graft.inference.shard_runs import evaluate_shards
+
+                named = {"backend": backend, "progress": progress, **in_shards}
+                show_shards(evaluate_shards(run_folder, str(source), **named), as_json)
+                return
+            metrics = evaluate_run(run_folder, str(source), progress=progress, backend=backend)
     if as_json:
         print_json(metrics)
     else:

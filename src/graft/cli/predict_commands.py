@@ -10,11 +10,16 @@ import click
 
 from graft.choices import DEFAULT_MODEL, OPEN_CLIP, ZERO_SHOT_MODEL
 from graft.cli.answers import print_json, print_line
-from graft.cli.options import BACKEND, JSON, files, given, model_names
-from graft.errors import DataError
+from graft.cli.options import BACKEND, JSON, files, given, model_names, on_stderr_progress
+from graft.cli.shard_options import InShards, shard_options, show_shards
+from graft.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from graft.inference.policy import Policy
     from graft.inference.prediction import FileResult, Prediction
+
+# Images on a page: as many as report.predictions_page.MOST, which takes long to import.
+MOST_SHOWN = 400
 
 HTML = click.option(
     "--html", shell_complete=files, help="Write a page with the images to this file."
@@ -50,6 +55,8 @@ def classify(
 ) -> None:
     """Say what image files, and folders of them, show, without any training.
 
+    PATH may be an address, such as s3://bucket/folder, or a tar of images (docs/sources.md).
+
     The names are those that the pretrained network was trained for: ImageNet's 1,000 classes, from
     tench to toilet tissue. It knows no others and always answers. With --labels they are yours, and
     a network that was trained on images with their captions compares.
@@ -68,10 +75,11 @@ def classify(
         model = given({"model": model}).get("model", ZERO_SHOT_MODEL)
         network = zero_shot(labels.split(","), model, backend)
     failed: list[tuple[str, str]] = []
-    answers = []
+    answers, count = [], 0
     for prediction in _readable(predict_paths(network, paths), failed):
         ranked = prediction.ranked[:top]
-        if html:  # the other names would be 100 KB an image
+        count += 1
+        if html and count <= MOST_SHOWN:  # the other names would be 100 KB an image
             answers.append(replace(prediction, probabilities=dict(ranked)))
         if as_json:
             found = {
@@ -86,7 +94,7 @@ def classify(
     if html:
         from graft.report.predictions_page import write_names
 
-        write_names(Path(html), model, answers, failed)
+        write_names(Path(html), model, answers, failed, count)
         click.echo(f"written: {html}", err=True)
     if failed:
         sys.exit(DataError.exit_code)
@@ -109,6 +117,7 @@ def classify(
 @HTML
 @click.option("--csv", "table", shell_complete=files, help="Write the predictions to this file.")
 @click.option("--answer-all", is_flag=True, help="Answer for out-of-distribution images, too.")
+@shard_options
 @BACKEND
 @JSON
 def predict(
@@ -121,13 +130,19 @@ def predict(
     html: str | None,
     table: str | None,
     answer_all: bool,
+    in_shards: InShards | None,
     backend: str,
     as_json: bool,
 ) -> None:
     """Predict labels with probabilities, for image files and folders of them.
 
+    PATH may be an address, such as s3://bucket/folder, or a tar of images (docs/sources.md).
+
     On an image that is out of distribution, unlike the training images, the model abstains.
     --max-error and --coverage set their thresholds on the run's validation images.
+
+    With --out, the predictions go to Parquet files in that folder, one for each shard: give each of
+    many machines its --shard I/N, or all --shards to a --cluster.
 
     With --json, one object a line. Files that cannot be read as images are named on stderr, and
     the exit code is then 3.
@@ -144,21 +159,18 @@ def predict(
     if table:
         check_csv(Path(table))
     policy, promise = policy_for(run_folder, max_error, coverage, not answer_all, nearest)
-    if promise:
-        click.echo(promise, err=True)
+    click.echo(promise, err=True, nl=bool(promise))
+    if in_shards:
+        _predict_shards(run_folder, paths, policy, backend, in_shards, as_json)
+        return
     failed: list[tuple[str, str]] = []
-    answers = []
-    results = predict_paths(load(run_folder, backend), paths, policy)
+    answers, count = [], 0
     with cores_for_encoder(backend):
-        for prediction in _readable(results, failed):
-            if html or table:
+        results = predict_paths(load(run_folder, backend), paths, policy)
+        for count, prediction in enumerate(_readable(results, failed), 1):
+            if table or (html and count <= MOST_SHOWN):
                 answers.append(prediction)
-            if as_json:
-                print_json(prediction.to_json())
-            else:
-                print_line(f"{prediction.path}  {_sentence(prediction, top)}")
-                for like in prediction.nearest or ():
-                    print_line(f"    {like.similarity:.2f}  {like.label}  {like.path}")
+            _show(prediction, top, as_json)
     if table:
         write_csv(Path(table), answers, failed)
         click.echo(f"written: {table}", err=True)
@@ -166,10 +178,28 @@ def predict(
         from graft.report.predictions_page import write_answers
 
         known = Run(run_folder).files if nearest else {}
-        write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise)
+        write_answers(Path(html), Path(run_folder).name, answers, failed, known, promise, count)
         click.echo(f"written: {html}", err=True)
     if failed:
         sys.exit(DataError.exit_code)
+
+
+def _predict_shards(
+    run: str,
+    paths: tuple[str, ...],
+    policy: "Policy",
+    backend: str,
+    in_shards: InShards,
+    as_json: bool,
+) -> None:
+    from graft.features.torch_threads import cores_for_encoder
+    from graft.inference.shard_runs import predict_shards
+
+    if len(paths) > 1 or given({"html": 0, "table": 0, "top": 0, "nearest": 0}):
+        raise UsageError("--out takes one SOURCE, without --html, --csv, --top and --nearest")
+    named = {"policy": policy, "backend": backend, "progress": on_stderr_progress()}
+    with cores_for_encoder(backend):
+        show_shards(predict_shards(run, paths[0], **named, **in_shards), as_json)
 
 
 def _readable(
@@ -182,6 +212,15 @@ def _readable(
             print_line(f"graft: {result.path} {result.problem}", err=True)
         else:
             yield result.prediction
+
+
+def _show(prediction: "Prediction", top: int, as_json: bool) -> None:
+    if as_json:
+        print_json(prediction.to_json())
+        return
+    print_line(f"{prediction.path}  {_sentence(prediction, top)}")
+    for like in prediction.nearest or ():
+        print_line(f"    {like.similarity:.2f}  {like.label}  {like.path}")
 
 
 def _sentence(prediction: "Prediction", top: int) -> str:

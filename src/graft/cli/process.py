@@ -8,7 +8,8 @@ import signal
 import sys
 from types import FrameType
 
-from graft.errors import INTERRUPTED, GraftError
+from graft.errors import INTERRUPTED, GraftError, UsageError
+from graft.utils.torchrun import place
 
 _ended_by: list[int] = []
 
@@ -33,6 +34,29 @@ def _end(number: int, frame: FrameType | None) -> None:
 def exit_code_of_signal() -> int:
     """128 and the number of the signal that ended the work, which without another is SIGINT."""
     return 128 + _ended_by[0] if _ended_by else INTERRUPTED
+
+
+def speaks_for_all() -> bool:
+    """Whether this process says what went wrong: of those that torchrun started, the first that
+    fails.
+    """
+    try:
+        if place().world == 1:
+            return True
+    except UsageError:
+        return True
+    from graft.models.ranks import first_to_fail
+
+    return first_to_fail()
+
+
+def refuse_many_processes(command: str | None) -> None:
+    """Raise UsageError for a command that torchrun has started several of, but for `train`."""
+    if (world := place().world) > 1 and command not in (None, "train"):
+        raise UsageError(
+            f"graft {command} works in one process, and torchrun started {world}; under torchrun "
+            "graft train alone is of use, and graft features has --shard"
+        )
 
 
 class _Closed(io.TextIOBase):

@@ -36,19 +36,22 @@ def review(
     require_packages("review", PAGE)
     from graft.app.local_server import LocalServer
     from graft.app.project import Project
+    from graft.app.project_folder import earlier_address, home_of
     from graft.runs.folder import is_finished
     from graft.runs.run import Run
 
     project = Project(home=home)
     if is_finished(Path(source)):
         from graft.review.run_settings import settings_of
+        from graft.runs.records import source_of
 
         run = Run.finished(source)
-        source, project.review_settings = run.config["source"], settings_of(run)
+        source, project.review_settings = source_of(run.config, run.path), settings_of(run)
     if model:
         project.review_settings |= {"model": model}
-    server = LocalServer(project, port, steps=("check",))
-    project.address = server.address.partition("?")[0]
+    earlier = earlier_address(Path(home or home_of(source)))
+    server = LocalServer(project, port, ("check",), earlier)
+    project.address = server.address
     project.choose(source)
     print_line(f"{server.address}  Ctrl-C ends it; decisions: {project.journal}")
     try:

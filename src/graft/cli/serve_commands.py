@@ -1,6 +1,7 @@
 """The command that puts runs behind HTTP: serve."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,8 +100,13 @@ def serve(
     curl --data-binary @photo.jpg localhost:8000/v1/models/NAME:predict
     """
     require_packages("serve", NEEDED)
+    from graft.features.torch_threads import cores_for_encoder
+    from graft.serve.http_server import Server
     from graft.serve.limits import Limits
+    from graft.serve.listening import address_of, bound
+    from graft.serve.request_log import log_json
     from graft.serve.served_runs import Asked, ServedRuns, memory_of_machine, named_paths
+    from graft.serve.service import Service
 
     within = Limits(**{name: value for name, value in limits.items() if value is not None})  # type: ignore[arg-type]
     key = _key(api_key_file)
@@ -108,31 +114,33 @@ def serve(
     machine = memory_of_machine()
     memory = int(max_memory * 1e9) if max_memory else machine and int(0.8 * machine)
     served = ServedRuns(paths, Asked(max_error, coverage, answer_all, nearest, backend), memory)
-    loaded = served.read()
-    for run in loaded:
-        if run.promise:
-            print_line(f"{run.name}: {run.promise}", err=True)
-    from graft.features.torch_threads import cores_for_encoder
-    from graft.serve.http_server import Server
-    from graft.serve.listening import address_of, bound, is_loopback
-    from graft.serve.request_log import log_json
-    from graft.serve.service import Service
+    with bound(host, port) as listening:
+        loaded = served.read(lambda said: print_line(said, err=True))
+        for run in loaded:
+            if run.promise:
+                print_line(f"{run.name}: {run.promise}", err=True)
+        _warn_if_open(listening, key)
+        service = Service(served, within, key)
+        names = ", ".join(paths)
+        print_line(
+            f"{address_of(listening)}/docs  serves {names} once it has warmed up; Ctrl-C ends it"
+        )
+        log_json()
+        with cores_for_encoder(backend):
+            Server(service, loaded).run([listening])
+    if service.failure is not None:
+        raise service.failure
 
-    listening = bound(host, port)
+
+def _warn_if_open(listening: socket.socket, key: str | None) -> None:
+    from graft.serve.listening import address_of, is_loopback
+
     if not is_loopback(listening) and key is None:
         click.echo(
             f"graft serve: warning: {address_of(listening)} can be reached from other machines, "
             "and everybody who reaches it may send images; set --api-key-file",
             err=True,
         )
-    address = address_of(listening)
-    print_line(f"{address}/docs  serves {', '.join(paths)} once it has warmed up; Ctrl-C ends it")
-    log_json()
-    service = Service(served, within, key)
-    with cores_for_encoder(backend):
-        Server(service, loaded).run([listening])
-    if service.failure is not None:
-        raise service.failure
 
 
 def _key(file: str | None) -> str | None:

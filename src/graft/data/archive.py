@@ -31,7 +31,7 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 
 XZ_MEMORY = 2**28
 # What the standard library raises for damaged archives. gzip and bz2 add OSError without a number.
-_BROKEN = (
+BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
     lzma.LZMAError,
@@ -94,7 +94,7 @@ def file_key(path: Path) -> str:
             if _is_zip(path) and not zipfile.is_zipfile(path):
                 raise zipfile.BadZipFile("File is not a zip file")
             if not _is_zip(path):
-                with _opened_tar(path) as tar:
+                with opened_tar(path) as tar:
                     if tar.next() is None:
                         raise DataError(f"{path} holds no files; expected images in class folders")
     with path.open("rb") as stream:
@@ -111,7 +111,7 @@ def _told(archive: Path) -> Iterator[None]:
             f"{archive} uses a compression that graft cannot read ({error}); "
             "unpack it by hand and give the folder"
         ) from error
-    except (*_BROKEN, OSError) as error:
+    except (*BROKEN, OSError) as error:
         # Any other number is an error of the disk; this one is a position before byte 0.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
@@ -164,7 +164,10 @@ _PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", _opened
 
 
 @contextmanager
-def _opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+def opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    """A tar, packed or not, of which no more is read than may be unpacked from it; raises what the
+    standard library raises, of BROKEN.
+    """
     with archive.open("rb") as file:
         start = file.read(6)
         file.seek(0)
@@ -177,9 +180,9 @@ def _opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _unpack_tar(archive: Path, folder: Path) -> None:
-    with _opened_tar(archive) as tar:
+    with opened_tar(archive) as tar:
         members = tar.getmembers()
-        _check_end(tar)
+        check_end(tar)
         kept = [member for member in members if _wanted(archive, member.name, member.isdir())]
         for member in kept:
             if not member.isreg():
@@ -188,7 +191,7 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
         tar.extractall(folder, kept, filter="data")
 
 
-def _check_end(tar: tarfile.TarFile) -> None:
+def check_end(tar: tarfile.TarFile) -> None:
     """Raise if the list of members stopped at anything but the end-of-archive block.
 
     tarfile takes a damaged header after the first one for the end, without an error.

@@ -42,7 +42,8 @@ class Dataset:
     `left_out` has the files that are no example, by the kind of finding that they are
     (graft/quality/finding.py says what each kind means); `lost` says of how many of them the class
     is known, by class. `remarks` are kinds of findings with what there is to say about how the
-    source was read.
+    source was read. `features` is the folder of `graft features` that it was read from, which holds
+    no images; None for a source of images.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Dataset:
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     lost: Mapping[str, int] = field(default_factory=dict, hash=False)
     remarks: tuple[tuple[str, str], ...] = ()
+    features: Path | None = None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -23,27 +23,29 @@ from graft.errors import DataError
 AT_ONCE = 2**26
 
 
-def rows_of_parquet(path: Path, unpacked: Path) -> tuple[Iterator[Row], list[str]]:
+def rows_of_parquet(
+    path: Path, unpacked: Path, labeled: bool = True
+) -> tuple[Iterator[Row], list[str]]:
     """The rows of a Parquet table, lazily, and what there is to say about its form.
 
     The column of the image holds text (paths relative to the table), binary (an encoded image), or
     the {"bytes", "path"} struct of Hugging Face datasets; images become files below `unpacked`. A
     null image is a row with an empty text. Integer labels get the class names that the schema's
-    Hugging Face metadata has for them, if it has any.
+    Hugging Face metadata has for them, if it has any. Unless `labeled`, there need be no labels.
 
     Raises DataError for a file that is not Parquet, lacks a column, or unpacks to more than
     `unpacked_limit`.
     """
     table = opened(path)
     columns = columns_of(table.schema_arrow.names)
-    if not columns:
+    if not columns and (labeled or "image" not in columns.called.values()):
         raise expected_columns(path, table.schema_arrow.names)
     if table.metadata.num_rows > MAX_ROWS:
         raise DataError(
             f"{path}: has {table.metadata.num_rows:,} rows, but a table of at most {MAX_ROWS:,} "
             "can be read; divide it"
         )
-    return _rows(path, table, columns, unpacked), columns.said()
+    return _rows(path, table, columns, unpacked), columns.said() if columns else []
 
 
 def opened(path: Path) -> Any:
@@ -84,7 +86,7 @@ def _rows(path: Path, table: Any, columns: Columns, unpacked: Path) -> Iterator[
         if not unpacked.exists():
             _write_images(path, table, image, unpacked)
     written = {file.name for file in unpacked.iterdir()} if of_bytes else set()
-    names = _class_names(table, columns.own_name("label"))
+    names = _class_names(table, columns.own_name("label")) if columns else []
     number = held = 0
     for batch in _batches(path, table, wanted, 1024):
         for row in batch:

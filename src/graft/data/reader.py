@@ -17,6 +17,7 @@ from graft.data.augmentation import Augmentation, view
 from graft.data.decode import Pixels, Preprocess, decoded, resized_shorter_side
 from graft.data.fingerprint import fingerprint
 from graft.data.image_file import BYTES, MAX_BYTES, UnusableImageError, read_bytes
+from graft.utils.torchrun import place
 
 PLAIN = Augmentation()
 # Images in flight beyond the one awaited: enough to hide a slow disk and uneven files.
@@ -40,8 +41,9 @@ class Loaded:
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The processor cores that this process may use: its share where torchrun started several."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (count or 1) // place().local_world)
 
 
 def stream(

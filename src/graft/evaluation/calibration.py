@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graft.evaluation.metrics import check_labels
+from graft.evaluation.scored_images import check_labels
 
 Floats = NDArray[np.float64]
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from graft.data.groups import groups_that_count
 from graft.errors import DataError, UsageError
 from graft.evaluation.paired_tests import NO_DIFFERENCE, Pair, compare_pairs
+from graft.runs.image_table import values_of
 from graft.runs.run import Run
+from graft.runs.text_column import taken
 
 Record = dict[str, Any]
 TestImage = tuple[str, str, str]  # path, label and SHA-256 of the file
@@ -118,11 +121,19 @@ class Comparison:
         """For each run the path and label of the test images that it alone classifies correctly."""
         first = self.runs[0].run
         paths, labels, _ = first.predictions("test")
+        classes = first.classes
         correct = np.stack([run.correct for run in self.runs])
         alone = correct & (correct.sum(0) == 1)
+        rows = [np.flatnonzero(row) for row in alone]
         return [
-            (run, [(paths[i], first.classes[labels[i]]) for i in np.flatnonzero(row)])
-            for run, row in zip(self.runs, alone, strict=True)
+            (
+                run,
+                [
+                    (path, classes[i])
+                    for path, i in zip(taken(paths, own), labels[own], strict=True)
+                ],
+            )
+            for run, own in zip(self.runs, rows, strict=True)
         ]
 
     def to_json(self) -> Record:
@@ -170,8 +181,8 @@ def read_comparison(folders: Sequence[Path]) -> Comparison:
 
 
 def _test_images(run: Run) -> list[TestImage]:
-    digests = {row["path"]: row["sha256"] for row in run.images}
     paths, labels, _ = run.predictions("test")
+    digests = values_of(run.images, "sha256", paths)
     return [
         (path, run.classes[label], digests.get(path, ""))
         for path, label in zip(paths, labels, strict=True)
@@ -188,10 +199,15 @@ def _order(images: Sequence[TestImage]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(images)), key=lambda i: images[i]), np.int64)
 
 
-def _images_learned_from(run: Run) -> list[tuple[str, ...]]:
+def _images_learned_from(run: Run) -> list[bytes]:
+    """Path, label, split and digest of each image but those of test, hashed and in order: of
+    millions of images these are small.
+    """
     names = ("path", "label", "split", "sha256")
     return sorted(
-        tuple(row[name] for name in names) for row in run.images if row["split"] != "test"
+        blake2b("\0".join(row[name] for name in names).encode(), digest_size=16).digest()
+        for row in run.images
+        if row["split"] != "test"
     )
 
 

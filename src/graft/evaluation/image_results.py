@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.groups import groups_that_count
 from graft.errors import UsageError
-from graft.evaluation.metrics import confusion_matrix
 from graft.evaluation.selective import answered_from
+from graft.runs.confusion_counts import ConfusionCounts
 from graft.runs.run import Run
+from graft.runs.text_column import taken
+from graft.runs.top_probabilities import Probabilities, of_labels
 
 # Where the curve is known: each whole percent, and beyond 99 % each tenth, where most answers of a
 # good classifier lie.
@@ -41,19 +43,60 @@ class ImageResult:
 
 def image_results(run: Run, split: str) -> list[ImageResult]:
     """Each image of a split ("test" or "val"), the most confident answers first."""
-    paths, labels, probabilities = run.predictions(split)
-    predicted, classes = probabilities.argmax(axis=1), run.classes
-    found = [
-        ImageResult(
-            path,
-            classes[labels[i]],
-            float(probabilities[i, labels[i]]),
-            classes[predicted[i]],
-            float(probabilities[i, predicted[i]]),
+    return Answers.of(run, split).results()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run said of each image of a split, in columns: `paths` (N), the numbers of `labels`
+    and of the `predicted` classes (N,), and the `probability` (N,) of each.
+    """
+
+    classes: Sequence[str]
+    paths: Sequence[str]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    label_probability: NDArray[np.float64]
+    probability: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, run: Run, split: str) -> Self:
+        """Of a split, "test" or "val"."""
+        paths, labels, probabilities = run.predictions(split)
+        return cls(
+            run.classes,
+            paths,
+            labels,
+            probabilities.argmax(axis=1),
+            of_labels(probabilities, labels),
+            probabilities.max(axis=1),
         )
-        for i, path in enumerate(paths)
-    ]
-    return sorted(found, key=lambda each: (-each.probability, each.path))
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which images were misclassified, (N,)."""
+        return np.asarray(self.labels != self.predicted)
+
+    def results(
+        self, chosen: NDArray[np.bool_] | None = None, most: int | None = None
+    ) -> list[ImageResult]:
+        """The images `chosen` (N,), or all, the most confident answers first, at most `most`."""
+        rows = np.arange(len(self.labels)) if chosen is None else np.flatnonzero(chosen)
+        if most is not None and len(rows) > most:
+            # Those as confident as the last one, too: which of them is shown, its path decides.
+            sure = self.probability[rows]
+            rows = rows[sure >= np.partition(sure, -most)[-most]]
+        found = [
+            ImageResult(
+                path,
+                self.classes[self.labels[i]],
+                float(self.label_probability[i]),
+                self.classes[self.predicted[i]],
+                float(self.probability[i]),
+            )
+            for i, path in zip(rows.tolist(), taken(self.paths, rows), strict=True)
+        ]
+        return sorted(found, key=lambda each: (-each.probability, each.path))[:most]
 
 
 class Results:
@@ -111,9 +154,9 @@ class Results:
         """What is answered from this probability on, and how much of it is wrong, with intervals;
         ready for JSON.
 
-        `confusion` (K, K) counts the answered images, rows = true class, and `abstained_by_class`
-        (K,) the others; `wrong_abstained` of these would have been wrong. Raises UsageError unless
-        0 <= `min_probability` <= 1.
+        `confusion`, as in metrics.json, counts the answered images, rows = true class, and
+        `abstained_by_class` (K,) the others; `wrong_abstained` of these would have been wrong.
+        Raises UsageError unless 0 <= `min_probability` <= 1.
         """
         least = _checked(min_probability)
         labels, probabilities, groups = self._arrays
@@ -140,7 +183,7 @@ class Results:
         ]
 
     @cached_property
-    def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str] | None]:
+    def _arrays(self) -> tuple[NDArray[np.int64], Probabilities, list[str] | None]:
         """Labels (N,), probabilities (N, K) and group IDs (N,), where these count."""
         paths, labels, probabilities = self.run.predictions(self.split)
         return labels, probabilities, groups_that_count(self.run.group_ids(paths))
@@ -158,6 +201,4 @@ def _checked(min_probability: float) -> float:
 
 
 def _counts(labels: NDArray[np.int64], predicted: NDArray[np.int64], count: int) -> Any:
-    if not len(labels):
-        return [[0] * count for _ in range(count)]
-    return confusion_matrix(labels, predicted, count).tolist()
+    return ConfusionCounts.of(labels, predicted, count).to_json()

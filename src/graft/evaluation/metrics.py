@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graft.errors import DataError
+from graft.evaluation.calibration_interval import ece_interval
 from graft.evaluation.intervals import (
     design_effects,
-    ece_interval,
+    group_numbers,
     grouped_fraction,
     percentile,
     resample_confusion,
@@ -28,6 +28,9 @@ from graft.evaluation.intervals import (
     wilson,
 )
 from graft.evaluation.per_class import class_errors, class_rows, precision_recall_f1, scores
+from graft.evaluation.scored_images import ScoredImages, check_labels
+from graft.runs.confusion_counts import ConfusionCounts
+from graft.runs.top_probabilities import Probabilities, TopProbabilities
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,23 +38,6 @@ Draws = tuple[Floats, Floats, Floats]
 
 BINS = 15  # as in Guo et al. 2017
 REPEATS = 1000
-
-
-def check_labels(labels: ArrayLike, n: int, k: int) -> Ints:
-    """The labels (n,) as int64.
-
-    Raises ValueError unless they are n integers from 0 to k - 1, and DataError if n is 0.
-    """
-    found = np.asarray(labels)
-    if found.shape != (n,):
-        raise ValueError(f"expected one label an image, shape ({n},), got {found.shape}")
-    if n == 0:
-        raise DataError("expected at least one labeled image, got none; add images to this split")
-    if found.dtype.kind not in "iu":
-        raise ValueError(f"expected integer labels, got {found.dtype}")
-    if found.min() < 0 or found.max() >= k:
-        raise ValueError(f"expected labels 0 to {k - 1}, got {found.min()} to {found.max()}")
-    return found.astype(np.int64)
 
 
 def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, k: int) -> Ints:
@@ -67,7 +53,7 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, k: int) -> Ints:
 
 
 def reliability(
-    probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS
+    probabilities: ArrayLike | TopProbabilities, labels: ArrayLike, bins: int = BINS
 ) -> tuple[Ints, Floats, Floats]:
     """How often images with a confidence near c are classified correctly: for a calibrated model, a
     fraction c of them.
@@ -79,7 +65,7 @@ def reliability(
     confidence (B,) and accuracy (B,), both NaN in a bin without images. Raises as `evaluate`, and
     ValueError for fewer than one bin.
     """
-    bin_of, confidence, correct = _top(*_check(probabilities, labels), bins)
+    bin_of, confidence, correct = ScoredImages.of(probabilities, labels).binned(bins)
     count = np.bincount(bin_of, minlength=bins)
     n = np.where(count > 0, count, np.nan)
     return (
@@ -90,7 +76,7 @@ def reliability(
 
 
 def expected_calibration_error(
-    probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS
+    probabilities: ArrayLike | TopProbabilities, labels: ArrayLike, bins: int = BINS
 ) -> float:
     """The mean gap between confidence and accuracy over the bins of `reliability`, in [0, 1].
 
@@ -102,29 +88,29 @@ def expected_calibration_error(
     return float(np.nansum(count * np.abs(accuracy - confidence)) / count.sum())
 
 
-def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> float:
+def negative_log_likelihood(
+    probabilities: ArrayLike | TopProbabilities, labels: ArrayLike
+) -> float:
     """The mean of -log of the true class's probability; natural logarithm, at least 0.
 
     A probability below float64's epsilon counts as epsilon, as in scikit-learn's log_loss, so one
     image costs 36.04 at most. Arguments (N, K) and (N,); errors as `evaluate`.
     """
-    p, targets = _check(probabilities, labels)
-    of_true_class = p[np.arange(len(p)), targets]
+    of_true_class = ScoredImages.of(probabilities, labels).of_label
     return float(-np.log(np.clip(of_true_class, np.finfo(np.float64).eps, 1)).mean())
 
 
-def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
+def brier(probabilities: ArrayLike | TopProbabilities, labels: ArrayLike) -> float:
     """The mean squared distance between the probabilities and the one-hot label, in [0, 2].
 
     Summed over all classes as in Brier 1950, so for two classes it is twice the halved form.
     Arguments (N, K) and (N,); errors as `evaluate`.
     """
-    p, targets = _check(probabilities, labels)
-    return float(((p - np.eye(p.shape[1])[targets]) ** 2).sum(axis=1).mean())
+    return float(ScoredImages.of(probabilities, labels).squared_distances.mean())
 
 
 def evaluate(
-    probabilities: ArrayLike,
+    probabilities: ArrayLike | TopProbabilities,
     labels: ArrayLike,
     classes: Sequence[str],
     *,
@@ -134,7 +120,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """All metrics of one split, ready for JSON. Macro scores and the baseline: see this module.
 
-    Takes probabilities (N, K) with rows that sum to 1 within 0.001, labels (N,) from 0 to K - 1,
+    Takes probabilities (N, K) with rows that sum to 1 within 0.001, or TopProbabilities (of which
+    `left_out` then says what cannot be known), labels (N,) from 0 to K - 1,
     the K >= 2 class names, the `majority` class and, if there are groups, the group ID of each
     image (N,). Images of a group tend to be right or wrong together, so intervals widen by the
     design effect, to 0 to 1 for one group. Intervals of accuracy and of each class are Wilson's
@@ -144,23 +131,21 @@ def evaluate(
     Raises ValueError if shapes do not match, a number is not a probability, a label is out of
     range, names repeat, or `majority` is not among them; DataError without an image.
     """
-    p, targets = _check(probabilities, labels)
-    n, k = p.shape
+    scored = ScoredImages.of(probabilities, labels)
+    p, targets, k = scored.probabilities, scored.targets, scored.k
     _check_names(classes, k, majority)
-    predicted = p.argmax(axis=1)
-    confusion = confusion_matrix(targets, predicted, k)
-    of_class = confusion.sum(axis=1)
-    by_group, design, of_groups = _group_resamples(targets, predicted, groups, k)
+    confusion = ConfusionCounts.of(targets, scored.predicted, k)
+    by_group, design, of_groups = _group_resamples(targets, scored.predicted, groups, k)
     macro, macro_intervals = _macro(confusion, design)
-    common = classes.index(majority) if majority is not None else int(of_class.argmax())
-    ece = ece_interval(*_top(p, targets, BINS), repeats=REPEATS, design=design)
+    common = classes.index(majority) if majority is not None else int(confusion.of_class.argmax())
+    ece = ece_interval(*scored.binned(BINS), repeats=REPEATS, design=design)
     of = f", {_of_groups(design, by_group)}" if by_group is not None and design is not None else ""
     return {
         "split": split,
-        "n": n,
+        "n": len(targets),
         "classes": list(classes),
-        "classes_without_images": [classes[i] for i in np.flatnonzero(of_class == 0).tolist()],
-        "accuracy": _rate(predicted == targets, by_group),
+        "classes_without_images": [classes[i] for i in confusion.without_images],
+        "accuracy": _rate(scored.predicted == targets, by_group),
         **macro,
         "intervals": {
             **macro_intervals,
@@ -169,7 +154,7 @@ def evaluate(
             f"{REPEATS:,} resamples, 95 %",
         },
         "per_class": class_rows(confusion, classes, of_groups),
-        "confusion": confusion.tolist(),
+        "confusion": confusion.to_json(),
         "ece": expected_calibration_error(p, targets),
         "nll": negative_log_likelihood(p, targets),
         "brier": brier(p, targets),
@@ -179,6 +164,21 @@ def evaluate(
             "majority_class": classes[common],
             "chosen_on": "this split" if majority is None else "train",
             "accuracy": _rate(targets == common, by_group),
+        },
+        **_of_largest(scored),
+    }
+
+
+def _of_largest(scored: ScoredImages) -> dict[str, Any]:
+    """What is said of images of which only the largest probabilities are known, and what is not."""
+    if not isinstance(scored.probabilities, TopProbabilities):
+        return {}
+    kept = scored.probabilities.top.shape[1]
+    return {
+        "top_k_accuracy": scored.top_k_accuracy,
+        "left_out": {
+            "class_ece": "the calibration of one class takes its probability for every image; of "
+            f"each image the {kept} largest are kept, of {scored.k:,} classes"
         },
     }
 
@@ -198,47 +198,19 @@ def _group_resamples(
     """
     if groups is None:
         return None, None, None
-    numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
+    numbers = group_numbers(groups)
     of_groups = resample_groups(targets, predicted, numbers, k, repeats=REPEATS)
     design = design_effects(predicted == targets, numbers, repeats=REPEATS)
     return numbers, design, of_groups
 
 
-def _check(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Ints]:
-    p = np.asarray(probabilities, dtype=np.float64)
-    if p.ndim != 2:
-        raise ValueError(f"expected probabilities of shape (N, K), got {p.shape}")
-    targets = check_labels(labels, len(p), p.shape[1])
-    if not np.isfinite(p).all():
-        raise ValueError("expected finite probabilities, got NaN or infinity")
-    bad = (p < 0).any(axis=1) | (np.abs(p.sum(axis=1) - 1) > 1e-3)
-    if bad.any():
-        row = int(bad.argmax())
-        raise ValueError(
-            "expected probabilities of at least 0 in rows that sum to 1, "
-            f"got row {row} with smallest {p[row].min():.6g} and sum {p[row].sum():.6g}"
-        )
-    return p, targets
-
-
-def _top(p: Floats, targets: Ints, bins: int) -> tuple[Ints, Floats, Floats]:
-    """Bin, top probability and correctness (1.0 or 0.0) of each image: three (N,) arrays."""
-    if bins < 1:
-        raise ValueError(f"expected at least one bin, got {bins}")
-    confidence = p.max(axis=1)
-    # A row may sum to a little over 1, and its top probability with it.
-    edges = np.linspace(0, 1, bins + 1)
-    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    return bin_of, confidence, (p.argmax(axis=1) == targets).astype(np.float64)
-
-
 def _macro(
-    confusion: Ints, design: Floats | None
+    confusion: ConfusionCounts, design: Floats | None
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """The means of precision, recall and F1 over the classes that have images, and their
     intervals.
     """
-    measured = confusion.sum(axis=1) > 0
+    measured = confusion.of_class > 0
     resampled = scores(*resample_confusion(confusion, repeats=REPEATS, design=design))
     nothing_known = design is not None and bool(np.isinf(design).any())
     means, intervals = {}, {}
@@ -275,7 +247,7 @@ def _of_groups(design: Floats, groups: Ints) -> str:
     return f"{len(groups):,} images in {count:,} groups, design effect {np.median(design):,.1f}"
 
 
-def _bins(p: Floats, targets: Ints) -> list[dict[str, Any]]:
+def _bins(p: Probabilities, targets: Ints) -> list[dict[str, Any]]:
     edges = np.linspace(0, 1, BINS + 1)
     rows = zip(edges[:-1], edges[1:], *reliability(p, targets), strict=True)
     return [

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.evaluation.intervals import Floats, Ints, ece_interval, wilson
+from graft.evaluation.calibration_interval import ece_interval
+from graft.evaluation.intervals import Floats, Ints, cells_of, wilson
+from graft.runs.confusion_counts import ConfusionCounts
+from graft.runs.top_probabilities import Probabilities, TopProbabilities
 
 Ends = tuple[float, float]
 NAMES = ("precision", "recall", "f1")
@@ -22,13 +25,17 @@ ENOUGH = 50  # images of a class for a calibration error of its own
 WORST = 5  # classes listed
 
 
-def precision_recall_f1(confusion: Ints) -> tuple[Floats, Floats, Floats]:
-    """Precision, recall and F1 of each class from counts (K, K): three (K,) arrays in [0, 1].
+def precision_recall_f1(
+    confusion: Ints | ConfusionCounts,
+) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1 of each class from counts (K, K) or their cells: three (K,) arrays,
+    in [0, 1].
 
     As scikit-learn defines them with zero_division=0: the precision of a class never predicted
     and the recall of one without images are 0.
     """
-    return scores(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
+    cells = cells_of(confusion)
+    return scores(cells.hits, cells.of_class, cells.predicted)
 
 
 def scores(
@@ -44,7 +51,7 @@ def scores(
 
 
 def class_rows(
-    confusion: Ints,
+    confusion: Ints | ConfusionCounts,
     classes: Sequence[str],
     draws: tuple[Floats, Floats, Floats] | None = None,
 ) -> dict[str, dict[str, float]]:
@@ -54,14 +61,22 @@ def class_rows(
     `resample_groups`. Of a class that has no image, or is never predicted, nothing is known, and
     the interval is 0 to 1.
     """
-    values = precision_recall_f1(confusion)
-    ends = _of_groups(draws) if draws else [_of_images(confusion, i) for i in range(len(classes))]
+    cells = cells_of(confusion)
+    hits, actual, predicted = (
+        counts.tolist() for counts in (cells.hits, cells.of_class, cells.predicted)
+    )
+    values = precision_recall_f1(cells)
+    ends = (
+        _of_groups(draws)
+        if draws
+        else [_of_images(*counts) for counts in zip(hits, actual, predicted, strict=True)]
+    )
     rows = {}
     for i, name in enumerate(classes):
         row = {score: float(value[i]) for score, value in zip(NAMES, values, strict=True)}
-        n = int(confusion[i].sum())
+        n = actual[i]
         rows[name] = row | {"n": n}
-        known = (int(confusion[:, i].sum()), n, n)
+        known = (predicted[i], n, n)
         for score, (low, high), of in zip(NAMES, ends[i], known, strict=True):
             # What was seen belongs to what is possible.
             low, high = (min(low, row[score]), max(high, row[score])) if of else (0.0, 1.0)
@@ -69,10 +84,9 @@ def class_rows(
     return rows
 
 
-def _of_images(confusion: Ints, i: int) -> list[Ends]:
-    hits, actual, predicted = confusion[i, i], confusion[i].sum(), confusion[:, i].sum()
+def _of_images(hits: int, actual: int, predicted: int) -> list[Ends]:
     precision, recall, both = (
-        wilson(int(hits), int(n)) for n in (predicted, actual, actual + predicted - hits)
+        wilson(hits, n) for n in (predicted, actual, actual + predicted - hits)
     )
     return [precision, recall, (_f1(both[0]), _f1(both[1]))]
 
@@ -105,7 +119,7 @@ def class_calibration_error(probability: Floats, is_class: NDArray[np.bool_]) ->
 
 
 def class_errors(
-    p: Floats,
+    p: Probabilities,
     targets: Ints,
     classes: Sequence[str],
     *,
@@ -113,8 +127,11 @@ def class_errors(
     design: Floats | None = None,
 ) -> list[dict[str, Any]]:
     """The largest calibration errors of a class with their 95 % intervals, worst first: at most
-    WORST, of classes with at least ENOUGH images. `design` as in `ece_interval`.
+    WORST, of classes with at least ENOUGH images; none where not all probabilities are known.
+    `design` as in `ece_interval`.
     """
+    if isinstance(p, TopProbabilities):
+        return []
     counts = np.bincount(targets, minlength=len(classes))
     errors = {
         i: class_calibration_error(p[:, i], targets == i)

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graft.errors import UsageError
-from graft.evaluation.intervals import design_effects, fraction_interval, percentile
-from graft.evaluation.metrics import check_labels
+from graft.evaluation.calibration_interval import MOST_SINGLE
+from graft.evaluation.intervals import design_effects, fraction_interval, group_numbers, percentile
+from graft.evaluation.scored_images import check_labels, known
+from graft.runs.top_probabilities import Probabilities, TopProbabilities, of_labels
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,7 +33,7 @@ BUDGETS, COVERAGES = (0.01, 0.02, 0.05), (0.9, 0.95, 0.99)
 
 
 def probability_for_error_budget(
-    probabilities: ArrayLike,
+    probabilities: ArrayLike | TopProbabilities,
     labels: ArrayLike,
     max_error: float,
     confidence: float = CONFIDENCE,
@@ -45,13 +47,13 @@ def probability_for_error_budget(
     (Bauer 1991; Angelopoulos et al. 2021, arXiv:2110.01052). With groups the bound is
     `grouped_bound`. Takes validation probabilities (N, K) and labels (N,).
     """
-    p = np.asarray(probabilities, np.float64)
+    p = known(probabilities)
     targets = check_labels(labels, len(p), p.shape[1])
     order = np.argsort(-p.max(1), kind="stable")
     top = p.max(1)[order]
     missed = (p.argmax(1) != targets)[order]
     wrong = np.cumsum(missed)
-    units = None if groups is None else _numbers(groups)[order]
+    units = None if groups is None else group_numbers(groups)[order]
     # With fewer answers than this not even a flawless record is enough.
     fewest = fewest_images(max_error, confidence)
     found = None
@@ -102,7 +104,7 @@ def grouped_bound(missed: NDArray[np.bool_], groups: Ints, confidence: float) ->
 
 
 def probability_for_coverage(
-    probabilities: ArrayLike,
+    probabilities: ArrayLike | TopProbabilities,
     labels: ArrayLike,
     coverage: float,
     groups: Sequence[str] | None = None,
@@ -115,10 +117,10 @@ def probability_for_coverage(
     prediction, where each group counts as one (Lee et al. 2023, arXiv:2306.06342). Takes validation
     probabilities (N, K) and labels (N,); 0, every label, where they are too few for the guarantee.
     """
-    p = np.asarray(probabilities, np.float64)
+    p = known(probabilities)
     targets = check_labels(labels, len(p), p.shape[1])
-    units = np.arange(len(p)) if groups is None else _numbers(groups)
-    scores = p[np.arange(len(p)), targets]
+    units = np.arange(len(p)) if groups is None else group_numbers(groups)
+    scores = of_labels(p, targets)
     order = np.argsort(scores, kind="stable")
     sizes = np.bincount(units)
     # Of as many equally likely groups and a new one, this much weight may lie below the threshold.
@@ -126,10 +128,6 @@ def probability_for_coverage(
     mass = np.cumsum(1 / sizes[units[order]]) - 1 / sizes[units[order]]  # before each image
     allowed = np.flatnonzero(mass <= below)
     return float(scores[order[allowed[-1]]]) if len(allowed) else 0.0
-
-
-def _numbers(groups: Sequence[str]) -> Ints:
-    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
 
 
 def prediction_sets(probabilities: ArrayLike, set_probability: float) -> NDArray[np.bool_]:
@@ -143,8 +141,8 @@ def prediction_sets(probabilities: ArrayLike, set_probability: float) -> NDArray
 
 
 def selective_prediction_report(
-    val: tuple[ArrayLike, ArrayLike],
-    test: tuple[ArrayLike, ArrayLike],
+    val: tuple[ArrayLike | TopProbabilities, ArrayLike],
+    test: tuple[ArrayLike | TopProbabilities, ArrayLike],
     ood_score: Floats | None,
     val_groups: Sequence[str] | None = None,
     test_groups: Sequence[str] | None = None,
@@ -155,8 +153,8 @@ def selective_prediction_report(
     the test images, where it is known; images with a score above 1 are abstained from. The group
     IDs of both splits (.,) make guarantees more careful and intervals wider.
     """
-    p, targets = np.asarray(test[0], np.float64), np.asarray(test[1])
-    units = None if test_groups is None else _numbers(test_groups)
+    p, targets = known(test[0]), np.asarray(test[1])
+    units = None if test_groups is None else group_numbers(test_groups)
     abstained = None if ood_score is None else ood_score > 1
     return {
         "n": len(p),
@@ -182,7 +180,7 @@ def selective_prediction_report(
 
 
 def answered_from(
-    probabilities: ArrayLike,
+    probabilities: ArrayLike | TopProbabilities,
     labels: ArrayLike,
     min_probability: float,
     groups: Sequence[str] | None = None,
@@ -193,13 +191,13 @@ def answered_from(
     Takes probabilities (N, K), labels (N,) and, where they count, group IDs (N,). Where nothing is
     answered, the error may be anything: 0 to 1.
     """
-    p = np.asarray(probabilities, np.float64)
+    p = known(probabilities)
     targets = check_labels(labels, len(p), p.shape[1])
-    return _answered(p, targets, None if groups is None else _numbers(groups), min_probability)
+    return _answered(p, targets, None if groups is None else group_numbers(groups), min_probability)
 
 
 def _answered(
-    p: Floats, targets: Ints, units: Ints | None, min_probability: float
+    p: Probabilities, targets: Ints, units: Ints | None, min_probability: float
 ) -> dict[str, Any]:
     answered, wrong = p.max(1) >= min_probability, p.argmax(1) != targets
     return {
@@ -211,7 +209,11 @@ def _answered(
 
 
 def _error_budget(
-    p: Floats, targets: Ints, units: Ints | None, max_error: float, min_probability: float | None
+    p: Probabilities,
+    targets: Ints,
+    units: Ints | None,
+    max_error: float,
+    min_probability: float | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"max_error": max_error, "min_probability": min_probability}
     if min_probability is None:
@@ -220,18 +222,32 @@ def _error_budget(
 
 
 def _prediction_sets(
-    p: Floats, targets: Ints, units: Ints | None, coverage: float, set_probability: float
+    p: Probabilities, targets: Ints, units: Ints | None, coverage: float, set_probability: float
 ) -> dict[str, Any]:
-    inside = prediction_sets(p, set_probability)
-    covered, size = inside[np.arange(len(p)), targets], inside.sum(1)
+    covered, size = _sets(p, targets, set_probability)
     return {
         "coverage": coverage,
         "set_probability": set_probability,
         "covered": int(covered.sum()),
         "covered_interval": _interval(covered, units),
-        "mean_size": float(size.mean()),
-        "mean_size_interval": _mean_interval(size, units),
+        "mean_size": None if size is None else float(size.mean()),
+        "mean_size_interval": None if size is None else _mean_interval(size, units),
     }
+
+
+def _sets(
+    p: Probabilities, targets: Ints, set_probability: float
+) -> tuple[NDArray[np.bool_], Ints | None]:
+    """Which prediction sets (N,) hold the label, and their sizes (N,); None where one of them may
+    be larger than the number of probabilities that are kept.
+    """
+    if not isinstance(p, TopProbabilities):
+        inside = prediction_sets(p, set_probability)
+        return inside[np.arange(len(p)), targets], inside.sum(1)
+    covered = (of_labels(p, targets) >= set_probability) | (p.argmax(1) == targets)
+    if (p.values[:, -1] >= set_probability).any():
+        return covered, None
+    return covered, np.maximum((p.values >= set_probability).sum(1), 1)
 
 
 def _interval(
@@ -257,7 +273,13 @@ def _mean_interval(values: NDArray[np.int64], groups: Ints | None) -> list[float
     own = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     rng, count = np.random.default_rng(0), int(own.max()) + 1
     sums, sizes = np.bincount(own, values, count), np.bincount(own, minlength=count)
-    weights = (rng.standard_exponential(count) for _ in range(REPEATS))
+    if count > MOST_SINGLE:
+        # The weights of groups that are alike add up to a gamma weight of their own.
+        cells, alike = np.unique(np.c_[sums, sizes], axis=0, return_counts=True)
+        sums, sizes = cells.T
+        weights = (rng.standard_gamma(alike) for _ in range(REPEATS))
+    else:
+        weights = (rng.standard_exponential(count) for _ in range(REPEATS))
     draws = np.array([weight @ sums / (weight @ sizes) for weight in weights])
     return list(percentile(draws))
 

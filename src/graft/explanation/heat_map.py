@@ -223,11 +223,16 @@ def _covered_most(
     return masks[best], images[best], after[best]
 
 
+HARDLY = 0.01  # a change of probability that says nothing
+
+
 def changed(name: str, before: float, after: float) -> str:
     """`rose falls from 93 % to 41 %`, in whole percent."""
     first, then = share(before), share(after)
     if first == then:
         return f"{name} stays at {first}"
+    if abs(after - before) < HARDLY:
+        return f"{name} hardly changes, from {first} to {then}"
     return f"{name} {'falls' if after < before else 'rises'} from {first} to {then}"
 
 

@@ -1,14 +1,14 @@
 """Whether an image is one of those that a run was trained, validated or tested with."""
 
-import hashlib
 from pathlib import Path
 
 from graft.runs.run import Run
+from graft.utils.files import sha256_of
 
 
 def splits_of(run: Run, image: Path) -> dict[str, str]:
     """The path and the split of each image of the run with the same bytes as this file."""
-    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    digest = sha256_of(image).hex()
     return {row["path"]: row["split"] for row in run.images if row["sha256"] == digest}
 
 

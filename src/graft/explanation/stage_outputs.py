@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from graft.errors import ModelError
 from graft.models.classifier import Classifier
 from graft.models.encoder import Encoder
+from graft.models.openvino_body import OpenVinoBody
 from graft.models.sequence import stages
 
 
@@ -34,6 +35,11 @@ def stage_modules(encoder: Encoder) -> list[nn.Module]:
 
 def no_stages(encoder: Encoder) -> ModelError:
     """What to say of a network whose stages cannot be shown."""
+    if isinstance(encoder.body, OpenVinoBody):
+        return ModelError(
+            "a network from a file runs in OpenVINO, which shows no stages and computes no "
+            "gradients; explain it by occlusion"
+        )
     return ModelError(
         f"the stages of {type(encoder.body).__name__} are not known, so there is nothing to show "
         "of them; explain it by occlusion"

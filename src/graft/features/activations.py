@@ -15,10 +15,11 @@ finished. Rows are read through memory maps, so no more of them is in memory tha
 import contextlib
 import hashlib
 import json
+import math
 import os
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from graft.utils.files import replacing
+from graft.utils.mapped_tensors import forget_pages, mapped_tensors
 
 SHARD_ROWS = 1024
 SHARD_SECONDS = 20.0
-
-_DTYPES = {"F16": np.float16, "U8": np.uint8}
 
 
 class Activations:
@@ -51,6 +51,35 @@ class Activations:
 
     def __len__(self) -> int:
         return len(self._shard)
+
+    @property
+    def maps(self) -> list[NDArray[Any]]:
+        """What the rows are gathered from: the values of each shard, mapped."""
+        return self._maps
+
+    @property
+    def places(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """In which of `maps` each row is, and in which row of it, (N,) each."""
+        return self._shard, self._row
+
+    @property
+    def bytes(self) -> int:
+        """What all rows take in memory."""
+        return len(self) * math.prod(self.shape) * int(np.dtype(self.dtype).itemsize)
+
+    def order_on_disk(self) -> NDArray[np.int64]:
+        """The rows' numbers (N,) in the order in which they lie in the files."""
+        return np.lexsort((self._row, self._shard))
+
+    def forget(self) -> None:
+        """Give back the memory that the files' read pages take; they can be read again."""
+        for values in self._maps:
+            forget_pages(values)
+
+    def rows(self, chosen: NDArray[np.int64]) -> "Activations":
+        """These rows alone, in this order; nothing is read."""
+        where = self._shard[chosen], self._row[chosen]
+        return Activations(self._maps, *where, self.shape, self.dtype, self._columns)
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         out = np.empty((len(rows), *self.shape), self.dtype)
@@ -94,6 +123,10 @@ class Store:
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._where or digest in self._waiting
+
+    def lacking(self, digests: Sequence[bytes]) -> list[int]:
+        """The positions of those that have no row here."""
+        return [n for n, digest in enumerate(digests) if digest not in self]
 
     def put(self, digest: bytes, value: NDArray[Any]) -> None:
         """Keep a row; on disk once a shard is full or SHARD_SECONDS old, and at flush."""
@@ -145,20 +178,8 @@ class Store:
 
 
 def _map(shard: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    # safetensors: 8 bytes of header length, a JSON header, then the tensors' bytes.
-    with shard.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 0 < length < 10_000:
-            raise ValueError("not a shard")
-        header = json.loads(stream.read(length))
-    whole = np.memmap(shard, np.uint8, "r")
-
-    def tensor(name: str) -> NDArray[Any]:
-        begin, end = header[name]["data_offsets"]
-        data = whole[8 + length + begin : 8 + length + end]
-        return data.view(_DTYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
-
-    return np.array(tensor("digests")), tensor("values")
+    tensors = mapped_tensors(shard)
+    return np.array(tensors["digests"]), tensors["values"]
 
 
 def key_of(**described: Any) -> str:

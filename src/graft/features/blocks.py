@@ -16,14 +16,20 @@ def blocks_of(count: int, shape: tuple[int, ...]) -> list[NDArray[np.int64]]:
     return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
 
 
-def statistics(features: Activations) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each feature, (D,) float32 each, in one pass."""
+def statistics(features: Activations, on_disk: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each feature, (D,) float32 each, in one pass.
+
+    `on_disk`: the rows are read in the order in which they lie there, and not kept in memory.
+    """
+    order = features.order_on_disk() if on_disk else np.arange(len(features))
     total: NDArray[np.float64] = np.zeros(features.shape, np.float64)
     squares: NDArray[np.float64] = np.zeros(features.shape, np.float64)
     for rows in blocks_of(len(features), features.shape):
-        block = features[rows].astype(np.float32)
+        block = features[order[rows]].astype(np.float32)
         total += block.sum(0, dtype=np.float64)
         squares += np.square(block, dtype=np.float64).sum(0)
+        if on_disk:
+            features.forget()
     mean = total / len(features)
     std = np.sqrt(np.maximum(squares / len(features) - mean**2, 0))
     return torch.from_numpy(mean).float(), torch.from_numpy(std).float()

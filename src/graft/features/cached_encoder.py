@@ -10,14 +10,19 @@ import numpy as np
 
 from graft.data.augmentation import Augmentation
 from graft.data.decode import resized_shorter_side
+from graft.data.feature_folder import read_job
+from graft.data.feature_listing import rows_of_folder
 from graft.data.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, SIDE
 from graft.data.reader import PLAIN, WINDOW, Loaded
+from graft.errors import UsageError
 from graft.features.activations import Activations, Store, key_of, open_store
 from graft.utils.progress import Progress
 
 if TYPE_CHECKING:
     from graft.features.backends import Backend, LazyBackend
+    from graft.features.shard_store import ShardStore
     from graft.models.backbone import Backbone
+    from graft.models.runtime import Runtime
 
 # Raise when decoding or augmentation change the pixels that they make.
 PIXELS_FORMAT = 2
@@ -29,7 +34,9 @@ class CachedEncoder:
     """What is computed of each image once, by view: features of a backbone (D,); with `cut`, the
     activation at that split point, `cut_size` numbers, and the features after it; or, for a
     network that trains from pixels (`backend` None), the pixels themselves. `whole` as in
-    `graft.data.reader.stream`.
+    `graft.data.reader.stream`. With `shards`, a folder of `graft features`, all is read from there.
+    `runtime`, where several processes share the work, says which of them this is; see
+    shared_work.py.
     """
 
     def __init__(
@@ -42,20 +49,72 @@ class CachedEncoder:
         cut: str | None = None,
         cut_size: int = 0,
         whole: bool = False,
+        shards: Path | None = None,
     ):
-        self.cache = cache
+        self.cache, self.shards = cache, shards
         self.backbone, self.views, self.backend = backbone, views, backend
+        self.stores: Sequence[Store | ShardStore]
+        self.fingerprints: Store | ShardStore
         self.augmentation = augmentation
         self.cut, self.cut_size, self.whole = cut, cut_size, whole
-        # An image's fingerprint depends on the size that it is decoded at, if that is small.
-        least = min(SIDE, resized_shorter_side(backbone.preprocess))
-        key = key_of(sketch=FINGERPRINT_FORMAT, side=least)
-        self.fingerprints = open_store(cache, key, "view0", (FINGERPRINT.itemsize,), np.uint8)
+        self.runtime: Runtime | None = None
+        if shards is not None:
+            self._read_shards(shards)
+            return
+        self.fingerprints = self._open_fingerprints()
         self._use(backend.name if backend else "")
         self.from_cache = False
         if backend and not self._begun and self._fallen_back():
             # The one that can really run this network may have another name than is expected.
             self._use(backend().name)
+
+    def _read_shards(self, folder: Path) -> None:
+        from graft.features.shard_store import fingerprint_store, view_store
+
+        job = read_job(folder)
+        if job["encoder"] != self.backbone.digest:
+            raise UsageError(
+                f"{folder} has the features of {job['model']} at {job['image_size']} pixels, and "
+                f"this is {self.backbone.name} at {self.backbone.preprocess.height} pixels, or "
+                "another version of it; leave --model out, or run `graft features` for it first"
+            )
+        if self.views > job["views"]:
+            raise UsageError(
+                f"{folder} has {job['views']} of the {self.views} views asked for; leave --views "
+                "out"
+            )
+        paths = rows_of_folder(folder).paths
+        self.fingerprints = fingerprint_store(paths)
+        self.stores = [view_store(paths, view) for view in range(self.views)]
+        self._name, self.from_cache = job["engine"], True
+
+    @property
+    def engine(self) -> str:
+        """What computed, or is to compute, the values; "" for pixels."""
+        return self._name
+
+    def name_engine(self, backend: "Backend") -> None:
+        """Open the stores of this backend, if they are not: the one that was expected may not be
+        able to run the network.
+        """
+        if backend.name != self._name:
+            self._use(backend.name)
+
+    def _open_fingerprints(self) -> Store:
+        # An image's fingerprint depends on the size that it is decoded at, if that is small.
+        least = min(SIDE, resized_shorter_side(self.backbone.preprocess))
+        key = key_of(sketch=FINGERPRINT_FORMAT, side=least)
+        return open_store(self.cache, key, "view0", (FINGERPRINT.itemsize,), np.uint8)
+
+    def reopen(self) -> None:
+        """Open the stores again, with what other processes have put into them."""
+        self._use(self._name)
+        self.fingerprints = self._open_fingerprints()
+
+    def settle(self) -> None:
+        """Compile the backend, if there is one, to know what really runs."""
+        if self.backend:
+            self.name_engine(self.backend())
 
     def _use(self, name: str) -> None:
         """Open the stores of what a backend of this name computes."""
@@ -88,8 +147,7 @@ class CachedEncoder:
         the network is built and compiled. The stores get the name of what really runs.
         """
         backend = lazy()
-        if backend.name != self._name:
-            self._use(backend.name)
+        self.name_engine(backend)
         return backend
 
     def compute(
@@ -106,6 +164,9 @@ class CachedEncoder:
         are left to `on_loaded`.
         """
         from graft.features.extraction import encode
+
+        if self.shards is not None:
+            raise UsageError(f"{self.shards} holds features, not images; this needs the images")
 
         def missing(index: int, digest: bytes) -> list[int]:
             wanted = views_of(index, digest)
@@ -147,7 +208,11 @@ class CachedEncoder:
 
     def has_views(self, digest: bytes, views: Sequence[int]) -> bool:
         """Whether these views of a file are there."""
-        return all(digest in self.stores[view] for view in views)
+        return not self.lacking([digest], views)
+
+    def lacking(self, digests: Sequence[bytes], views: Sequence[int]) -> list[int]:
+        """The positions of those files of which a view is not there."""
+        return sorted({n for view in views for n in self.stores[view].lacking(digests)})
 
     def row_bytes(self) -> int:
         """The disk that one view of an image takes."""
@@ -155,5 +220,12 @@ class CachedEncoder:
         return math.prod(store.shape) * int(store.dtype.itemsize)
 
     def gather(self, digests: Sequence[bytes], view: int = 0) -> Activations:
-        """The activations of these files in one view, in this order."""
-        return self.stores[view].gather(digests)
+        """The activations of these files in one view, in this order.
+
+        From shards, the plain view stands for one that an image does not have there: see
+        `FeatureTable.complete`.
+        """
+        store = self.stores[view]
+        if isinstance(store, Store):
+            return store.gather(digests)
+        return store.gather(digests, self.stores[0] if view else None)

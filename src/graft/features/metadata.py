@@ -1,5 +1,6 @@
 """What images have in common besides their class: size, light, camera, date, group, columns."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def metadata_of(table: FeatureTable, rows: NDArray[np.int64]) -> tuple[Numbers, 
     }
     names: Names = {
         "group": [example.group for example in examples],
-        "camera": _cameras(seen, [example.file for example in examples]),
+        "camera": _cameras(seen, [example.file for example in examples], table.cameras),
         "file type": [format_name(number) for number in seen["format"].tolist()],
     }
     for column in sorted({name for example in examples for name in example.columns or ()}):
@@ -39,11 +40,18 @@ def metadata_of(table: FeatureTable, rows: NDArray[np.int64]) -> tuple[Numbers, 
     return numbers, names
 
 
-def _cameras(seen: Fingerprints, files: list[Path]) -> list[str | None]:
+def _cameras(
+    seen: Fingerprints, files: Sequence[Path], told: Mapping[int, str] | None
+) -> list[str | None]:
     # A fingerprint holds a number for each camera; one image of each tells the name.
-    known: dict[int, str | None] = {0: None}
+    known: dict[int, str | None] = {0: None} | dict(told or {})
     for number, file in zip(seen["camera"].tolist(), files, strict=True):
         if number not in known:
-            with open_image(read_bytes(file)) as header:
-                known[number] = camera_name(header) or None
+            known[number] = camera_of(file) if told is None else None
     return [known[number] for number in seen["camera"].tolist()]
+
+
+def camera_of(file: Path) -> str | None:
+    """The name of the camera that took an image, if its file says so."""
+    with open_image(read_bytes(file)) as header:
+        return camera_name(header) or None

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from graft.data.reader import cores
 from graft.models.encoder import Encoder
 from graft.models.openvino_body import OpenVinoBody, from_pixels
 from graft.models.runtime import float32_asked_for
 from graft.models.traced_graph import traced_graph
+from graft.utils.torchrun import place
 
 if TYPE_CHECKING:
     from graft.models.halves import Prefix
@@ -42,10 +44,11 @@ def openvino_submit(
     core = openvino.Core()
     # One image alone is waited for: all cores work on it.
     hint = "LATENCY" if batch == 1 else "THROUGHPUT"
+    threads = {"INFERENCE_NUM_THREADS": cores()} if place().local_world > 1 else {}
     compiled = core.compile_model(
         _converted(encoder, batch),
         "CPU",
-        {"INFERENCE_PRECISION_HINT": name.split()[2], "PERFORMANCE_HINT": hint},
+        {"INFERENCE_PRECISION_HINT": name.split()[2], "PERFORMANCE_HINT": hint, **threads},
     )
     depth = max(2, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     idle = [compiled.create_infer_request() for _ in range(depth)]

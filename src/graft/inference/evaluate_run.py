@@ -1,9 +1,9 @@
 """The same numbers on another labeled source."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,23 @@ from graft.data.groups import group_ids, groups_that_count
 from graft.data.sources import listing_of, load_dataset
 from graft.errors import DataError, ModelError
 from graft.evaluation.metrics import evaluate
-from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
 from graft.quality.duplicates import Duplicates, equal_groups
 from graft.quality.finding import Finding, by_severity, images, some, them
 from graft.quality.listing import listing_findings
 from graft.quality.unreadable import unreadable_findings
 from graft.runs.folder import is_finished
+from graft.runs.image_table import KnownDigests
 from graft.runs.run import Run
+from graft.runs.tables import keeps_all
+from graft.runs.top_probabilities import Probabilities, TopProbabilities
 from graft.utils.cache_folder import cache_in_use, sources_folder
 from graft.utils.progress import Progress
 
 # More names than these are counted in a message.
 LISTED = 12
+# Probabilities that are held before the largest are kept, where they are too many.
+AT_ONCE = 2**23
 
 
 @cache_in_use()
@@ -43,54 +47,81 @@ def evaluate_run(
     Raises DataError if the run knows no label, or if every usable image is in its train or val;
     ModelError for a run without a model, or one that is not finished.
     """
-    predictor, stored = load(run, backend), Run(run)
+    predictor, stored = load(run, backend), finished_run(run)
+    asked = listing_of(stored.config["settings"])
+    dataset = load_dataset(source, sources_folder(), progress=progress, **asked)
+    chosen = Chosen.of(dataset, predictor.classes)
+    seen = Seen(chosen.dataset, predictor.classes)
+    learned = KnownDigests(stored.images, ("train", "val"))
+    progress.start("predicting", len(chosen.dataset.examples))
+    for item, probabilities in predictor.encoded_files(e.file for e in chosen.dataset.examples):
+        loaded = item.loaded
+        seen.add(loaded.index, loaded.digest, loaded.problem, learned, probabilities)
+        progress.advance(loaded.index + 1)
+    progress.finish()
+    return measured(stored, chosen, seen, progress)
+
+
+def finished_run(run: str | Path) -> Run:
+    """A run that can be evaluated; ModelError for one that is not finished."""
+    stored = Run(run)
     if not is_finished(stored.path):
         raise ModelError(
             f"{run}: expected a finished run, metrics.json is missing; resume it with graft train "
             "--resume"
         )
-    dataset, split, unknown = _evaluated(source, predictor.classes, stored)
-    seen = _predicted(predictor, dataset, stored, progress)
-    findings = [*unknown, *_findings(dataset, seen)]
+    return stored
+
+
+def measured(stored: Run, chosen: "Chosen", seen: "Seen", progress: Progress) -> dict[str, Any]:
+    """The metrics of what was seen, with the findings; raises as `evaluate_run`."""
+    findings = [*chosen.unknown, *_findings(chosen.dataset, seen)]
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in findings)
-    if not seen.probabilities:
-        known = images(len(seen.known))
+    if not seen.digests:
+        named, known = chosen.dataset.source, images(len(seen.known))
         raise DataError(
-            f"{source}: all {known} that can be used are in train or val of {run}; give images "
-            "that it was not trained on"
+            f"{named}: all {known} that can be used are in train or val of {stored.path}; give "
+            "images that it was not trained on"
             if seen.known
-            else f"{source}: expected labeled images, none is usable; see graft check"
+            else f"{named}: expected labeled images, none is usable; see graft check"
         )
-    used = [dataset.examples[i] for i in seen.digests]
+    used = [chosen.dataset.examples[i] for i in seen.evaluated]
     metrics = evaluate(
-        np.stack(seen.probabilities),
-        class_numbers(used, predictor.classes),
-        predictor.classes,
-        split=split,
+        seen.probabilities(),
+        class_numbers(used, seen.classes),
+        seen.classes,
+        split=chosen.split,
         majority=stored.metrics["baseline"]["majority_class"],
-        groups=groups_that_count(group_ids(used, list(seen.digests.values()))),
+        groups=groups_that_count(group_ids(used, [seen.digests[i] for i in seen.evaluated])),
     )
     return metrics | {"findings": [finding.to_json() for finding in findings]}
 
 
-def _evaluated(
-    source: str | Path, classes: Sequence[str], run: Run
-) -> tuple[Dataset, str, list[Finding]]:
+@dataclass(frozen=True)
+class Chosen:
     """The images to evaluate on, and the name of their split: "test", or "all" where the source
     has no test split; and a finding on the classes that the run does not know, whose images are
-    left out. Raises DataError if it knows none of them.
+    left out.
     """
-    dataset = load_dataset(source, sources_folder(), **listing_of(run.config["settings"]))
-    tested = [i for i, example in enumerate(dataset.examples) if example.split == "test"]
-    chosen = dataset.select(tested) if tested else dataset
-    unknown = sorted(set(chosen.classes) - set(classes))
-    known = [i for i, example in enumerate(chosen.examples) if example.label in classes]
-    if unknown and not known:
-        raise DataError(
-            f"{source}: the run knows the classes {_listed(classes)}; {_listed(unknown)} is "
-            "not among them: rename or remove these labels"
-        )
-    return chosen.select(known), "test" if tested else "all", _unknown(chosen, unknown, classes)
+
+    dataset: Dataset
+    split: str
+    unknown: list[Finding]
+
+    @classmethod
+    def of(cls, dataset: Dataset, classes: Sequence[str]) -> Self:
+        """Of a source's images. Raises DataError if the run knows none of its classes."""
+        tested = [i for i, example in enumerate(dataset.examples) if example.split == "test"]
+        chosen = dataset.select(tested) if tested else dataset
+        unknown = sorted(set(chosen.classes) - set(classes))
+        known = [i for i, example in enumerate(chosen.examples) if example.label in {*classes}]
+        if unknown and not known:
+            raise DataError(
+                f"{dataset.source}: the run knows the classes {_listed(classes)}; "
+                f"{_listed(unknown)} is not among them: rename or remove these labels"
+            )
+        split = "test" if tested else "all"
+        return cls(chosen.select(known), split, _unknown(chosen, unknown, classes))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -110,40 +141,69 @@ def _unknown(dataset: Dataset, unknown: list[str], classes: Sequence[str]) -> li
     return [Finding("unknown_class", message, paths)]
 
 
-@dataclass
-class _Seen:
-    """What predicting the images of a dataset gave: by position the digests of those evaluated, in
-    the order of their probabilities (K,), the problems of those that cannot be used; and the paths
-    of those that the run was trained on.
+class Seen:
+    """What predicting the images of `dataset` gave, added in any order: by position the `digests`
+    of those evaluated and the `problems` of those that cannot be used, and the positions of those
+    `known`, which the run was trained on.
+
+    Of so many images and classes that a run would keep the largest probabilities only, so does
+    this.
     """
 
-    digests: dict[int, bytes] = field(default_factory=dict)
-    probabilities: list[NDArray[np.float64]] = field(default_factory=list)
-    problems: dict[int, UnusableImageError] = field(default_factory=dict)
-    known: list[str] = field(default_factory=list)
+    def __init__(self, dataset: Dataset, classes: Sequence[str]):
+        self.dataset, self.classes = dataset, classes
+        self.digests: dict[int, bytes] = {}
+        self.problems: dict[int, UnusableImageError] = {}
+        self.known: list[int] = []
+        self._number = {name: i for i, name in enumerate(classes)}
+        self._whole = keeps_all(len(dataset.examples), len(classes))
+        self._rows: list[NDArray[np.float64]] = []
+        self._labels: list[int] = []
+        self._kept: list[TopProbabilities] = []
 
-
-def _predicted(predictor: Predictor, dataset: Dataset, run: Run, progress: Progress) -> _Seen:
-    learned = {
-        bytes.fromhex(row["sha256"]) for row in run.images if row["split"] in ("train", "val")
-    }
-    seen = _Seen()
-    progress.start("predicting", len(dataset.examples))
-    for item, probabilities in predictor.encoded_files(e.file for e in dataset.examples):
-        index, digest = item.loaded.index, item.loaded.digest
-        progress.advance(index + 1)
-        if digest in learned:
-            seen.known.append(dataset.examples[index].path)
-        elif item.loaded.problem is not None:
-            seen.problems[index] = item.loaded.problem
+    def add(
+        self,
+        index: int,
+        digest: bytes | None,
+        problem: UnusableImageError | None,
+        learned: Container[bytes],
+        probabilities: NDArray[np.float64] | TopProbabilities | None,
+    ) -> None:
+        """Add image `index` with its probabilities (K,), or what is kept of them, (1, K)."""
+        if digest is not None and digest in learned:
+            self.known.append(index)
+        elif problem is not None:
+            self.problems[index] = problem
         elif probabilities is not None and digest is not None:
-            seen.digests[index] = digest
-            seen.probabilities.append(probabilities)
-    progress.finish()
-    return seen
+            self.digests[index] = digest
+            if isinstance(probabilities, TopProbabilities):
+                self._kept.append(probabilities)
+                return
+            self._rows.append(probabilities)
+            self._labels.append(self._number[self.dataset.examples[index].label])
+            if not self._whole and len(self._rows) * len(self.classes) >= AT_ONCE:
+                self._keep()
+
+    @property
+    def evaluated(self) -> list[int]:
+        """The positions of the images evaluated, in order."""
+        return sorted(self.digests)
+
+    def probabilities(self) -> Probabilities:
+        """Of the images evaluated, (N, K), in their order."""
+        order = np.argsort(np.fromiter(self.digests, np.int64), kind="stable")
+        if self._whole and not self._kept:
+            return np.stack([self._rows[i] for i in order])
+        self._keep()
+        return TopProbabilities.joined(self._kept)[order]
+
+    def _keep(self) -> None:
+        if self._rows:
+            self._kept.append(TopProbabilities.of(np.stack(self._rows), self._labels))
+        self._rows, self._labels = [], []
 
 
-def _findings(dataset: Dataset, seen: _Seen) -> list[Finding]:
+def _findings(dataset: Dataset, seen: Seen) -> list[Finding]:
     """What is wrong with the images evaluated, and which the run knows already."""
     found = []
     if count := len(seen.known):
@@ -152,10 +212,10 @@ def _findings(dataset: Dataset, seen: _Seen) -> list[Finding]:
             f"{them(count)}, so {len(seen.digests):,} others are evaluated; give images that the "
             "run has not seen"
         )
-        found.append(Finding("trained_on", message, tuple(seen.known)))
-    duplicates = Duplicates(
-        dataset.examples, equal_groups(seen.digests.items()), [], list(seen.digests)
-    )
+        paths = tuple(dataset.examples[i].path for i in sorted(seen.known))
+        found.append(Finding("trained_on", message, paths))
+    digests = [(i, seen.digests[i]) for i in seen.evaluated]
+    duplicates = Duplicates(dataset.examples, equal_groups(digests), [], seen.evaluated)
     return found + [
         replace(finding, message=_two_labels(len(finding.sets)))
         if finding.kind == "two_labels"

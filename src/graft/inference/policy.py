@@ -18,6 +18,7 @@ from graft.evaluation.selective import (
 from graft.models.ood import expected_refusals
 from graft.runs.folder import has_predictions
 from graft.runs.run import Run
+from graft.runs.top_probabilities import Probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def policy_for(
 
 
 def _within_budget(
-    probabilities: NDArray[np.float64],
+    probabilities: Probabilities,
     labels: NDArray[np.int64],
     groups: list[str] | None,
     budget: float,
@@ -122,7 +123,7 @@ def _within_budget(
 
 def _validation(
     run: Run,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str] | None]:
+) -> tuple[NDArray[np.int64], Probabilities, list[str] | None]:
     """Labels (N,), probabilities (N, K) and groups (N,), if they count, of a run's validation
     images.
     """

@@ -16,6 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
+from graft.choices import LabelBy
 from graft.errors import GraftError
 from graft.mcp_server import work
 from graft.mcp_server.rooted import Rooted
@@ -28,6 +29,9 @@ FOLDER = Annotated[
     str, Field(description="A folder, table or archive of labeled images, relative to the root")
 ]
 IMAGE = Annotated[str, Field(description="An image file, relative to the root")]
+LABEL_BY = Annotated[
+    LabelBy | None, Field(description="Of folders inside of class folders, which one is the label")
+]
 INSTRUCTIONS = (
     "graft trains, tests and explains image classifiers. All paths are relative to the server's "
     "root folder. Begin with list_runs. Numbers in answers are measured: pass them on as they are, "
@@ -103,9 +107,9 @@ def _reading_tools(server: MCPServer[Any], place: Rooted) -> None:
         return work.describe_run(place, run)
 
     @_tool(server, "Check images")
-    def check_folder(source: FOLDER) -> dict[str, Any]:
+    def check_folder(source: FOLDER, label_by: LABEL_BY = None) -> dict[str, Any]:
         """What is wrong with a folder of labeled images: duplicates, broken files, few images."""
-        return work.check_folder(place, source)
+        return work.check_folder(place, source, label_by)
 
     @_tool(server, "Predict")
     def predict(
@@ -177,9 +181,11 @@ def _writing_tools(server: MCPServer[Any], place: Rooted) -> None:
         unfreeze: str = "none",
         epochs: Annotated[int | None, Field(ge=1, le=1000)] = None,
         image_size: Annotated[int | None, Field(ge=8, le=1024)] = None,
+        label_by: LABEL_BY = None,
     ) -> dict[str, Any]:
         """Audit, split, train, and test once; returns the test results. Takes from seconds to
         hours. `unfreeze`: none, 20%, all. Refuses an `out` that is there.
         """
         settings = {"unfreeze": unfreeze, "epochs": epochs, "image_size": image_size}
+        settings |= {"label_by": label_by}
         return work.train(place, source, out, model, settings, _Reported(context))

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import graft
+from graft.choices import LabelBy
 from graft.errors import DataError, GraftError, UsageError
 from graft.mcp_server.rooted import Rooted
 from graft.models.network_file import find_file
-from graft.runs.folder import NEEDED
+from graft.runs.folder import lacking
 from graft.runs.run import Run
 from graft.utils.progress import Progress
 
@@ -59,9 +60,9 @@ def describe_run(place: Rooted, run: str) -> Record:
     }
 
 
-def check_folder(place: Rooted, source: str) -> Record:
+def check_folder(place: Rooted, source: str, label_by: LabelBy | None = None) -> Record:
     """The audit of a source, each finding with its first files."""
-    result = graft.check(_source(place, source)).to_json()
+    result = graft.check(_source(place, source), label_by=label_by).to_json()
     for finding in result["findings"]:
         finding["files"] = len(finding["paths"])
         finding["paths"] = finding["paths"][:10]
@@ -219,7 +220,7 @@ def _run_folders(place: Rooted) -> list[Path]:
     for folder, below, files in os.walk(root):
         if len(Path(folder).relative_to(root).parts) >= DEPTH:
             below.clear()
-        if set(NEEDED) <= set(files):
+        if not lacking(files):
             found.append(Path(folder))
             below.clear()
     return found

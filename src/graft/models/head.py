@@ -1,5 +1,7 @@
 """Head: features to logits."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -8,8 +10,11 @@ class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) whose draws are sixteen bits each, four to a random word.
 
     PyTorch's draws a float an element on one core, which took half the time of fitting a head.
-    It drops `fraction`, to the nearest 1/65536.
+    It drops `fraction`, to the nearest 1/65536. `shared`, where processes share a batch: how many
+    rows that has, and which of them come here. All draw for all of it, as one process would.
     """
+
+    shared: tuple[int, slice] | None = None
 
     def __init__(self, fraction: float):
         super().__init__()
@@ -19,8 +24,11 @@ class Dropout(nn.Module):
         """`x`, of any shape; while training with that fraction of it 0 and the rest scaled up."""
         if not self.training or not self.fraction:
             return x
-        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
-        draws = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
+        rows, own = self.shared or (len(x), slice(None))
+        count = rows * math.prod(x.shape[1:])
+        words = torch.empty((count + 3) // 4, dtype=torch.int64, device=x.device)
+        draws = words.random_(-(2**63), None).view(torch.int16)[:count].view(rows, *x.shape[1:])
+        draws = draws[own]
         kept = x * (draws >= round(self.fraction * 2**16) - 2**15)
         return kept.mul_(1 / (1 - self.fraction))  # in place: fresh memory costs more than the sum
 

@@ -41,6 +41,10 @@ class Runtime:
             return torch.cuda.get_device_name(self.device)
         return {"mps": "Apple GPU"}.get(self.device.type, "CPU")
 
+    def part(self, count: int) -> slice:
+        """Which of `count` things this process takes; empty if there are fewer than processes."""
+        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
+
     def autocast(self) -> torch.autocast:
         """The context in which a forward pass computes in `dtype`; does nothing for float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

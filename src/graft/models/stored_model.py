@@ -19,10 +19,11 @@ from graft.models.backbone import Backbone, first_line, new_body
 from graft.models.head import Head
 from graft.models.ood import OODDetector
 from graft.models.openvino_body import OpenVinoBody
-from graft.runs.csv_files import read_classes
 from graft.runs.digest_file import NAME as DIGESTS
 from graft.runs.digest_file import changed, read_digests
+from graft.runs.folder import table_file
 from graft.runs.reading import check_tensors, open_tensors, read_json, read_tensors
+from graft.runs.tables import read_classes
 
 Shapes = dict[str, tuple[bool, tuple[int, ...]]]
 
@@ -147,7 +148,7 @@ def _check_agreement(run: Path, classes: list[str]) -> None:
     """Raise ValueError where the order of the classes is not that of the run's predictions, or the
     model's files are not those that graft wrote.
     """
-    table = run / "predictions.csv"
+    table = table_file(run, "predictions.csv")
     try:
         predicted = read_classes(table) if table.exists() else classes
     except DataError as error:
@@ -158,7 +159,7 @@ def _check_agreement(run: Path, classes: list[str]) -> None:
             min(len(predicted), len(classes)),
         )
         raise ValueError(
-            f"model.json: classes: number {first + 1} is not that of predictions.csv, which has "
+            f"model.json: classes: number {first + 1} is not that of {table.name}, which has "
             f"the order of the model's outputs"
         )
     if other := changed(run, ("model.json", "model.safetensors")):

@@ -34,9 +34,14 @@ def torchvision_file(name: str) -> Path:
         if not Path(given).is_file():
             raise ModelError(f"{name}: there is no file {given}")
         return Path(given)
-    address = _weights(network).url
-    here = Path(torch.hub.get_dir()) / "checkpoints" / address.rpartition("/")[2]
-    return here if here.is_file() else _fetched(name, address, here)
+    weights = _weights(network)
+    here = weights_here(weights)
+    return here if here.is_file() else _fetched(name, weights.url, here)
+
+
+def weights_here(weights: Any) -> Path:
+    """Where PyTorch's hub keeps one of torchvision's weights, once they are fetched."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
 
 
 def open_torchvision(name: str, file: Path) -> tuple[Any, dict[str, Any]]:

@@ -19,7 +19,7 @@ from torch import nn
 from graft.choices import FROM_SCRATCH, OPEN_CLIP, PixelScale
 from graft.data.decode import Preprocess
 from graft.errors import ModelError, UsageError
-from graft.models.backbone import Backbone, did_you_mean, new_body
+from graft.models.backbone import Backbone, did_you_mean, first_line, new_body
 from graft.models.class_names import classifier_of
 from graft.models.head import Head
 from graft.models.hub_weights import hub_file, hub_networks_here
@@ -158,6 +158,8 @@ def _timm_weights(name: str) -> Path:
     # The file that timm would load, from the hub's local cache or fetched with a progress bar.
     import timm
 
+    if name in FROM_SCRATCH:
+        raise ModelError(f"{name} learns from your images alone: there are no weights of it")
     architecture = name.split(".")[0]
     if architecture not in timm.list_models():
         raise ModelError(
@@ -191,8 +193,8 @@ def _open(name: str, files: list[Path]) -> tuple[Any, dict[str, Any]]:
         AttributeError,
         SafetensorError,
     ) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{name}: the weights do not fit the architecture: {first}") from error
+        said = f"{name}: the weights do not fit the architecture: {first_line(error)}"
+        raise ModelError(said) from error
     stored: Any = body.pretrained_cfg
     return body, {
         "architecture": stored.get("architecture") or name.split(".")[0],

@@ -66,12 +66,14 @@ CHOSEN = {
 
 def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
     """The chosen models, or those of timm that have weights and match a shell pattern, or have a
-    word in their names.
+    word in their names; of torchvision with torchvision:PATTERN; or what a file:FILE holds.
 
     Each row: name, parameters (None where only building the model would tell), megabytes, input
     (pixels a side), source, here (whether it works on this machine without a network connection),
-    note. Raises ModelError when nothing matches.
+    note. Raises ModelError when nothing matches, and for a file that cannot be read.
     """
+    if pattern and ":" in pattern:
+        return _from_elsewhere(pattern)
     fetched = set(hub_networks_here())
     if pattern is None:
         return [
@@ -91,8 +93,7 @@ def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
     import timm
     from timm.models import get_pretrained_cfg
 
-    wild = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
-    names = fnmatch.filter(timm.list_models(pretrained=True), wild)
+    names = fnmatch.filter(timm.list_models(pretrained=True), _wild(pattern))
     if not names:
         raise ModelError(f"no model of timm matches {pattern!r}; try a pattern such as 'resnet*'")
     rows = []
@@ -110,3 +111,68 @@ def list_models(pattern: str | None = None) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _wild(pattern: str) -> str:
+    return pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+
+
+def _from_elsewhere(pattern: str) -> list[dict[str, Any]]:
+    # Not at the top: they import torch, which the list of the chosen does without.
+    from graft.models.network_file import FILE
+    from graft.models.torchvision_weights import TORCHVISION
+
+    if pattern.startswith(TORCHVISION):
+        return _of_torchvision(pattern.removeprefix(TORCHVISION))
+    if pattern.startswith(FILE):
+        return [_of_file(pattern)]
+    raise ModelError(
+        f"{pattern}: graft models lists names of timm, torchvision:PATTERN and file:FILE; what "
+        "else can be named is below the list without a pattern"
+    )
+
+
+def _of_torchvision(pattern: str) -> list[dict[str, Any]]:
+    import torchvision
+
+    from graft.models.torchvision_weights import TORCHVISION, weights_here
+
+    every = torchvision.models.list_models(module=torchvision.models)
+    names = fnmatch.filter(every, _wild(pattern))
+    if not names:
+        raise ModelError(
+            f"no model of torchvision matches {pattern!r}; try torchvision:resnet*, in quotes"
+        )
+    rows = []
+    for name in names:
+        weights: Any = torchvision.models.get_model_weights(name).DEFAULT
+        rows.append(
+            {
+                "name": f"{TORCHVISION}{name}",
+                "parameters": weights.meta["num_params"],
+                "megabytes": round(weights.meta["num_params"] * 4 / 1e6, 1),
+                "input": weights.transforms().crop_size[0],
+                "source": weights.url,
+                "here": weights_here(weights).is_file(),
+                "note": "",
+            }
+        )
+    return rows
+
+
+def _of_file(name: str) -> dict[str, Any]:
+    from graft.models.network_file import find_file, read_file
+
+    file = find_file(name)
+    # Of any scale: what is asked here does not depend on it.
+    body, fed = read_file(file, "0-255")
+    parameters = body.parameter_count()
+    return {
+        "name": name,
+        "parameters": parameters,
+        "megabytes": round(sum(each.stat().st_size for each in file.files) / 1e6, 1),
+        "input": fed.height,
+        "source": str(file.path),
+        "here": True,
+        "note": "a frozen backbone",
+    }

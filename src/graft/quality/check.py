@@ -6,6 +6,7 @@ from typing import Any
 
 from graft.choices import LabelBy
 from graft.data.dataset import Dataset
+from graft.data.feature_folder import read_job
 from graft.data.sources import load_dataset
 from graft.features.table import FeatureTable, extract, read_table
 from graft.quality.audit import audit
@@ -63,7 +64,14 @@ def check(
     cannot be loaded.
     """
     journal = existing_journal(corrections) if corrections else None
-    dataset = load_dataset(source, sources_folder(), label_by=label_by, follow_links=follow_links)
+    dataset = load_dataset(
+        source,
+        sources_folder(),
+        label_by=label_by,
+        follow_links=follow_links,
+        features=True,
+        progress=progress,
+    )
     if not dataset.examples:
         return CheckResult(dataset, 0, tuple(check_listing(dataset)))
     table = _encoded(dataset, model, backend, progress) if model else read_table(dataset, progress)
@@ -84,6 +92,9 @@ def _encoded(dataset: Dataset, model: str, backend: str, progress: Progress) -> 
     from graft.models.weights import find_backbone
 
     cache = cache_folder()
-    backbone = resized(find_backbone(model, cache), None)
-    encoder = CachedEncoder(cache, backbone, backend_of(backbone, backend), views=1)
+    shards = dataset.features
+    fed = read_job(shards) if shards else {}
+    backbone = resized(find_backbone(model, cache), fed.get("image_size"), fed.get("resize"))
+    used = backend_of(backbone, backend)
+    encoder = CachedEncoder(cache, backbone, used, views=1, shards=shards)
     return extract(dataset, encoder, SplitConfig(), progress)

@@ -14,6 +14,8 @@ DECISIONS = {
     "undo": "the last decision on this image, or the last rename, is taken back",
 }
 TO_CLASS, OUT = ("relabel", "move"), ("keep_out", "delete")
+# The two places where decisions are made: steps Images and Check of graft app.
+SORTING, REVIEWING = ("move", "delete", "rename"), ("relabel", "keep", "keep_out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,20 @@ import contextlib
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from graft.data.image_file import irregular
 from graft.errors import DataError, UsageError
-from graft.quality.correction import ContradictionError, Correction, fault_of, standing_of
+from graft.quality.correction import (
+    DECISIONS,
+    ContradictionError,
+    Correction,
+    fault_of,
+    standing_of,
+)
 from graft.utils.locks import lock
 
 COLUMNS = ("when", "sha256", "path", "old", "new", "decision")
@@ -90,26 +96,40 @@ def append(file: str | Path, corrections: Sequence[Correction]) -> Journal:
         return _added(Path(file), descriptor, data, corrections)
 
 
-def undo(file: str | Path, count: int = 1, sha256: str | None = None) -> Journal:
-    """Take back the last `count` standing decisions, of the image `sha256` alone if one is named.
+def undo(
+    file: str | Path,
+    count: int = 1,
+    sha256: str | None = None,
+    kinds: Collection[str] = DECISIONS,
+) -> Journal:
+    """Take back the last `count` standing decisions, of the image `sha256` alone if one is named,
+    and of these `kinds`.
 
-    Raises UsageError where there are not so many, and for a rename whose new name later decisions
-    use; errors as of `append` otherwise.
+    Raises UsageError where there are not so many, for a rename whose new name later decisions use
+    and for a decision on an image about which a later one, of another kind, stands; errors as of
+    `append` otherwise.
     """
     path = Path(file)
     with _held(path) as (descriptor, data):
         journal, _ = _parsed(path, data)
-        open_ones = [c for c in journal.standing if sha256 in (None, c.sha256)]
+        open_ones = [
+            c for c in journal.standing if sha256 in (None, c.sha256) and c.decision in kinds
+        ]
         if not 0 < count <= len(open_ones):
             raise UsageError(
                 f"{path}: {len(open_ones):,} decisions can be taken back"
                 f"{' on this image' if sha256 else ''}, not {count:,}"
             )
         taken = open_ones[: -count - 1 : -1]
-        those, names = {id(one) for one in taken}, set[str]()
+        those, names, images = {id(one) for one in taken}, set[str](), set[str]()
         for one in reversed(journal.standing):
             if id(one) not in those:
                 names |= {one.old, one.new}  # used since, by what stays
+                images.add(one.sha256)
+            elif one.sha256 and one.sha256 in images:
+                raise UsageError(
+                    f"{path}: {one.path} was decided about again since; take that back first"
+                )
             elif one.decision == "rename" and one.new in names:
                 raise UsageError(
                     f"{path}: the class {one.new!r}, renamed from {one.old!r}, was used in other "

@@ -29,6 +29,9 @@ KINDS = {
     "beside_splits": Kind(MATTERS, "the image is in a folder beside the given splits; left out"),
     "unlabeled": Kind(MATTERS, "a row of the table without a label; left out"),
     "no_image": Kind(MATTERS, "a row of the table without an image; left out"),
+    "bad_shard": Kind(
+        MATTERS, "a Parquet or tar shard that is damaged, empty or not there; left out"
+    ),
     "subfolders": Kind(NOTE, "class folders that hold folders; the outermost one is the label"),
     "table_form": Kind(NOTE, "how a table was read that is not in the usual form"),
     "not_an_image": Kind(NOTE, "a file format that graft does not read as an image; left out"),

@@ -47,6 +47,11 @@ _LEFT_OUT = {
         "of the table name no image",
         "fill in the image, or remove them",
     ),
+    "bad_shard": (
+        "is damaged, cut short, empty or not there",
+        "are damaged, cut short, empty or not there",
+        "what cannot be read of them is lost to this run: fetch or write them again",
+    ),
 }
 
 
@@ -64,7 +69,7 @@ def listing_findings(dataset: Dataset) -> list[Finding]:
     findings = []
     for kind, paths in dataset.left_out.items():
         one, several, advice = _LEFT_OUT[kind]
-        noun = "row" if kind == "no_image" else "file"
+        noun = {"no_image": "row", "bad_shard": "shard"}.get(kind, "file")
         count = f"1 {noun} {one}" if len(paths) == 1 else f"{len(paths):,} {noun}s {several}"
         findings.append(Finding(kind, f"{count}; left out; {advice}", paths))
     return findings + [Finding(kind, message) for kind, message in dataset.remarks]

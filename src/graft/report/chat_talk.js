@@ -21,9 +21,9 @@ function pictures(images) {
   return row;
 }
 
-function evidence(rows, word) {
+function evidence(rows, word, open) {
   const box = made("details"), scroll = made("div", "rows"), table = made("table");
-  box.open = true;
+  box.open = open;
   for (const [name, value] of rows) {
     const row = made("tr"), head = made("th", "", name);
     head.scope = "row";
@@ -39,7 +39,7 @@ function evidence(rows, word) {
 // A conversation in the list `talk`, with the questions of `form` and of the buttons in `offer`.
 // `ask(text)` resolves to an answer, {text, intent, rows, images}, or fails with what is said then.
 // `answered(text, answer)` is told of each. Returns {show(text, answer), ask(text)}.
-function conversation({ talk, form, offer, ask, words, answered = () => {} }) {
+function conversation({ talk, form, offer, ask, words, openEvidence = true, answered = () => {} }) {
   let busy = false;
 
   function begun(text) {
@@ -52,7 +52,7 @@ function conversation({ talk, form, offer, ask, words, answered = () => {} }) {
     reply.replaceChildren(made("p", "", found.text));
     reply.classList.toggle("unknown", found.intent === null);
     if (found.images.length) reply.append(pictures(found.images));
-    if (found.intent !== null && found.rows.length) reply.append(evidence(found.rows, words.evidence));
+    if (found.intent !== null && found.rows.length) reply.append(evidence(found.rows, words.evidence, openEvidence));
   }
 
   async function asked(text) {

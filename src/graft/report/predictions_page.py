@@ -22,8 +22,10 @@ def write_answers(
     failed: Sequence[tuple[str, str]],
     known: Mapping[str, Path],
     promise: str = "",
+    total: int | None = None,
 ) -> None:
-    """Write a self-contained page with a run's predictions, in order.
+    """Write a self-contained page with a run's predictions, in order. `total` is their number where
+    only the first MOST are given.
 
     `failed` are paths that cannot be read as images, each with the reason. `known` says where the
     training images are; those that are gone are shown by name. `promise` says in words what the
@@ -31,31 +33,40 @@ def write_answers(
     """
     near = sorted({other.path for answer in answers[:MOST] for other in answer.nearest or ()})
     small = thumbnails(near, known, SMALL)
-    _write(
-        page, answers, failed, network="", run=run, near=bool(near), promise=promise, small=small
-    )
+    named = {"network": "", "run": run, "near": bool(near), "promise": promise, "small": small}
+    _write(page, answers, failed, total, **named)
 
 
 def write_names(
-    page: Path, network: str, answers: Sequence[Prediction], failed: Sequence[tuple[str, str]]
+    page: Path,
+    network: str,
+    answers: Sequence[Prediction],
+    failed: Sequence[tuple[str, str]],
+    total: int | None = None,
 ) -> None:
     """Write a self-contained page with what a pretrained `network` says of images, in order.
 
-    `failed` as in write_answers.
+    `failed` and `total` as in write_answers.
     """
-    _write(page, answers, failed, network=network, run="", near=False, promise="", small={})
+    named = {"network": network, "run": "", "near": False, "promise": "", "small": {}}
+    _write(page, answers, failed, total, **named)
 
 
 def _write(
-    page: Path, answers: Sequence[Prediction], failed: Sequence[tuple[str, str]], **named: Any
+    page: Path,
+    answers: Sequence[Prediction],
+    failed: Sequence[tuple[str, str]],
+    total: int | None,
+    **named: Any,
 ) -> None:
     shown = answers[:MOST]
-    asked = {answer.path: Path(answer.path) for answer in shown}
+    asked = {answer.path: Path(answer.picture() or answer.path) for answer in shown}
     text = render(
         "predictions_page.html",
         shown=shown,
-        hidden=len(answers) - len(shown),
-        failed=failed,
+        hidden=(len(answers) if total is None else total) - len(shown),
+        failed=failed[:MOST],
+        failed_count=len(failed),
         large=thumbnails(list(asked), asked, LARGE),
         labels=LABELS,
         links={path: link(file, page.parent) for path, file in asked.items()},

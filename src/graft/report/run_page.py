@@ -7,8 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from graft.evaluation.image_results import ImageResult
+from graft.evaluation.image_results import Answers, ImageResult
 from graft.report import (
+    class_search,
     network_section,
     run_plots,
     run_sentences,
@@ -19,11 +20,14 @@ from graft.report.mistake_overlays import overlays
 from graft.report.run_tables import ClassCount, Confusion
 from graft.report.templates import render
 from graft.report.thumbnails import link, thumbnail
+from graft.runs.image_table import ImageTable, values_of
 from graft.runs.run import Record, Run
 
 MANY = 20  # classes; with more, tables are shortened and the confusion matrix becomes an image
 MATRIX_MOST = 200  # classes; with more, the squares of that image are too small to see
 SAMPLES, MISTAKES, PAIRS = 6, 24, 8
+# Classes; with more, tables end after so many rows; the others are found by name, and in a CSV.
+TABLE_MOST, TABLE_SHOWN = 1_000, 200
 SHOWN_PAIRS, LABEL_ERRORS = 3, 12  # confusions and label errors that are shown as images
 SAMPLE_SIDE, MISTAKE_SIDE, NEAREST_SIDE = 112, 160, 56  # pixels
 SIDES = {"sample": SAMPLE_SIDE, "mistake": MISTAKE_SIDE, "nearest": NEAREST_SIDE}
@@ -52,10 +56,13 @@ def write_report(run: Run) -> Path:
         drawings = _draw(run)
         tiles = {side: dict(zip(paths[side], small[side], strict=True)) for side in paths}
     shown = {path: tile for own in tiles.values() for path, tile in own.items()}
+    numbers = _numbers(run)
+    if len(run.classes) > TABLE_MOST:
+        run.write_class_table(*class_search.class_table(run.metrics, numbers["counts"]))
     return run.write_report(
         render(
             "run_page.html",
-            **_numbers(run),
+            **numbers,
             chosen=chosen,
             tiles=tiles,
             side=SIDES,
@@ -94,9 +101,9 @@ class Chosen:
 
 
 def _choose(run: Run) -> Chosen:
-    mistakes = run_tables.mistakes(run)
-    pairs = run_tables.confusions(run.metrics["confusion"], run.classes)
-    shown = mistakes[:MISTAKES]
+    answers = Answers.of(run, "test")
+    pairs = run_tables.confusions(run.metrics["confusion"], run.classes, SHOWN_PAIRS)
+    shown = answers.results(answers.wrong, MISTAKES)
     return Chosen(
         samples=[
             (row, run_tables.samples(run.images, row.name, SAMPLES))
@@ -104,10 +111,7 @@ def _choose(run: Run) -> Chosen:
         ],
         mistakes=shown,
         nearest={m.path: run.nearest[m.path] for m in shown if run.nearest.get(m.path)},
-        confused=[
-            (pair, run_tables.confused_images(mistakes, pair)[:SAMPLES])
-            for pair in pairs[:SHOWN_PAIRS]
-        ],
+        confused=[(pair, run_tables.confused_images(answers, pair, SAMPLES)) for pair in pairs],
         label_errors=run_tables.label_errors(run.findings)[:LABEL_ERRORS],
         worse_slices=[row for row in run.metrics.get("slices", []) if row["worse"]],
     )
@@ -116,6 +120,7 @@ def _choose(run: Run) -> Chosen:
 def _numbers(run: Run) -> dict[str, Any]:
     """What the page says, besides images and plots."""
     counts = run_tables.class_counts(run.images)
+    label_errors = run_tables.label_errors(run.findings)[:LABEL_ERRORS]
     settings = run.config.get("resolved") or run.config.get("settings", {})
     return {
         "run": run,
@@ -127,15 +132,21 @@ def _numbers(run: Run) -> dict[str, Any]:
         "counts": counts,
         "largest": max(row.total for row in counts),
         "splits": run_tables.split_counts(run.images),
-        "mistakes": len(run_tables.mistakes(run)),
-        "pairs": run_tables.confusions(run.metrics["confusion"], run.classes),
-        "label_of": {image["path"]: image["label"] for image in run.images},
+        "mistakes": int(Answers.of(run, "test").wrong.sum()),
+        "pairs": run_tables.confusions(run.metrics["confusion"], run.classes, PAIRS),
+        "label_of": values_of(run.images, "label", label_errors),
+        "search": class_search.search(run.metrics, counts)
+        if len(run.classes) > TABLE_MOST
+        else None,
+        "table_shown": TABLE_SHOWN if len(run.classes) > TABLE_MOST else len(run.classes),
         "sentences": run_sentences,
         "validated": validation_section,
         "network": network_section,
         "tables": run_tables,
         "many": MANY,
         "most_pairs": PAIRS,
+        "samples_most": SAMPLES,
+        "drawn": isinstance(run.images, ImageTable),
         "few": run_plots.FEW,
     }
 

@@ -15,6 +15,8 @@ from graft.report.numbers import (
     span,
     whole,
 )
+from graft.runs.confusion_counts import ConfusionCounts
+from graft.runs.image_table import Images
 from graft.runs.run import Record, Run
 
 
@@ -22,7 +24,7 @@ def headline(metrics: Record) -> str:
     """The accuracy with its interval, beside that of the baseline."""
     accuracy, n, rule = metrics["accuracy"], metrics["n"], metrics["baseline"]
     plain = percent(rule["accuracy"]["value"])
-    right = sum(row[i] for i, row in enumerate(metrics["confusion"]))
+    right = ConfusionCounts.read(metrics["confusion"]).right
     return (
         f"The classifier is correct on {whole(right)} of {counted(n, 'test image')} that it had "
         f"never seen: {percent(accuracy['value'])}, with a 95\u00a0% interval of "
@@ -76,7 +78,7 @@ def the_split(run: Run) -> list[str]:
     return sentences
 
 
-def kept_apart(images: Sequence[Mapping[str, str]]) -> list[str]:
+def kept_apart(images: Images) -> list[str]:
     """Whether groups and copies stayed in one split."""
     sentences = []
     groups, torn = run_tables.in_two_splits(images, "group_id")

@@ -5,11 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from graft.data.dataset import SPLITS
-from graft.evaluation.image_results import ImageResult, image_results
+from graft.evaluation.image_results import Answers, ImageResult
 from graft.evaluation.intervals import wilson
 from graft.quality.finding import SEVERITIES
 from graft.report.numbers import measured
+from graft.runs.confusion_counts import ConfusionCounts, Stored
+from graft.runs.image_table import Images, ImageTable, coded
 from graft.runs.run import Record, Run
 
 UNUSED = "unused"
@@ -57,23 +61,27 @@ class FindingKind:
     findings: list[Record]
 
 
-def split_of(image: Mapping[str, str]) -> str:
-    """The split that an image is in, or UNUSED."""
-    return image.get("split") or UNUSED
-
-
-def split_counts(images: Sequence[Mapping[str, str]]) -> dict[str, int]:
+def split_counts(images: Images) -> dict[str, int]:
     """The number of images in each split: train, val, test, then any others."""
-    counts = Counter(map(split_of, images))
+    codes, names = coded(images, "split")
+    found = np.bincount(codes, minlength=len(names)).tolist()
+    counts = Counter({name or UNUSED: n for name, n in zip(names, found, strict=True)})
     return {split: counts[split] for split in [*SPLITS, *sorted(set(counts) - set(SPLITS))]}
 
 
-def class_counts(images: Sequence[Mapping[str, str]]) -> list[ClassCount]:
+def class_counts(images: Images) -> list[ClassCount]:
     """The number of images of each class in each split, by class name."""
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for image in images:
-        counts[image["label"]][split_of(image)] += 1
-    return [ClassCount(name, counts[name], counts[name].total()) for name in sorted(counts)]
+    codes, names = coded(images, "label")
+    split_codes, splits = coded(images, "split")
+    width = len(splits)
+    # int64: of very many classes the cells are more than int32 can number.
+    cells = np.bincount(codes.astype(np.int64) * width + split_codes, minlength=len(names) * width)
+    rows = zip(map(str, names), cells.reshape(len(names), width).tolist(), strict=True)
+    found = {
+        name: Counter({split or UNUSED: n for split, n in zip(splits, row, strict=True) if n})
+        for name, row in rows
+    }
+    return [ClassCount(name, found[name], found[name].total()) for name in sorted(found)]
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
@@ -83,34 +91,53 @@ def spread(items: Sequence[T], most: int) -> list[T]:
     return [items[i * len(items) // most] for i in range(most)]
 
 
-def samples(images: Sequence[Mapping[str, str]], label: str, most: int) -> list[str]:
+def samples(images: Images, label: str, most: int) -> list[str]:
     """The paths of at most `most` different images of a class, always the same ones.
 
-    They come in the order of their checksums, which is as good as random.
+    They come in the order of their checksums, which is as good as random; of a run whose table is
+    on disk they are drawn with the seed 0.
     """
-    own = {p.get("sha256") or p["path"]: p["path"] for p in images if p["label"] == label}
-    return [path for _, path in sorted(own.items())[:most]]
+    if isinstance(images, ImageTable):
+        codes, names = coded(images, "label")
+        own = np.flatnonzero(codes == list(map(str, names)).index(label))
+        drawn = np.random.default_rng(0).choice(own, min(most, len(own)), replace=False)
+        return list(dict.fromkeys(row["path"] for row in images.take(drawn)))
+    own_paths = {p.get("sha256") or p["path"]: p["path"] for p in images if p["label"] == label}
+    return [path for _, path in sorted(own_paths.items())[:most]]
 
 
-def mistakes(run: Run) -> list[ImageResult]:
-    """All mistakes on the test split, the most confident first."""
-    return [each for each in image_results(run, "test") if not each.correct]
+def mistakes(run: Run, most: int | None = None) -> list[ImageResult]:
+    """The mistakes on the test split, the most confident first: all, or `most` of them."""
+    answers = Answers.of(run, "test")
+    return answers.results(answers.wrong, most)
 
 
-def confusions(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[Confusion]:
-    """The pairs of classes that were confused, the most frequent first."""
-    found = [
-        Confusion(classes[i], classes[j], row[j], sum(row), *wilson(row[j], sum(row)))
-        for i, row in enumerate(matrix)
-        for j in range(len(row))
-        if i != j and row[j]
-    ]
-    return sorted(found, key=lambda c: (-c.count, c.n, c.label, c.predicted))
+def confusions(stored: Stored, classes: Sequence[str], most: int | None = None) -> list[Confusion]:
+    """The pairs of classes that were confused, the most frequent first: all, or `most` of them;
+    from `confusion` of metrics.json.
+    """
+    cells = ConfusionCounts.read(stored)
+    rows = np.flatnonzero(cells.true != cells.answer)
+    if most is not None and len(rows) > most:
+        # Those as frequent as the last one, too: which of them is shown, their names decide.
+        counts = cells.images[rows]
+        rows = rows[counts >= np.partition(counts, -most)[-most]]
+    found = []
+    for i in rows.tolist():
+        true, answer, count = (
+            int(column[i]) for column in (cells.true, cells.answer, cells.images)
+        )
+        n = int(cells.of_class[true])
+        found.append(Confusion(classes[true], classes[answer], count, n, *wilson(count, n)))
+    return sorted(found, key=lambda c: (-c.count, c.n, c.label, c.predicted))[:most]
 
 
-def confused_images(mistakes: Sequence[ImageResult], pair: Confusion) -> list[str]:
-    """The paths of the images of one confusion, the most confident first."""
-    return [m.path for m in mistakes if (m.label, m.predicted) == (pair.label, pair.predicted)]
+def confused_images(answers: Answers, pair: Confusion, most: int) -> list[str]:
+    """The paths of at most `most` images of one confusion, the most confident first."""
+    names = list(answers.classes)
+    label, predicted = names.index(pair.label), names.index(pair.predicted)
+    chosen = (answers.labels == label) & (answers.predicted == predicted)
+    return [each.path for each in answers.results(chosen, most)]
 
 
 def label_errors(findings: Sequence[Record]) -> list[str]:
@@ -156,18 +183,22 @@ def finding_kinds(findings: Sequence[Record]) -> list[FindingKind]:
     return [FindingKind(kind, SEVERITIES[level], found) for (level, kind), found in ordered]
 
 
-def in_two_splits(images: Sequence[Mapping[str, str]], column: str) -> tuple[int, int]:
+def in_two_splits(images: Images, column: str) -> tuple[int, int]:
     """Of the values of a column that several images have in common, such as a group ID: how many
     there are, and how many of them occur in more than one split. A fair split has none of those.
     """
-    sizes: Counter[str] = Counter()
-    splits: defaultdict[str, set[str]] = defaultdict(set)
-    for image in images:
-        if (value := image.get(column)) and split_of(image) != UNUSED:
-            sizes[value] += 1
-            splits[value].add(split_of(image))
-    several = [value for value, size in sizes.items() if size > 1]
-    return len(several), sum(len(splits[value]) > 1 for value in several)
+    codes, values = coded(images, column)
+    split_codes, splits = coded(images, "split")
+    used = np.array([bool(name) for name in splits], bool)[split_codes]
+    if isinstance(values, list) and "" in values:
+        used &= codes != values.index("")
+    sizes = np.bincount(codes[used], minlength=len(values))
+    seen = np.zeros(len(values), np.int8)
+    for number, name in enumerate(splits):
+        if name:
+            seen += np.bincount(codes[used & (split_codes == number)], minlength=len(values)) > 0
+    several = sizes > 1
+    return int(several.sum()), int((several & (seen > 1)).sum())
 
 
 def time_split(seconds: Mapping[str, float]) -> list[tuple[str, float]]:

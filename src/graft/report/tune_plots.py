@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from graft.choices import FROM_SCRATCH
 from graft.report.plot_style import ACCENT, MUTED, PERCENT, SECOND, STYLE, svg
 
 Found = Mapping[str, Any]
@@ -18,10 +19,12 @@ KINDS = {"ridge": ("s", "ridge regression"), "fitted": ("o", "fitted head")}
 
 def _kind(row: Mapping[str, Any]) -> tuple[str, str]:
     one = row["candidates"][0]
-    if len(row["candidates"]) > 1:
-        return "D", "average of heads"
+    if one["model"] in FROM_SCRATCH:
+        return "v", "trained from scratch"
     if one["unfreeze"] != "none":
         return "^", "fine-tuned"
+    if len(row["candidates"]) > 1:
+        return "D", "average of heads"
     return KINDS[one["head"]]
 
 

@@ -14,6 +14,7 @@ from graft.features.blocks import blocks_of, statistics
 from graft.quality.label_errors import FEWEST, MARGIN, leave_one_out
 
 Ints = NDArray[np.int64]
+LIKELY = 0.9  # the probability that a label is wrong
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def doubts(
 
     Each image's scores are those of a ridge regression on all others (graft.quality.label_errors);
     one temperature, fitted on all labels, makes them probabilities. First come the sure ones, then
-    the rest; within each, the pair of classes "said rose, looks like tulip" in which most labels
+    the rest, and within each those of probability LIKELY first, so that whoever stops early has
+    seen what is surest; then the pair of classes "said rose, looks like tulip" in which most labels
     are expected to be wrong, so that a look at like images settles many; within a pair, the
     likeliest. Classes of fewer than FEWEST images are not doubted.
     """
@@ -51,13 +53,16 @@ def doubts(
     wrong = 1 - softmax(scores, fit_temperature(scores, labels))[everyone, labels]
     large = np.bincount(labels, minlength=classes)[labels] >= FEWEST
     rows = np.flatnonzero(open_rows & large & (margin > 0))
-    expected: dict[tuple[bool, int, int], float] = defaultdict(float)
-    keys = [(bool(margin[r] > MARGIN), int(labels[r]), int(suggested[r])) for r in rows]
+    expected: dict[tuple[bool, bool, int, int], float] = defaultdict(float)
+    keys = [
+        (bool(margin[r] <= MARGIN), bool(wrong[r] < LIKELY), int(labels[r]), int(suggested[r]))
+        for r in rows
+    ]
     for key, row in zip(keys, rows, strict=True):
         expected[key] += wrong[row]
     order = sorted(
         range(len(rows)),
-        key=lambda i: (not keys[i][0], -expected[keys[i]], keys[i], -wrong[rows[i]]),
+        key=lambda i: (*keys[i][:2], -expected[keys[i]], keys[i], -wrong[rows[i]]),
     )
     ranked = rows[order]
     return Doubts(ranked, suggested[ranked], wrong[ranked], margin[ranked] > MARGIN)

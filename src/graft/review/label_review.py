@@ -24,6 +24,7 @@ from graft.review.doubts import doubts, nearest
 from graft.review.effect import Effect, Labels, effect_of
 from graft.review.run_settings import settings_of
 from graft.runs.folder import is_finished
+from graft.runs.records import source_of
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import make_plan
@@ -207,12 +208,12 @@ def review_labels(
     listing: dict[str, Any] = {}
     if is_finished(Path(source)):
         run = Run.finished(source)
-        source, settings = run.config["source"], settings | settings_of(run)
+        source, settings = source_of(run.config, run.path), settings | settings_of(run)
         listing = listing_of(settings)
     if model is not None:
         settings |= {"model": model}
     config, split_config = configs_of(settings, TrainConfig)
-    listed = load_dataset(source, sources_folder(), **listing)
+    listed = load_dataset(source, sources_folder(), progress=progress, **listing)
     return review_of(listed, config, split_config, progress)
 
 

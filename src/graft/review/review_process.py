@@ -38,6 +38,10 @@ class _Told(Progress):
             self.last = done // step
             _say("progress", {"done": done, "total": self.total})
 
+    def finish(self) -> None:
+        if self.total:  # what comes afterwards has no count
+            _say("progress", {"done": self.total, "total": self.total})
+
 
 def main() -> None:
     """Read the work, then answer until stdin ends."""

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from graft.data.dataset import SPLITS, Example
 from graft.errors import DataError, ModelError
 from graft.runs.reading import checked_size, lines_of, shown
+from graft.runs.top_probabilities import Probabilities
 from graft.utils.csv_table import write_table
 
 COLUMNS = ("path", "label", "split", "group_id", "sha256")
@@ -26,11 +28,11 @@ def write_dataset(
     digests: Sequence[bytes],
 ) -> None:
     """Write a line a usable image: COLUMNS, then the columns of the user's own table."""
-    own = list(dict.fromkeys(name for e in examples for name in e.columns or ()))
+    own = own_columns(examples)
     rows = zip(examples, splits, group_ids, digests, strict=True)
     write_table(
         file,
-        [*COLUMNS, *(f"{name}_" if name in COLUMNS else name for name in own)],
+        [*COLUMNS, *own.values()],
         (
             [
                 *(e.path, e.label, split, group, digest.hex()),
@@ -39,6 +41,12 @@ def write_dataset(
             for e, split, group, digest in rows
         ),
     )
+
+
+def own_columns(examples: Sequence[Example]) -> dict[str, str]:
+    """The columns of the user's own table, and what each is called in that of the run."""
+    own = dict.fromkeys(name for e in examples for name in e.columns or ())
+    return {name: f"{name}_" if name in COLUMNS else name for name in own}
 
 
 def read_dataset(file: Path) -> list[dict[str, str]]:
@@ -75,19 +83,21 @@ def _checked(row: dict[str, str], number: int) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Predictions:
-    """predictions.csv: `paths`, `splits` and `labels` (n,), `probabilities` (n, K), `classes`."""
+    """A table of predictions: `paths`, `splits` and `labels` (n,), `probabilities` (n, K), of very
+    many only the largest of each image, and the `classes`.
+    """
 
     classes: list[str]
-    paths: list[str]
+    paths: Sequence[str]
     splits: NDArray[np.str_]
     labels: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
+    probabilities: Probabilities
 
 
 def write_predictions(
     file: Path,
     classes: Sequence[str],
-    rows: Iterable[tuple[str, str, str, NDArray[np.float64]]],
+    rows: Iterable[tuple[str, str, str, Any]],
 ) -> None:
     """Write path, split, label and one probability a class, to 9 digits."""
     write_table(

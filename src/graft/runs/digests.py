@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from graft.errors import GraftError
+from graft.runs.confusion_counts import ConfusionCounts
 from graft.runs.digest_file import DIGESTED, NAME, digest_of, read_digests
-from graft.runs.folder import NEEDED
+from graft.runs.folder import NEEDED, lacking, table_file
+from graft.runs.image_table import coded, held_back
 from graft.runs.reading import checked_size, read_json, shown
 from graft.runs.run import Run
 
@@ -23,7 +23,7 @@ def check(run: Path) -> list[str]:
     same classes, images and numbers, which shows swapped classes in a run without digests, too.
     """
     problems = list(_against_digests(run))
-    missing = [name for name in NEEDED if not (run / name).is_file()]
+    missing = lacking(file.name for file in run.glob("*") if file.is_file())
     problems += [f"{name} is missing" for name in missing]
     damaged = list(_against_schemas(run))
     problems += [problem for problem in damaged if problem not in problems]
@@ -68,10 +68,10 @@ def _against_schemas(run: Path) -> Iterator[str]:
     found = Run(run)
     for name, read in (
         ("config.json", lambda: found.config),
-        ("dataset.csv", lambda: found.images),
+        (table_file(run, "dataset.csv").name, lambda: found.images),
         ("findings.json", lambda: found.findings),
         ("history.jsonl", lambda: found.history),
-        ("predictions.csv", lambda: found.classes),
+        (table_file(run, "predictions.csv").name, lambda: found.classes),
         ("nearest.json", lambda: found.nearest),
         ("metrics.json", lambda: found.metrics),
         ("validation.json", lambda: found.validation),
@@ -88,26 +88,26 @@ def _against_schemas(run: Path) -> Iterator[str]:
 
 def _against_each_other(run: Run) -> Iterator[str]:
     classes = run.classes
+    images, table = (table_file(run.path, f"{n}.csv").name for n in ("dataset", "predictions"))
     for name, own in (
         ("model.json", run.model["classes"]),
         ("metrics.json", run.metrics["classes"]),
     ):
         if own != classes:
-            yield f"{name}: its classes, or their order, are not those of predictions.csv"
-    known = {(row["path"], row["split"]): row["label"] for row in run.images}
-    if strange := {row["label"] for row in run.images} - set(classes):
-        yield f"dataset.csv: {shown(min(strange))!r} is none of the classes of predictions.csv"
+            yield f"{name}: its classes, or their order, are not those of {table}"
+    known = {(path, split): label for path, split, label in held_back(run.images)}
+    if strange := set(map(str, coded(run.images, "label")[1])) - set(classes):
+        yield f"{images}: {shown(min(strange))!r} is none of the classes of {table}"
     for split in ("val", "test"):
         paths, labels, _ = run.predictions(split)
         for path, label in zip(paths, labels.tolist(), strict=True):
             if known.get((path, split), classes[label]) != classes[label]:
-                yield f"predictions.csv: the label of {shown(path)!r} is not that of dataset.csv"
+                yield f"{table}: the label of {shown(path)!r} is not that of {images}"
                 break
             if (path, split) not in known:
-                yield f"predictions.csv: {shown(path)!r} is not in {split} of dataset.csv"
+                yield f"{table}: {shown(path)!r} is not in {split} of {images}"
                 break
     _, labels, probabilities = run.predictions("test")
-    count = len(classes)
-    hits = np.bincount(labels * count + probabilities.argmax(1), minlength=count * count)
-    if hits.reshape(count, count).tolist() != run.metrics["confusion"]:
-        yield "metrics.json: confusion is not that of the test images in predictions.csv"
+    found = ConfusionCounts.of(labels, probabilities.argmax(1), len(classes))
+    if found.to_json() != run.metrics["confusion"]:
+        yield f"metrics.json: confusion is not that of the test images in {table}"

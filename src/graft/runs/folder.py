@@ -1,9 +1,11 @@
 """Which files a run folder holds, and which folder a run goes to. For taking one see claim.py."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
+
+from graft.data.remote_address import public_address
 
 # What a finished run holds; docs/run-folder.md says what is in each.
 FILES = (
@@ -30,9 +32,18 @@ NEEDED = (
     "predictions.csv",
     "metrics.json",
 )
+# What a run of very many images holds in place of a CSV table; tables.py says from where on.
+LARGE_TABLES = {"dataset.csv": "dataset.parquet", "predictions.csv": "predictions.parquet"}
 # What a run may hold besides.
 FOLDERS = ("tensorboard", "tune")
-OPTIONAL = ("validation.json", "speed.json", "heat_maps.json", *FOLDERS)
+OPTIONAL = (
+    "validation.json",
+    "speed.json",
+    "heat_maps.json",
+    "classes.csv",
+    *LARGE_TABLES.values(),
+    *FOLDERS,
+)
 # Says that graft made the folder, for a run that is not finished.
 MARK = ".graft-run"
 # What only an unfinished run holds: besides its mark checkpoints, choices made on the way, and what
@@ -61,9 +72,23 @@ def model_files(run: Path) -> list[Path]:
     return files if files[0].is_file() else []
 
 
+def table_file(run: Path, name: str) -> Path:
+    """The file of a run's table, dataset.csv or predictions.csv: the Parquet of a very large run
+    where that is there, else the CSV, whether it is there or not.
+    """
+    large = run / LARGE_TABLES[name]
+    return large if large.is_file() and not (run / name).exists() else run / name
+
+
+def lacking(names: Iterable[str]) -> list[str]:
+    """What a report and a comparison need and is not among the names of a folder's files."""
+    there = set(names)
+    return [n for n in NEEDED if n not in there and LARGE_TABLES.get(n) not in there]
+
+
 def has_predictions(run: Path) -> bool:
     """Whether a run has predicted its val and test images."""
-    return (run / "predictions.csv").is_file()
+    return table_file(run, "predictions.csv").is_file()
 
 
 def lacks_report(run: Path) -> bool:
@@ -73,6 +98,7 @@ def lacks_report(run: Path) -> bool:
 
 def short_name(name: str) -> str:
     """The last name of a path or a model's name, without its ending: names a folder."""
+    name = re.sub(r"\{.*", "", public_address(name)).rstrip("-_.") or "shards"
     name = str(Path(name).absolute())
     return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
 

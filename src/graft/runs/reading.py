@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MB = 2**20
-# Bytes of a file, at most: ten times what a run of a million images or of 1,000 classes has.
+# Bytes of a file, at most: ten times what a run of a million images or of 1,000 classes has. The
+# Parquet tables of larger ones are read by columns, with bounds of their own.
 LARGEST = {
     "model.json": 16 * MB,
     "config.json": 16 * MB,

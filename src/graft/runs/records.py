@@ -1,11 +1,15 @@
 """The records of a run folder, read with bounds and held against their schemas."""
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.data.fetched import at_hand
 from graft.data.named_datasets import SAMPLES
+from graft.data.remote_address import SCHEMES, scheme_of
 from graft.data.sources import listing_of, load_dataset
 from graft.errors import GraftError, ModelError
 from graft.runs.reading import (
@@ -16,11 +20,14 @@ from graft.runs.reading import (
     read_tensors,
 )
 from graft.utils.cache_folder import sources_folder
+from graft.utils.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Record = dict[str, Any]
+# What was chosen on the way, in a run that is not finished.
+CHOICES = ".choice.json"
 
 
 def read_record(file: Path, missing: Any = None) -> Any:
@@ -48,6 +55,14 @@ def read_history(file: Path) -> list[Record]:
     return lines
 
 
+def write_tensors(file: Path, tensors: "Mapping[str, Tensor]") -> None:
+    """Write a safetensors file, all or nothing."""
+    from safetensors.torch import save_file
+
+    with replacing(file) as beside:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, beside)
+
+
 def read_neighbors(file: Path, images: int) -> "tuple[list[int], Tensor]":
     """Which lines of dataset.csv training images are, (n) from 0 on and below `images`, and where
     their features lie, (n, Q) float32. Raises ModelError for anything else.
@@ -64,6 +79,12 @@ def read_neighbors(file: Path, images: int) -> "tuple[list[int], Tensor]":
     return rows, stored["places"].float()
 
 
+def read_choices(run: Path) -> Record:
+    """The choices that were made on the way, by name."""
+    file = run / CHOICES
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
 def resolved_settings(config: Mapping[str, Any], run: Path) -> Record:
     """The settings that a run was trained with, of its config.json; ModelError where that lacks
     them, or the source.
@@ -76,11 +97,36 @@ def resolved_settings(config: Mapping[str, Any], run: Path) -> Record:
     return dict(config["resolved"])
 
 
-def source_files(config: Mapping[str, Any]) -> dict[str, Path]:
+def seen_from_run(source: str | Path, run: Path) -> dict[str, str]:
+    """What config.json keeps of a source that was given as a relative path: the same as seen from
+    the run's folder, for whoever reads the run in another folder or after both have moved.
+    """
+    if Path(source).is_absolute() or not Path(source).exists():
+        return {}
+    try:
+        return {"source_from_run": os.path.relpath(source, run)}
+    except ValueError:  # on another drive of Windows
+        return {"source_from_run": str(Path(source).absolute())}
+
+
+def source_of(config: Mapping[str, Any], run: Path) -> str:
+    """The source of a run, as it was given where that is right here, else as seen from the run."""
+    given, beside = str(config.get("source") or ""), config.get("source_from_run")
+    if not beside:
+        return given
+    found = Path(os.path.normpath(run.absolute() / beside))
+    if not found.exists() or (Path(given).exists() and Path(given).samefile(found)):
+        return given
+    return str(found)
+
+
+def source_files(config: Mapping[str, Any], run: Path) -> dict[str, Path]:
     """Where the images of a run's source are, by path; empty if the source is gone. Nothing is
     fetched for it: a named data set has to be here already.
     """
-    source = config.get("source") or ""
+    source = source_of(config, run)
+    if scheme_of(source) in SCHEMES:
+        return at_hand(source, sources_folder())
     sample = SAMPLES.get(source)
     fetched = sources_folder() / "datasets" / source
     if not source or (sample and sample.url and not fetched.is_dir()):

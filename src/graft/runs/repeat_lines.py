@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from graft.choices import FROM_SCRATCH
 from graft.errors import UsageError
-from graft.runs.records import resolved_settings
+from graft.runs.records import resolved_settings, source_of
 from graft.runs.run import Run
 
 # Where graft serve listens, unless told otherwise.
@@ -53,16 +54,18 @@ def repeat_lines(
     if max_error and min_probability:
         raise UsageError("max_error sets the probability to answer from; leave out the other")
     found = Run(run)
-    resolved_settings(found.config, found.path)
-    name, source = str(run), str(found.config["source"])
+    name, source = str(run), source_of(found.config, found.path)
     again = str(out or found.path.with_name(f"{found.name}-again"))
     settings = changed_settings(found.config.get("settings") or {})
     listing = {key: settings[key] for key in ("label_by", "follow_links") if key in settings}
     budget = {"max_error": max_error} if max_error else {}
     policy = _policy(name, max_error, min_probability)
+    network = resolved_settings(found.config, found.path).get("model", FROM_SCRATCH[0])
+    # Wrong labels are found with a pretrained network alone.
+    looks = listing if network in FROM_SCRATCH else listing | {"model": network}
     return [
         RepeatLine(
-            "check", _command("check", source, **listing), _python("graft.check", source, **listing)
+            "check", _command("check", source, **looks), _python("graft.check", source, **looks)
         ),
         RepeatLine(
             "train",

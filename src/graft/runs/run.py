@@ -12,12 +12,14 @@ neighbors.safetensors               where the training images' features lie
 metrics.json       derived from predictions.csv; its presence means that the run is done
 digests.json       the SHA-256 of each of these files, written just before metrics.json
 report.html        made from the files above
+classes.csv        the scores of each class, where the report has no room for them
 validation.json    cross-validation and the like, where `graft validate` was run
 speed.json         images a second at prediction, where `graft compare` measured it
 heat_maps.json     where the evidence of the first mistakes lies
 tensorboard/       event files, if asked for
 
-What is off in a file is one ModelError that names it and the field; see schema_model.py.
+A very large run has Parquet tables: see tables.py. What is off in a file is one ModelError that
+names it and the field: see schema_model.py.
 """
 
 import json
@@ -31,16 +33,22 @@ from numpy.typing import NDArray
 
 from graft.data.dataset import Example
 from graft.errors import DataError, ModelError
-from graft.runs import csv_files, records
+from graft.runs import image_table, records, tables
+from graft.runs.csv_files import Predictions
 from graft.runs.digest_file import renew, seal
-from graft.runs.folder import NEEDED, lacks_report, remove_unfinished
+from graft.runs.folder import NEEDED, lacking, lacks_report, remove_unfinished
+from graft.runs.folder_files import files_of_large
+from graft.runs.image_table import Images, ImageTable, values_of
 from graft.runs.records import Record
+from graft.runs.text_column import taken
+from graft.runs.top_probabilities import PredictionRow, Probabilities
+from graft.utils.csv_table import write_table
 from graft.utils.files import naming, replacing, write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Record", "Run"]
+__all__ = ["NEEDED", "Record", "Run"]
 
 
 class Run:
@@ -53,18 +61,16 @@ class Run:
     def finished(cls, path: str | Path) -> "Run":
         """A run that has all its files; DataError for a folder that is none, or is damaged."""
         run = cls(path)
-        for name in NEEDED:
-            if not (run.path / name).is_file():
-                raise DataError(
-                    f"expected a finished run in {run.path}, but {name} is missing; train it to "
-                    "the end"
-                )
+        for name in lacking(file.name for file in run.path.glob("*") if file.is_file()):
+            raise DataError(
+                f"expected a finished run in {run.path}, but {name} is missing; train it to the end"
+            )
         try:
             _ = run.config, run.images, run.findings, run.history, run.model, run.metrics
             _ = run.nearest, run.validation, run.speed, run.heat_maps
         except ModelError as error:
             raise DataError(str(error)) from error
-        if run.metrics["classes"] != run.classes or not run.predictions("test")[0]:
+        if run.metrics["classes"] != run.classes or not len(run.predictions("test")[0]):
             raise DataError(
                 f"{run.path} is damaged: metrics.json and predictions.csv differ in their classes, "
                 "or the test images are missing from the latter"
@@ -140,41 +146,43 @@ class Run:
         return records.read_history(self.path / "history.jsonl")
 
     @cached_property
-    def images(self) -> list[dict[str, str]]:
-        """dataset.csv, a record a usable image; ModelError where it is missing or damaged."""
-        return csv_files.read_dataset(self.path / "dataset.csv")
+    def images(self) -> Images:
+        """dataset.csv or .parquet, a record a usable image; ModelError for a damaged one."""
+        return tables.read_dataset(self.path)
 
     @property
     def classes(self) -> list[str]:
         """The classes, in the order of the probabilities."""
         return self._predictions.classes
 
-    def predictions(self, split: str) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
+    def predictions(self, split: str) -> tuple[Sequence[str], NDArray[np.int64], Probabilities]:
         """Of a split, "val" or "test": paths (n), labels (n,), probabilities (n, K)."""
         found = self._predictions
         rows = np.flatnonzero(found.splits == split)
-        return [found.paths[i] for i in rows], found.labels[rows], found.probabilities[rows]
+        return taken(found.paths, rows), found.labels[rows], found.probabilities[rows]
 
     def group_ids(self, paths: Sequence[str]) -> list[str]:
         """The group ID of each image, by its path."""
-        known = {row["path"]: row["group_id"] for row in self.images}
+        known = values_of(self.images, "group_id", paths)
         return [known.get(path, path) for path in paths]
 
     @cached_property
-    def files(self) -> dict[str, Path]:
+    def files(self) -> Mapping[str, Path]:
         """Where the images of the run's source are, by path; empty if the source is gone."""
         try:
-            return records.source_files(self.config)
+            large = isinstance(self.images, ImageTable)
+            found = files_of_large if large else records.source_files
+            return found(self.config, self.path)
         except ModelError:
             return {}
 
-    def neighbors(self) -> "tuple[list[dict[str, str]], Tensor]":
+    def neighbors(self) -> "tuple[list[Mapping[str, str]], Tensor]":
         """Training images, as in `images`, and where their features lie, unit vectors (n, Q).
 
         Raises ModelError for a run without them.
         """
         rows, places = records.read_neighbors(self.path / "neighbors.safetensors", len(self.images))
-        return [self.images[i] for i in rows], places
+        return image_table.records(self.images, np.array(rows, np.int64)), places
 
     def write_dataset(
         self,
@@ -183,9 +191,9 @@ class Run:
         group_ids: Sequence[str],
         digests: Sequence[bytes],
     ) -> None:
-        """Write dataset.csv: a line a usable image."""
-        csv_files.write_dataset(self.path / "dataset.csv", examples, splits, group_ids, digests)
-        self._written("dataset.csv", "images")
+        """Write dataset.csv, or .parquet: a line a usable image."""
+        name = tables.write_dataset(self.path, examples, splits, group_ids, digests)
+        self._written(name, "images")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.json."""
@@ -204,21 +212,19 @@ class Run:
 
     def write_model(self, tensors: "Mapping[str, Tensor]", model: Mapping[str, Any]) -> None:
         """Write model.safetensors, then model.json, each all or nothing."""
-        from safetensors.torch import save_file
-
-        with replacing(self.weights) as beside:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, beside)
+        records.write_tensors(self.weights, tensors)
         self._written("model.safetensors")
         self._write("model.json", "model", model)
 
     def write_predictions(
         self,
         classes: Sequence[str],
-        rows: Iterable[tuple[str, str, str, NDArray[np.float64]]],
+        rows: Iterable[PredictionRow],
+        count: int = 0,
     ) -> None:
-        """Write predictions.csv: path, split, label, one probability a class, to 9 digits."""
-        csv_files.write_predictions(self.path / "predictions.csv", classes, rows)
-        self._written("predictions.csv", "_predictions")
+        """Write predictions.csv, or .parquet where `count` rows are too many for it."""
+        name = tables.write_predictions(self.path, classes, rows, count)
+        self._written(name, "_predictions")
 
     def write_neighbors(
         self, rows: NDArray[np.int64], places: "Tensor", nearest: Mapping[str, Sequence[str]]
@@ -227,10 +233,9 @@ class Run:
         are, (n,) from 0, and for misclassified test images the nearest of them.
         """
         import torch
-        from safetensors.torch import save_file
 
-        with replacing(self.path / "neighbors.safetensors") as beside:
-            save_file({"rows": torch.from_numpy(rows), "places": places.half()}, beside)
+        tensors = {"rows": torch.from_numpy(rows), "places": places.half()}
+        records.write_tensors(self.path / "neighbors.safetensors", tensors)
         self._written("neighbors.safetensors")
         self._write("nearest.json", "nearest", nearest)
 
@@ -253,6 +258,11 @@ class Run:
         """Write heat_maps.json."""
         self._write("heat_maps.json", "heat_maps", found)
 
+    def write_class_table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Write classes.csv."""
+        write_table(self.path / "classes.csv", header, rows)
+        self._written("classes.csv")
+
     def write_report(self, page: str) -> Path:
         """Write report.html and return its path."""
         write_text(self.path / "report.html", page)
@@ -265,16 +275,13 @@ class Run:
 
     def remembered(self, name: str) -> Record | None:
         """A choice that was made on the way, for whoever resumes; None if there is none."""
-        found: Record | None = self._choices().get(name)
+        found: Record | None = records.read_choices(self.path).get(name)
         return found
 
     def remember(self, name: str, choice: Mapping[str, Any]) -> None:
         """Keep a choice for whoever resumes."""
-        write_json(self.path / ".choice.json", self._choices() | {name: choice})
-
-    def _choices(self) -> Record:
-        file = self.path / ".choice.json"
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        known = records.read_choices(self.path)
+        write_json(self.path / records.CHOICES, known | {name: choice})
 
     def remove_unfinished(self) -> None:
         """Remove checkpoints and choices: the run is done."""
@@ -289,5 +296,5 @@ class Run:
         renew(self.path, name)
 
     @cached_property
-    def _predictions(self) -> csv_files.Predictions:
-        return csv_files.read_predictions(self.path / "predictions.csv")
+    def _predictions(self) -> Predictions:
+        return tables.read_predictions(self.path)

@@ -19,6 +19,7 @@ from graft.runs.schema import (
     all_different,
     check,
 )
+from graft.runs.schema_confusion import ConfusionCells
 from graft.runs.schema_model import ModelFile
 from graft.runs.schema_validation import Rate, Validation
 
@@ -94,8 +95,8 @@ class PredictionSets(Part):
     set_probability: Fraction
     covered: Count
     covered_interval: Ends
-    mean_size: Number
-    mean_size_interval: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    mean_size: Number | None
+    mean_size_interval: Annotated[list[Number], Field(min_length=2, max_length=2)] | None
 
 
 class Selective(Part):
@@ -149,7 +150,7 @@ class Metrics(Part):
     macro_f1: Fraction
     intervals: dict[str, Ends | Text] = Field(default_factory=dict)
     per_class: dict[str, ClassScores]
-    confusion: list[list[Count]]
+    confusion: list[list[Count]] | ConfusionCells
     ece: Fraction
     nll: Annotated[float, Field(ge=0, le=1000)] | None = None
     brier: Annotated[float, Field(ge=0, le=2.01)] | None = None
@@ -158,6 +159,8 @@ class Metrics(Part):
     baseline: Baseline
     selective_prediction: Selective | None = None
     slices: list[Slice] = Field(default_factory=list)
+    top_k_accuracy: dict[str, Fraction] = Field(default_factory=dict)
+    left_out: dict[str, Text] = Field(default_factory=dict)
     temperature: Annotated[float, Field(gt=0, le=1000)] | None = None
     from_cache: bool | None = None
     epochs: Epochs | None = None
@@ -170,7 +173,10 @@ class Metrics(Part):
         count = len(self.classes)
         if set(self.per_class) != set(self.classes):
             raise ValueError("per_class and classes name different classes")
-        if len(self.confusion) != count or any(len(row) != count for row in self.confusion):
+        if isinstance(self.confusion, ConfusionCells):
+            if len(self.confusion.of_class) != count:
+                raise ValueError(f"confusion is not of the {count} classes")
+        elif len(self.confusion) != count or any(len(row) != count for row in self.confusion):
             raise ValueError(f"confusion is not {count} × {count}, as there are {count} classes")
         return self
 
@@ -197,6 +203,7 @@ class Config(Part):
     """config.json."""
 
     source: Name | None = None
+    source_from_run: Name | None = None
     settings: Record = Field(default_factory=dict)
     resolved: Record | None = None
     notes: list[Text] | None = None

@@ -5,8 +5,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
-def api_page(document: dict[str, Any]) -> str:
-    """The page of a document. Text in it is escaped."""
+def api_page(document: dict[str, Any], address: str) -> str:
+    """The page of a document, served at an address (http://HOST:PORT). Text in it is escaped."""
     environment = Environment(
         loader=PackageLoader("graft.serve", ""),
         autoescape=True,
@@ -24,6 +24,7 @@ def api_page(document: dict[str, Any]) -> str:
     parameter = document["paths"]["/v1/models/{name}"]["get"]["parameters"][0]
     return environment.get_template("api_page.html").render(
         info=document["info"],
+        address=address,
         operations=operations,
         keyed=keyed,
         names=parameter["schema"].get("enum", []),

@@ -1,17 +1,13 @@
 """The HTTP server: uvicorn, with limits on slow clients, an orderly stop, and reloading."""
 
 import asyncio
-import contextlib
 import logging
 import math
 import signal
 import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
-
-import uvicorn
 
 from graft.errors import GraftError, ModelError
 from graft.serve.connection import protocol_of
@@ -20,12 +16,13 @@ from graft.serve.request_log import event
 from graft.serve.routes import application
 from graft.serve.served_runs import ServedRun
 from graft.serve.service import Service
+from graft.serve.stoppable_server import StoppableServer
 
 KEEP_ALIVE = 5  # seconds until an idle connection is closed
 LONGEST_HEADERS = 32 * 1024
 
 
-class Server(uvicorn.Server):
+class Server(StoppableServer):
     """Serves a service on a bound socket until it is told to stop.
 
     SIGTERM and SIGINT: new requests are refused, accepted ones are answered, then it ends; a
@@ -36,21 +33,12 @@ class Server(uvicorn.Server):
         limits = service.limits
         gate = Gate(service, application(service))
         super().__init__(
-            uvicorn.Config(
-                gate,
-                http=protocol_of(service, gate),
-                ws="none",
-                loop="asyncio",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                limit_concurrency=limits.connections,
-                timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=math.ceil(limits.stop_seconds),
-                h11_max_incomplete_event_size=LONGEST_HEADERS,
-            )
+            gate,
+            http=protocol_of(service, gate),
+            limit_concurrency=limits.connections,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=math.ceil(limits.stop_seconds),
+            h11_max_incomplete_event_size=LONGEST_HEADERS,
         )
         self.service, self.unwarmed = service, runs
         self.work: set[asyncio.Task[None]] = set()
@@ -77,27 +65,10 @@ class Server(uvicorn.Server):
         admission = service.admission
         event("stopped", accepted=admission.accepted, finished=admission.finished)
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Instead of uvicorn's, which ends the process by the signal when all is done."""
-        if not _in_main_thread():
-            yield
-            return
-        handlers: dict[int, Any] = {signal.SIGINT: self.handle_exit}
-        handlers[signal.SIGTERM] = self.handle_exit
-        if hasattr(signal, "SIGHUP"):
-            handlers[signal.SIGHUP] = self._hung_up
-        before = {number: signal.signal(number, each) for number, each in handlers.items()}
-        try:
-            yield
-        finally:
-            for number, each in before.items():
-                signal.signal(number, each)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; at once if it was told before."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+    def handlers(self) -> dict[int, Callable[[int, FrameType | None], None]]:
+        """What it does for which signal."""
+        again = {signal.SIGHUP: self._hung_up} if hasattr(signal, "SIGHUP") else {}
+        return super().handlers() | again
 
     def _hung_up(self, sig: int, frame: FrameType | None) -> None:
         if self.loop is not None and self.service.ready:
@@ -120,7 +91,3 @@ class Server(uvicorn.Server):
             self.service.failure = ModelError(f"a run cannot be computed: {error}")
             self.should_exit = True
         self.unwarmed = []
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -1,5 +1,6 @@
 """Sockets that listen, and the addresses that they have."""
 
+import os
 import socket
 
 from graft.errors import UsageError
@@ -11,9 +12,10 @@ def bound(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        # What Python adds to the system's words says the address once more.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise UsageError(
-            f"{host} port {port} cannot be used ({error.strerror or error}); choose another --host "
-            "or --port"
+            f"{host} port {port} cannot be used ({why}); choose another --port"
         ) from error
 
 

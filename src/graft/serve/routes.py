@@ -37,9 +37,10 @@ def application(service: Service) -> Starlette:
     """The routes of a service, without what the gate does."""
     names = None if service.key else list(service.runs.paths)
     described = openapi(names, version("graft"), service.limits, bool(service.key))
-    page, handle = api_page(described), _Handlers(service)
+    handle = _Handlers(service)
 
     async def docs(request: Request) -> Response:
+        page = api_page(described, str(request.base_url).rstrip("/"))
         return Response(page, media_type="text/html", headers=PAGE_HEADERS)
 
     async def document(request: Request) -> Response:

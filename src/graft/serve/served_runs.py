@@ -20,6 +20,7 @@ from graft.inference.policy import Policy, policy_for
 from graft.inference.predictor import FEW, Predictor
 from graft.inference.saved_model import load
 from graft.inference.views import predict_views
+from graft.utils.files import sha256_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 FILES = ("model.json", "model.safetensors")
@@ -109,8 +110,7 @@ def digest_of(path: Path) -> str:
     digest = hashlib.sha256()
     for name in FILES:
         try:
-            with (path / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(sha256_of(path / name))
         except OSError as error:
             raise ModelError(
                 f"{path}: expected a finished run with {' and '.join(FILES)}, {name} cannot be "
@@ -119,8 +119,14 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_run(name: str, path: Path, asked: Asked) -> ServedRun:
-    """A run from its folder, not yet warmed up.
+def _unsaid(text: str) -> None:
+    pass
+
+
+def read_run(
+    name: str, path: Path, asked: Asked, say: Callable[[str], None] = _unsaid
+) -> ServedRun:
+    """A run from its folder, not yet warmed up; `say` is told when that begins to take a while.
 
     Raises ModelError, also for files that change while they are read, and UsageError for a policy
     that it cannot keep.
@@ -129,6 +135,7 @@ def read_run(name: str, path: Path, asked: Asked) -> ServedRun:
     policy, promise = policy_for(
         path, asked.max_error, asked.coverage, not asked.answer_all, asked.nearest
     )
+    say(f"loading {name} from {path} …")
     predictor = load(path, asked.backend)
     if digest_of(path) != digest:
         raise ModelError(
@@ -196,9 +203,9 @@ class ServedRuns:
         self.runs: dict[str, ServedRun] = {}
         self.ready = False
 
-    def read(self) -> list[ServedRun]:
+    def read(self, say: Callable[[str], None] = _unsaid) -> list[ServedRun]:
         """All of them, not warmed up: what is wrong with a folder shows within a second."""
-        return [read_run(name, path, self.asked) for name, path in self.paths.items()]
+        return [read_run(name, path, self.asked, say) for name, path in self.paths.items()]
 
     def warm(self, runs: Sequence[ServedRun]) -> None:
         """Make them answer, one after the other; ModelError where they do not fit into memory."""

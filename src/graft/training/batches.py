@@ -68,27 +68,31 @@ def jittered(
     shift: int,
     flip: bool,
     erased: int = 0,
+    own: Callable[[int], slice] = slice,
 ) -> Batches:
     """Batches of small images, (n, H, W, 3) uint8, augmented in memory.
 
     Each image is moved by up to `shift` pixels, its reflection filling the margin, and, if `flip`,
     mirrored in every other epoch (Jordan 2024, arXiv:2404.00498). With `erased`, a gray square of
     so many pixels a side lies on it, perhaps half beyond its edge (Cutout: DeVries & Taylor 2017,
-    arXiv:1708.04552).
+    arXiv:1708.04552). `own` says which images of a batch of so many are made, by default all; what
+    is drawn is drawn for all of it.
     """
     mirrored = np.random.default_rng(seed).integers(0, 2, len(labels))
     for rows in batches:
         random = np.random.default_rng([seed, epoch, int(rows[0])])
-        x = view[rows]
+        part = own(len(rows))
+        x = view[rows[part]]
         height, width = x.shape[1:3]
         padded = np.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)), "reflect")
-        for place, (top, left) in enumerate(random.integers(0, 2 * shift + 1, (len(rows), 2))):
+        moved = random.integers(0, 2 * shift + 1, (len(rows), 2))[part]
+        for place, (top, left) in enumerate(moved):
             x[place] = padded[place, top : top + height, left : left + width]
         if flip:
-            now = (mirrored[rows] + epoch) % 2 == 1
+            now = (mirrored[rows[part]] + epoch) % 2 == 1
             x[now] = x[now, :, ::-1]
         if erased:
-            corners = random.integers(0, (height, width), (len(rows), 2)) - erased // 2
+            corners = random.integers(0, (height, width), (len(rows), 2))[part] - erased // 2
             for image, (top, left) in zip(x, corners, strict=True):
                 image[max(0, top) : top + erased, max(0, left) : left + erased] = 128
         yield x, labels[rows]

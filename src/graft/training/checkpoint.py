@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from graft.errors import UsageError
+from graft.models import ranks
 from graft.models.runtime import Runtime
 from graft.training.optim import Optimizer
 from graft.utils.files import replacing
@@ -75,7 +76,8 @@ def identity_of(
     Only a fit with an equal identity resumes from a checkpoint.
     """
     computed_by = {"device": runtime.device.type, "precision": runtime.precision}
-    return {**known, "threads": torch.get_num_threads(), **computed_by, "fit": dict(settings)}
+    together = {"threads": torch.get_num_threads(), "processes": runtime.world}
+    return {**known, **together, **computed_by, "fit": dict(settings)}
 
 
 def save(path: Path, state: State, identity: Mapping[str, Any]) -> None:
@@ -83,24 +85,8 @@ def save(path: Path, state: State, identity: Mapping[str, Any]) -> None:
 
     `identity` says which fit this is; `restore` refuses the checkpoint of another.
     """
-    groups = {
-        "model": state.model.state_dict(),
-        "optimizer": state.optimizer.state(),
-        "ema": state.ema,
-        "best": state.best,
-        "totals": {"": state.totals},
-    }
-    tensors = {
-        f"{group}/{name}": value.detach().cpu().contiguous()
-        for group, named in groups.items()
-        for name, value in named.items()
-    }
-    tensors["random"] = torch.get_rng_state()
-    described = {
-        "position": json.dumps(asdict(state.at)),
-        "scaler": json.dumps(state.scaler.state_dict()),
-        "identity": json.dumps(identity),
-    }
+    tensors, described = _packed(state)
+    described["identity"] = json.dumps(identity)
     with replacing(path) as beside:
         save_file(tensors, beside, metadata=described)
 
@@ -128,6 +114,39 @@ def restore(path: Path, state: State, identity: Mapping[str, Any]) -> None:
         ) from error
 
 
+def begin_alike(state: State, runtime: Runtime) -> None:
+    """Set the state and PyTorch's random state of every process to those of rank 0."""
+    if runtime.world == 1:
+        return
+    tensors, described = _packed(state)
+    tensors = ranks.spread_named(runtime, tensors)
+    described = ranks.rank_0(runtime, lambda: described)
+    if runtime.rank:
+        _set(state, tensors, described)
+
+
+def _packed(state: State) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All of the state: tensors, and the rest as JSON."""
+    groups = {
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state(),
+        "ema": state.ema,
+        "best": state.best,
+        "totals": {"": state.totals},
+    }
+    tensors = {
+        f"{group}/{name}": value.detach().cpu().contiguous()
+        for group, named in groups.items()
+        for name, value in named.items()
+    }
+    tensors["random"] = torch.get_rng_state()
+    described = {
+        "position": json.dumps(asdict(state.at)),
+        "scaler": json.dumps(state.scaler.state_dict()),
+    }
+    return tensors, described
+
+
 def _differences(stored: str, asked: Mapping[str, Any]) -> list[str]:
     """What differs between the fit of a checkpoint and the one that is asked for."""
     before = json.loads(stored)
@@ -135,6 +154,9 @@ def _differences(stored: str, asked: Mapping[str, Any]) -> list[str]:
         return ["another version of graft"]
     now = json.loads(json.dumps(asked))  # tuples are lists there, too
     found = []
+    # More processes compute the same but for rounding, unless BatchNorm sees parts of batches.
+    if before["processes"] != now["processes"] and now["fit"].get("sync_batch_norm"):
+        before |= {name: now[name] for name in ("processes", "threads")}
     for name in (name for name in now if before[name] != now[name]):
         if name in DIGESTS:
             found.append(DIGESTS[name])

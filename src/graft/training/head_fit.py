@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,10 +15,13 @@ from graft.features.activations import Activations
 from graft.features.blocks import statistics
 from graft.features.table import FeatureTable
 from graft.models.head import Head
+from graft.training.batch_part import in_parts
 from graft.training.batches import batch_rows, in_order, shuffled, steps_of
+from graft.training.block_shuffle import BlockShuffle, in_memory, on_disk, pool_rows
 from graft.training.defaults import DROPOUT_HIDDEN, FROZEN, HIDDEN
 from graft.training.loop import Batches
 from graft.training.plan import Plan
+from graft.training.ridge_reference import ridge_reference
 
 # Small sets take smaller steps, so that an epoch has several.
 STEPS_AN_EPOCH = 8
@@ -26,12 +30,15 @@ SMALLEST_BATCH = 16
 
 @dataclass(frozen=True)
 class HeadFit:
-    """An untrained head with its batches: arguments of `loop.fit`."""
+    """An untrained head with its batches: arguments of `loop.fit`. `reference` makes a note for
+    what does not fit in memory; None for what does.
+    """
 
     head: Head
     train: Callable[[int, int], Batches]
     steps: int
     val: Callable[[], Batches]
+    reference: Callable[[], str] | None = None
 
 
 def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: int) -> HeadFit:
@@ -53,18 +60,30 @@ def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: in
         head = Head(
             plan.backbone.features, len(split.classes), hidden, plan.dropout_in, DROPOUT_HIDDEN
         )
-    head.standardize(*statistics(seen[0]))
+    held = in_memory(seen)
+    head.standardize(*statistics(seen[0], on_disk=not held))
     if plan.zero_shot:
         head.begin_at(torch.stack([plan.zero_shot[name] for name in split.classes]))
-    val = features_of(table, split.rows("val"))
+    runtime = plan.runtime
+    own = runtime.part(len(val_labels))
+    val, val_labels = features_of(table, split.rows("val")[own]), val_labels[own]
     most = FROZEN["batch_size"] if plan.cut else config.batch_size
     batch = batch_size(most, len(labels))
 
+    steps = steps_of(len(labels), batch)
+    if not held:
+        order, pool = seen[0].order_on_disk(), pool_rows(seen[0])
+        balanced = config.balance == "sampling"
+        blocks = BlockShuffle(seen, labels, order, batch, seed, pool, balanced=balanced)
+        parts = (seen[0], labels, val, val_labels, len(split.classes))
+        validation = partial(on_disk, val, val_labels)
+        return HeadFit(head, blocks.batches, steps, validation, partial(ridge_reference, *parts))
+
     def train(epoch: int, start: int) -> Batches:
         rows = batches_of(config, labels, batch, epoch, seed)[start:]
-        return shuffled(seen, labels, rows, epoch)
+        return in_parts(rows, labels, runtime, lambda own: shuffled(seen, labels, own, epoch))
 
-    return HeadFit(head, train, steps_of(len(labels), batch), lambda: in_order(val, val_labels))
+    return HeadFit(head, train, steps, lambda: in_order(val, val_labels))
 
 
 def features_of(table: FeatureTable, rows: NDArray[np.int64], view: int = 0) -> Activations:

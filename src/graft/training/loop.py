@@ -20,13 +20,17 @@ from torch import Tensor, nn
 from graft.errors import ModelError
 from graft.evaluation.calibration import calibrated_loss
 from graft.features.backends import infer, torch_backend
+from graft.models import ranks
+from graft.models.head import Dropout
 from graft.models.runtime import Runtime
 from graft.training import checkpoint
+from graft.training.batch_part import Part
 from graft.training.checkpoint import Position, State
 from graft.training.depthwise import float32_depthwise
 from graft.training.ema import copied, ema_weights, update_ema
-from graft.training.mixup import mixed
 from graft.training.optim import Group, Optimizer, Schedule, schedule
+from graft.training.whole_batch_norm import batch_norm_of
+from graft.utils.due import every
 
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.int64]]]  # (n, …) activations, (n,) labels
 
@@ -68,6 +72,7 @@ class FitSettings:
     cutmix: float = 0.0
     ema: float = 0.0
     max_grad_norm: float = 5.0
+    sync_batch_norm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +92,30 @@ def train_epoch(
     settings: FitSettings,
     runtime: Runtime,
 ) -> Iterator[None]:
-    """Train on the batches of an epoch whose first step is number `first` of the fit.
+    """Train on the batches of an epoch whose first step is number `first` of the fit: each has
+    the activations (n, …) of this process's part and the labels (N,) of the whole batch.
 
     It yields after each step, counted in `state`, and never waits for the device.
     """
     model, optimizer, scaler = state.model, state.optimizer, state.scaler
     model.train()
+    dropouts = [layer for layer in model.modules() if isinstance(layer, Dropout)]
+    batch_norm = batch_norm_of(model, runtime, settings.sync_batch_norm)
     for activations, labels in batches:
-        done = first + state.at.step
+        done, part = first + state.at.step, Part.of(runtime, len(labels))
+        part.draw_for_all(dropouts)
         x = torch.from_numpy(activations).to(runtime.device, non_blocking=True)  # (n, …)
-        y = torch.from_numpy(labels).to(runtime.device, non_blocking=True)  # (n,) int64
-        x, other, fraction = mixed(x, y, settings.mixup, settings.cutmix)
-        with runtime.autocast():
+        y = torch.from_numpy(labels).to(runtime.device, non_blocking=True)  # (N,) int64
+        x, y, other, fraction = part.mixed(x, y, settings.mixup, settings.cutmix)
+        with runtime.autocast(), batch_norm(part):
             logits = model(x)  # (n, K)
         loss = fraction * _entropy(logits, y, settings)
         if fraction < 1:
             loss = loss + (1 - fraction) * _entropy(logits, other, settings)
         optimizer.zero_grad()
-        scaler.scale(loss).backward()
+        scaler.scale(part.share(loss)).backward()
+        correct = (logits.argmax(1) == y).sum()
+        sums = part.add_up(optimizer.parameters, loss, correct, state.totals.dtype)
         scaler.unscale_(optimizer)
         if settings.max_grad_norm:
             nn.utils.clip_grad_norm_(optimizer.parameters, settings.max_grad_norm)
@@ -112,7 +123,7 @@ def train_epoch(
         scaler.update()
         if settings.ema:
             update_ema(state.ema, model, settings.ema, done)
-        _count(state, loss, logits, y)
+        _count(state, *sums, len(labels))
         yield
 
 
@@ -122,9 +133,14 @@ def validate(
     """Loss, accuracy and calibrated loss, as in Epoch; of the EMA weights if there are any."""
     with ema_weights(state.model, state.ema):
         logits, labels = logits_of(state.model, batches, runtime)
-    loss = _entropy(torch.from_numpy(logits), torch.from_numpy(labels), settings)
-    accuracy = float((logits.argmax(1) == labels).mean())
-    return float(loss), accuracy, calibrated_loss(logits, labels)
+
+    def measured() -> tuple[float, float, float]:
+        loss = _entropy(torch.from_numpy(logits), torch.from_numpy(labels), settings)
+        accuracy = float((logits.argmax(1) == labels).mean())
+        return float(loss), accuracy, calibrated_loss(logits, labels)
+
+    # All have the same logits; that one judges them keeps the others from judging otherwise.
+    return ranks.rank_0(runtime, measured)
 
 
 def fit(
@@ -155,13 +171,15 @@ def fit(
         state = _started(model, groups, settings, runtime)
         known = resumable.identity if resumable else {}
         identity = checkpoint.identity_of(asdict(settings), runtime, known)
-        if resumable and resumable.resume and resumable.path.is_file():
-            checkpoint.restore(resumable.path, state, identity)
+        kept = resumable if runtime.rank == 0 else None
+        if kept and kept.resume and kept.path.is_file():
+            checkpoint.restore(kept.path, state, identity)
+        checkpoint.begin_alike(state, runtime)
         history = [Epoch(**line) for line in state.at.history]
         for epoch in history:
             on_epoch(epoch)
-        show_due = _every(PROGRESS_SECONDS)
-        save_due = _every(checkpoint.seconds_between() if resumable else float("inf"))
+        show_due = every(PROGRESS_SECONDS)
+        save_due = every(checkpoint.seconds_between() if kept else float("inf"))
         while not _finished(state.at, settings):
             at, first = state.at, (state.at.epoch - 1) * steps
             began = time.perf_counter() - at.seconds
@@ -171,11 +189,12 @@ def fit(
                 at.seconds = time.perf_counter() - began
                 if show_due():
                     on_step(first + at.step, _averages(state, train, first, settings)[0])
-                if resumable and save_due():
+                if kept and save_due():
                     _averages(state, train, first, settings)  # no checkpoint of a loss gone wrong
-                    checkpoint.save(resumable.path, state, identity)
+                    checkpoint.save(kept.path, state, identity)
             trained = _averages(state, train, first, settings)
             on_step(first + at.step, trained[0])
+            ranks.spread(runtime, [*model.state_dict().values(), *state.ema.values()])
             validated = validate(state, val(), settings, runtime)
             at.seconds = time.perf_counter() - began
             epoch = Epoch(at.epoch, *trained, *validated, rate(first)[0], at.seconds)
@@ -189,12 +208,15 @@ def fit(
 def logits_of(
     model: nn.Module, batches: Batches, runtime: Runtime
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """All logits (N, K) and labels (N,) of the batches, in order."""
+    """All logits (N, K) and labels (N,) of the batches, in order; of several processes that each
+    have their own part of the images, those of all, in the order of the parts.
+    """
     backend = torch_backend(model, batch=1, runtime=runtime)
-    pairs = [
-        (logits, labels) for labels, logits in infer(lambda: backend, ((y, x) for x, y in batches))
-    ]
-    return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+    pairs = list(infer(lambda: backend, ((y, x) for x, y in batches)))
+    # A process may have none of few images.
+    logits = np.concatenate([p[1] for p in pairs] or [np.empty((0, 0), np.float32)])
+    labels = np.concatenate([p[0] for p in pairs] or [np.empty(0, np.int64)])
+    return ranks.gathered_rows(runtime, logits), ranks.gathered_rows(runtime, labels)
 
 
 def _started(
@@ -252,11 +274,11 @@ def _entropy(logits: Tensor, labels: Tensor, settings: FitSettings) -> Tensor:
 
 
 @torch.no_grad()
-def _count(state: State, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-    """Add a step to the position and, on the device, to the totals."""
-    state.at.step, state.at.seen = state.at.step + 1, state.at.seen + len(labels)
-    state.totals[0] += loss.to(state.totals.dtype) * len(labels)
-    state.totals[1] += (logits.argmax(1) == labels).sum()
+def _count(state: State, loss: Tensor, correct: Tensor, seen: int) -> None:
+    """Add a step to the position and, on the device, its summed loss to the totals."""
+    state.at.step, state.at.seen = state.at.step + 1, state.at.seen + seen
+    state.totals[0] += loss
+    state.totals[1] += correct
     # A sum that is not finite stays so: this counts up to the first bad step, and no further.
     state.totals[2] += torch.isfinite(state.totals[0])
 
@@ -276,18 +298,3 @@ def _averages(
         cause = "its inputs are not finite, so the frozen network overflows: try --backend float32"
     step = first + int(good_steps) + 1
     raise ModelError(f"the loss is not finite in epoch {state.at.epoch}, at step {step}: {cause}")
-
-
-def _every(seconds: float) -> Callable[[], bool]:
-    """A function that is true when more than `seconds` have passed since it last was."""
-    last = time.perf_counter()
-
-    def due() -> bool:
-        nonlocal last
-        now = time.perf_counter()
-        if now - last <= seconds:
-            return False
-        last = now
-        return True
-
-    return due

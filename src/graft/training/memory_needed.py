@@ -1,6 +1,5 @@
 """Whether a network can be trained at a size at all: by what the activations of a batch take."""
 
-import os
 from typing import Any
 
 import torch
@@ -8,13 +7,14 @@ from torch import Tensor, nn
 
 from graft.errors import UsageError
 from graft.models.backbone import Backbone, new_body
+from graft.utils.memory import memory_bytes
 
 
 def refuse_too_large(backbone: Backbone, batch: int) -> None:
     """Raise UsageError if the activations of a batch, which the backward pass needs, take more than
     all of this machine's memory. Less may be too much, too: other things need memory as well.
     """
-    there = _memory()
+    there = memory_bytes()
     if there is None:
         return
     wanted = activation_bytes(backbone, batch)
@@ -45,9 +45,3 @@ def activation_bytes(backbone: Backbone, batch: int) -> int:
             module.register_forward_hook(count)
     body.forward_features(images)
     return kept
-
-
-def _memory() -> int | None:
-    if not hasattr(os, "sysconf"):  # Windows
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -10,12 +11,14 @@ from torch import Tensor
 from graft.config import ResolvedConfig
 from graft.data.dataset import Dataset
 from graft.data.distortion import augmentation
+from graft.errors import UsageError
 from graft.features.backends import LazyBackend, backend_of
 from graft.features.cached_encoder import CachedEncoder
 from graft.models.backbone import Backbone
 from graft.models.halves import split_backbone
 from graft.models.image_text import zero_shot_weights
-from graft.models.runtime import detect_runtime
+from graft.models.ranks import rank_0
+from graft.models.runtime import Runtime, detect_runtime
 from graft.models.split_point import SplitPoint, find_split_point
 from graft.runs.run import Run
 from graft.training.cache_or_compute import say_pixels, slower_from_disk, too_large
@@ -27,6 +30,10 @@ from graft.utils.progress import Progress
 
 # Images of at most this many pixels a side are augmented in memory.
 SMALL = 32
+WITHOUT_IMAGES = (
+    "trained on features, without the images: close calls are not computed again in float32, and "
+    "the report shows no images"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Plan:
     encoder stays frozen or trains from pixels. `cached` says whether activations at the cut are
     kept on disk or computed again in every epoch, by `prefix`. `zero_shot` has the weights (D,) of
     each class that a zero-shot head begins with. `shift` and `erased`, in pixels,
-    are how small images are augmented in memory.
+    are how small images are augmented in memory. `runtime` says what else is at the same work.
     """
 
     config: ResolvedConfig
@@ -53,6 +60,7 @@ class Plan:
     zero_shot: Mapping[str, Tensor] = field(default_factory=dict)
     shift: int = 0
     erased: int = 0
+    runtime: Runtime = field(default_factory=detect_runtime)
 
     @property
     def from_pixels(self) -> bool:
@@ -66,13 +74,20 @@ class Plan:
 
 
 def make_plan(
-    config: ResolvedConfig, backbone: Backbone, dataset: Dataset, run: Run, progress: Progress
+    config: ResolvedConfig,
+    backbone: Backbone,
+    dataset: Dataset,
+    run: Run,
+    progress: Progress,
+    runtime: Runtime | None = None,
 ) -> Plan:
-    """The plan of a run, from resolved settings.
+    """The plan of a run, from resolved settings; by default of one process.
 
     Raises ModelError or UsageError for an `unfreeze` that the backbone cannot follow.
     """
-    plan = _planned(config, backbone, dataset, run, progress)
+    runtime = runtime or detect_runtime()
+    plan = replace(_planned(config, backbone, dataset, run, progress, runtime), runtime=runtime)
+    plan.encoder.runtime = runtime if runtime.world > 1 else None
     if config.head == "new":
         return plan
     weights = zero_shot_weights(config.model, dataset.classes)
@@ -80,13 +95,20 @@ def make_plan(
 
 
 def _planned(
-    config: ResolvedConfig, backbone: Backbone, dataset: Dataset, run: Run, progress: Progress
+    config: ResolvedConfig,
+    backbone: Backbone,
+    dataset: Dataset,
+    run: Run,
+    progress: Progress,
+    runtime: Runtime,
 ) -> Plan:
     main = fit_settings(config)
+    if dataset.features is not None:
+        refuse_images_needed(config, backbone, dataset.features)
     if backbone.weights is None:
         return _plan_from_pixels(config, backbone, dataset, main, progress)
     backend = backend_of(backbone, config.backend)
-    encoder = _encoder(config, backbone, backend)
+    encoder = frozen_encoder(config, backbone, backend, shards=dataset.features)
     if config.unfreeze == "none":
         return Plan(config, backbone, encoder, backend, main, main)
     probe = FitSettings(
@@ -102,7 +124,7 @@ def _planned(
     if cut.unit is None:
         return Plan(config, backbone, encoder, backend, probe, main, cut)
     prefix = LazyBackend(lambda: split_backbone(backbone, cut)[0], config.backend)
-    kept = _encoder_at_cut(config, backbone, prefix, cut, dataset, run, progress)
+    kept = _encoder_at_cut(config, backbone, prefix, cut, dataset, run, progress, runtime)
     return Plan(
         config, backbone, kept or encoder, backend, probe, main, cut, kept is not None, prefix
     )
@@ -113,6 +135,9 @@ def backend_notes(plan: Plan) -> list[str]:
     backend = plan.encoder.backend
     if backend is None:
         return []
+    if plan.encoder.shards is not None:
+        by = f"features: those of {plan.encoder.shards}, computed by {plan.encoder.engine}"
+        return [by, WITHOUT_IMAGES]
     if backend.ready is None:
         return [f"backend: {backend.name}, everything was in the cache"]
     notes = [f"backend: {backend.name}"]
@@ -133,12 +158,24 @@ def fit_settings(config: ResolvedConfig) -> FitSettings:
         label_smoothing=config.label_smoothing,
         patience=config.patience,
         seed=config.seed,
+        sync_batch_norm=config.sync_batch_norm,
     )
 
 
-def _encoder(
+def refuse_images_needed(config: ResolvedConfig, backbone: Backbone, folder: Path) -> None:
+    """Raise UsageError for a training that a folder of features is not enough for."""
+    if backbone.weights is None or config.unfreeze != "none":
+        asked = f"--unfreeze {config.unfreeze}" if backbone.weights else f"--model {config.model}"
+        raise UsageError(
+            f"{asked} trains from the images, and {folder} holds the features of a frozen network; "
+            "train on the source of the images, or leave it out"
+        )
+
+
+def frozen_encoder(
     config: ResolvedConfig, backbone: Backbone, backend: LazyBackend | None, **at: Any
 ) -> CachedEncoder:
+    """What computes, once, the views of each image that these settings ask for."""
     views = 1 if config.augment == "none" else config.views
     views = at.pop("views", views)
     augmented = augmentation(config.augment, config.flip)
@@ -155,7 +192,7 @@ def _plan_from_pixels(
     if detect_runtime().device.type == "cpu":
         refuse_too_large(backbone, config.batch_size)
     shift, erased = _augmented_in_memory(config, backbone)
-    encoder = _encoder(config, backbone, None, **({"views": 1} if shift else {}))
+    encoder = frozen_encoder(config, backbone, None, **({"views": 1} if shift else {}))
     say_pixels(encoder, len(dataset.examples), progress)
     return Plan(config, backbone, encoder, None, main, main, shift=shift, erased=erased)
 
@@ -168,6 +205,7 @@ def _encoder_at_cut(
     dataset: Dataset,
     run: Run,
     progress: Progress,
+    runtime: Runtime,
 ) -> CachedEncoder | None:
     """The encoder that keeps activations at the cut; None where computing them again in every
     epoch is faster, or there is no room. The choice is remembered for whoever resumes.
@@ -182,16 +220,22 @@ def _encoder_at_cut(
         reason = remembered["computed because"]
     kept = None
     if not reason:
-        kept = _encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
-        if remembered is None and not any(map(len, kept.stores)):
+        kept = frozen_encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
+        if remembered is None and runtime.rank == 0 and not any(map(len, kept.stores)):
             files = [example.file for example in dataset.examples]
             reason = slower_from_disk(row, views, config.epochs, prefix, backbone, files)
+    measured = reason
+    reason = rank_0(runtime, lambda: measured)
     run.remember("activations", {"computed because": reason})
     progress.say(
         f"activations before {cut.unit}: about {wanted / 1e9:.2f} GB for {count:,} images, "
         + (f"{reason}: computed in every epoch" if reason else "kept in the cache")
     )
-    return None if reason else kept
+    return (
+        None
+        if reason
+        else kept or frozen_encoder(config, backbone, prefix, cut=cut.unit, cut_size=size)
+    )
 
 
 def _augmented_in_memory(config: ResolvedConfig, backbone: Backbone) -> tuple[int, int]:

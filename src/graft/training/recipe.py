@@ -1,16 +1,19 @@
 """From a source to a finished run. The page to read first: it is the whole job, in order."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from graft.choices import FROM_SCRATCH
 from graft.config import SplitConfig, TrainConfig
 from graft.data.dataset import Dataset
 from graft.data.groups import group_ids, grouped
+from graft.data.remote_address import public_address
 from graft.data.sources import listing_of, load_dataset
 from graft.data.split import Split, split_dataset
 from graft.errors import UsageError
@@ -19,7 +22,8 @@ from graft.features.table import FeatureTable, extract
 from graft.inference.saved_model import save
 from graft.models.network_file import FILE, find_file
 from graft.models.packaged_weights import PACKAGES
-from graft.models.runtime import detect_runtime
+from graft.models.ranks import agreed, in_turn, rank_0
+from graft.models.runtime import Runtime, detect_runtime
 from graft.models.weights import LOCAL
 from graft.quality.audit import Audit, audit
 from graft.quality.corrected import Applied, applied_to, digest_of, existing_journal, recorded
@@ -28,6 +32,7 @@ from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
 from graft.runs.claim import claimed
 from graft.runs.folder import MARK, folders_for, model_files
+from graft.runs.records import seen_from_run
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import Plan, backend_notes, make_plan
@@ -38,7 +43,13 @@ from graft.training.results import (
     write_neighbors,
     write_predictions,
 )
-from graft.training.settings_record import described_fit, settings_record, trained_parameters
+from graft.training.settings_record import (
+    dataset_digest,
+    described_fit,
+    digest_of_json,
+    settings_record,
+    trained_parameters,
+)
 from graft.training.stages import Trained, fit_stages
 from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
 from graft.utils.other_work import other_work
@@ -53,6 +64,7 @@ class Chosen:
     described: Mapping[str, Any]
 
 
+SILENT = Progress()
 USUAL = Chosen(fit_stages, {})
 
 
@@ -67,45 +79,52 @@ def train(
     tensorboard: bool = False,
     corrections: Path | None = None,
     chosen: Chosen = USUAL,
+    runtime: Runtime | None = None,
 ) -> Run:
     """Train a classifier on `source`, evaluate it on its test split once, fill the run folder.
 
     With `resume` an interrupted run in `out` resumes, to the same weights. `tensorboard` writes
     event files, too. Without `out` the run goes to runs/SOURCE-MODEL, or if that is taken to
     runs/SOURCE-MODEL-2 and so on. `chosen` is what is fitted and how, where `graft tune` says so.
-    `corrections`: a journal of decisions, applied first.
+    `corrections`: a journal of decisions, applied first. `runtime`: which of several processes
+    this is, all of which are here with the same arguments; rank 0 alone writes the run.
 
     Raises DataError for blocking findings (all of them in the message), ModelError for a missing
     backbone, UsageError for impossible settings or a run folder in use.
     """
     started, began = datetime.now(UTC), time.perf_counter()
-    runtime = detect_runtime()
+    runtime = runtime or detect_runtime()
     journal = existing_journal(corrections) if corrections else None
-    dataset = listed(source, split_config, journal)
-    backbone = network(config, cache_folder())
+    dataset = in_turn(runtime, lambda: listed(source, split_config, journal, progress))
+    backbone = in_turn(runtime, lambda: network(config, cache_folder()))
+    agreed(runtime, "images", lambda: dataset_digest(dataset))
     limit = cache_limit()  # before anything is made, as all that can be refused
-    folders = [out] if out else folders_for(str(source), config.model)
-    with claimed(folders, resume, _read_by(source, config.model, dataset)) as folder:
+    folders = [out] if out else folders_for(public_address(source), config.model)
+    with _folder(folders, resume, _read_by(source, config.model, dataset), runtime) as folder:
         run = Run(folder)
-        plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
+        plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress, runtime)
         progress.say_all(other_work())
         table = extract(dataset, plan.encoder, split_config, progress)
         table, applied = applied_to(table, journal)
-        audited = _audited(table, applied, progress)
+        audited = _audited(table, applied, progress, runtime)
         table, split = split_usable(table, audited, split_config)
         progress.say_all([*split.notes, *backend_notes(plan)])
         _write_data(run, table, split, audited)
         encoded = time.perf_counter()
 
         identity = described_fit(plan.config, split_config, backbone, split, table)
+        agreed(runtime, "settings, splits or networks", lambda: digest_of_json(identity))
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
             trained = chosen.fit(plan, table, split, recorder)
         fitted = time.perf_counter()
         notes = recorder.notes
         made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
+        made |= seen_from_run(source, run.path)
         run.write_config({**made, **chosen.described, **recorded(journal, applied)})
 
         result = predict_splits(plan, trained, table, split, run, progress)
+        if result is None:
+            return run
         save(result.model, run, trained_parameters(plan, trained))
         write_predictions(run, result, table, split)
         write_neighbors(run, result, table)
@@ -115,16 +134,33 @@ def train(
         run.write_metrics(metrics | recorder.best(trained.stage) | found | {"seconds": seconds})
         trim(cache_folder(), limit)
         run.remove_unfinished()
-        run.files = {example.path: example.file for example in table.dataset.examples}
+        run.files = {e.path: e.file for e in table.dataset.examples if not dataset.features}
         return run
 
 
+@contextmanager
+def _folder(
+    folders: Iterable[Path], resume: bool, reads: list[Path], runtime: Runtime
+) -> Iterator[Path]:
+    """The claimed run folder; for other processes than rank 0 one of their own that goes again."""
+    if runtime.rank == 0:
+        with claimed(folders, resume, reads) as folder:
+            yield folder
+        return
+    with TemporaryDirectory(prefix="graft-") as scratch:
+        yield Path(scratch)
+
+
 def listed(
-    source: str | Path, split_config: SplitConfig, journal: Journal | None = None
+    source: str | Path,
+    split_config: SplitConfig,
+    journal: Journal | None = None,
+    progress: Progress = SILENT,
 ) -> Dataset:
     """The images of a source with their groups; DataError for what cannot be trained on."""
     asked = listing_of(split_config.to_json())
-    dataset = grouped(load_dataset(source, sources_folder(), **asked), split_config.group_by)
+    found = load_dataset(source, sources_folder(), features=True, progress=progress, **asked)
+    dataset = grouped(found, split_config.group_by)
     # What corrections change, such as the sizes of classes, is judged after them, by the audit.
     if journal is None or not dataset.examples:
         raise_if_blocked(check_listing(dataset), dataset.source)
@@ -143,15 +179,23 @@ def _read_by(source: str | Path, model: str, dataset: Dataset) -> list[Path]:
     return [place for place in places if place.exists()]
 
 
-def _audited(table: FeatureTable, applied: Applied, progress: Progress) -> Audit:
-    """What is wrong with the corrected images, said; DataError for what blocks training."""
-    progress.say_all(applied.notes)
-    found = audit(
-        table.dataset, table, cache_folder(), confirmed=applied.checked, progress=progress
-    )
-    progress.say_all(f"{finding.kind}: {finding.message}" for finding in found.findings)
-    raise_if_blocked(found.findings, table.dataset.source)
-    return found
+def _audited(table: FeatureTable, applied: Applied, progress: Progress, runtime: Runtime) -> Audit:
+    """What is wrong with the corrected images, said; DataError for what blocks training. Rank 0
+    looks; the others learn which images are usable, and which near-duplicates.
+    """
+    audits: list[Audit] = []
+
+    def audited() -> list[Any]:
+        progress.say_all(applied.notes)
+        known = applied.checked
+        found = audit(table.dataset, table, cache_folder(), confirmed=known, progress=progress)
+        progress.say_all(f"{finding.kind}: {finding.message}" for finding in found.findings)
+        raise_if_blocked(found.findings, table.dataset.source)
+        audits.append(found)
+        return [found.usable, found.near]
+
+    told = rank_0(runtime, audited)
+    return audits[0] if audits else Audit((), *told)
 
 
 def split_usable(
@@ -205,7 +249,7 @@ def finish(
     other = [
         name for name, value in asked.items() if value is not None and before.get(name) != value
     ]
-    if other or stored["source"] != str(source):
+    if other or stored["source"] != public_address(source):
         raise UsageError(
             f"{run.path} holds a finished run with another {other[0] if other else 'source'}; "
             "choose another --out"

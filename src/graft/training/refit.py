@@ -17,6 +17,7 @@ from graft.evaluation.calibration import fit_temperature, softmax
 from graft.evaluation.metrics import evaluate
 from graft.features.table import FeatureTable
 from graft.models.runtime import Runtime, detect_runtime
+from graft.runs.records import source_of
 from graft.runs.run import Run
 from graft.training.defaults import HIDDEN, network
 from graft.training.head_fit import features_of, head_fit
@@ -99,9 +100,9 @@ def load_refit(run: Run, progress: Progress) -> Refit:
             f"{run.path}: graft validate fits the usual head again, and graft tune chose another "
             "for this run; its search was cross-validated (tune/tune.html)"
         )
-    listed = load_dataset(
-        run.config["source"], sources_folder(), **listing_of(split_config.to_json())
-    )
+    asked = listing_of(split_config.to_json())
+    source = source_of(run.config, run.path)
+    listed = load_dataset(source, sources_folder(), features=True, **asked)
     dataset = grouped(listed, split_config.group_by)
     if "corrections" in run.config:
         # The labels that the run was trained with are not those of the source.

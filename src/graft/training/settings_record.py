@@ -1,6 +1,7 @@
 """What a run keeps of how it was made: config.json, and which fit a checkpoint belongs to."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from graft.config import ResolvedConfig, SplitConfig, TrainConfig
+from graft.data.dataset import Dataset
 from graft.data.reader import cores
+from graft.data.remote_address import public_address
 from graft.data.split import Split
 from graft.features.table import FeatureTable
 from graft.models.backbone import Backbone, new_body
 from graft.models.runtime import Runtime
-from graft.training.plan import Plan
+from graft.training.block_shuffle import in_memory
+from graft.training.plan import WITHOUT_IMAGES, Plan
 from graft.training.stages import Trained
 
 PACKAGES = ("graft", "torch", "timm", "openvino", "pillow", "numpy")
@@ -34,15 +38,16 @@ def settings_record(
     backend = plan.encoder.backend
     versions = {name: version(name) for name in PACKAGES}
     return {
-        "source": str(source),
+        "source": public_address(source),
         "settings": {**asked.to_json(), **split_config.to_json()},
         "resolved": {**plan.config.to_json(), **split_config.to_json()},
         "notes": list(split.notes),
-        "training_notes": list(notes),
+        "training_notes": [*notes, *([WITHOUT_IMAGES] if plan.encoder.shards else [])],
         "graft": version("graft"),
         "versions": versions | {"python": sys.version.split()[0]},
         "device": str(runtime.device),
-        "backend": backend.name if backend else "torch",
+        "processes": runtime.world,
+        "backend": plan.encoder.engine if backend else "torch",
         "threads": cores(),
         "seed": asked.seed,
         "started": started.isoformat(timespec="seconds"),
@@ -62,11 +67,29 @@ def described_fit(
     key = hashlib.sha256()
     for digest, name, label in zip(table.digests, split.assignment, split.labels, strict=True):
         key.update((digest or b"") + f"{name} {label};".encode())
+    settings = {**config.to_json(), **split_config.to_json()}
+    found = table.features(split.rows("train"))
+    if found is not None and table.encoder and not in_memory([found] * table.encoder.views):
+        # Another machine may shuffle in another way.
+        settings["shuffle"] = "blocks"
+        key.update(b"blocks")
     return {
-        "settings": {**config.to_json(), **split_config.to_json()},
+        "settings": settings,
         "images": key.hexdigest(),
         "network": backbone.digest,
     }
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """How many images a listing has, and a digest of their paths and labels."""
+    told = [[e.path, e.label, e.split, e.group] for e in dataset.examples]
+    return f"{len(told):,} of digest {digest_of_json(told)}"
+
+
+def digest_of_json(value: Any) -> str:
+    """The first letters of the SHA-256 of a value as JSON."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def trained_parameters(plan: Plan, trained: Trained) -> int:

@@ -6,11 +6,13 @@ would send noise back into weights that took days to learn.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from graft.data.split import Split
@@ -20,7 +22,9 @@ from graft.models.adapters import add_adapters, merge_adapters
 from graft.models.encoder import Encoder
 from graft.models.halves import Suffix
 from graft.models.head import Head
+from graft.models.ranks import rank_0
 from graft.models.split_point import SplitPoint
+from graft.training.batch_part import Part, in_parts
 from graft.training.batches import (
     in_order,
     jittered,
@@ -57,6 +61,8 @@ def fit_stages(plan: Plan, table: FeatureTable, split: Split, recorder: Recorder
     probe = head_fit(plan, table, split, plan.encoder.views, plan.config.seed)
     before = copied(probe.head.state_dict())
     recorder.fit(stage, probe.head, probe.train, probe.steps, probe.val, plan.probe)
+    if probe.reference:
+        recorder.note(probe.reference())
     if plan.cut is None:
         if plan.config.head == "wise-ft":
             recorder.note(mix_weights(probe.head, before, probe.val, recorder.runtime))
@@ -75,7 +81,8 @@ def _from_pixels(plan: Plan, table: FeatureTable, split: Split, recorder: Record
     plain = views[0]
     _whiten(encoder, plain, config.seed)
     model = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
-    val = table.activations(split.rows("val"))
+    own = plan.runtime.part(len(val_labels))
+    val, val_labels = table.activations(split.rows("val")[own]), val_labels[own]
     batch = batch_size(config.batch_size, len(labels))
 
     def train(epoch: int, start: int) -> Batches:
@@ -90,8 +97,9 @@ def _from_pixels(plan: Plan, table: FeatureTable, split: Split, recorder: Record
                 shift=plan.shift,
                 flip=config.flip,
                 erased=plan.erased,
+                own=lambda count: Part.of(plan.runtime, count).rows,
             )
-        return shuffled(views, labels, rows, epoch)
+        return in_parts(rows, labels, plan.runtime, lambda own: shuffled(views, labels, own, epoch))
 
     recorder.fit(
         "fit",
@@ -165,7 +173,8 @@ def _fine_tuned(
     if plan.config.head == "wise-ft":
         recorder.note(mix_weights(model, unchanged, found.val, recorder.runtime))
     after, _ = logits_of(model, found.val(), recorder.runtime)
-    gain, noise = paired_gain(before, after, val_labels, split.groups_of("val"))
+    groups = split.groups_of("val")
+    gain, noise = rank_0(plan.runtime, lambda: paired_gain(before, after, val_labels, groups))
     # How it is said in the report, too.
     change = f"{'fell' if gain > 0 else 'rose'} by {abs(gain):.3f} (standard error {noise:.3f})"
     fell = f"the mean loss on {len(val_labels)} validation images {change}"
@@ -192,13 +201,19 @@ class _CachedBatches:
     def __init__(self, plan: Plan, table: FeatureTable, split: Split, batch: int):
         self.config, self.batch = plan.config, batch
         self.labels, self.val_labels = split.labels_of("train"), split.labels_of("val")
-        rows = split.rows("train")
+        rows, self.runtime = split.rows("train"), plan.runtime
         self.views = [table.activations(rows, view) for view in range(plan.encoder.views)]
-        self.val_view = table.activations(split.rows("val"))
+        own = plan.runtime.part(len(self.val_labels))
+        self.val_labels = self.val_labels[own]
+        self.val_view = table.activations(split.rows("val")[own])
 
     def train(self, epoch: int, start: int) -> Batches:
         rows = batches_of(self.config, self.labels, self.batch, epoch, self.config.seed)[start:]
-        return shuffled(self.views, self.labels, rows, epoch)
+
+        def made(own: Sequence[NDArray[np.int64]]) -> Batches:
+            return shuffled(self.views, self.labels, own, epoch)
+
+        return in_parts(rows, self.labels, self.runtime, made)
 
     def val(self) -> Batches:
         return in_order(self.val_view, self.val_labels)
@@ -212,7 +227,9 @@ class _StreamedBatches:
         self.labels, self.val_labels = split.labels_of("train"), split.labels_of("val")
         examples = table.dataset.examples
         self.files = [examples[i].file for i in split.rows("train")]
-        self.val_files = [examples[i].file for i in split.rows("val")]
+        own = plan.runtime.part(len(self.val_labels))
+        self.val_labels = self.val_labels[own]
+        self.val_files = [examples[i].file for i in split.rows("val")[own]]
 
     def train(self, epoch: int, start: int) -> Batches:
         plan, count = self.plan, self.plan.encoder.views
@@ -220,15 +237,19 @@ class _StreamedBatches:
         # A frozen prefix that is computed again gives what its cache would give; what trains
         # from the images sees a new crop in every epoch.
         new = plan.prefix is None and count > 1
-        return streamed(
-            self.files,
-            self.labels,
-            rows,
-            plan.backbone.preprocess,
-            lambda row: epoch if new else (row + epoch) % count,
-            plan.encoder.augmentation,
-            plan.prefix,
-        )
+
+        def made(own: Sequence[NDArray[np.int64]]) -> Batches:
+            return streamed(
+                self.files,
+                self.labels,
+                own,
+                plan.backbone.preprocess,
+                lambda row: epoch if new else (row + epoch) % count,
+                plan.encoder.augmentation,
+                plan.prefix,
+            )
+
+        return in_parts(rows, self.labels, plan.runtime, made)
 
     def val(self) -> Batches:
         preprocess = self.plan.backbone.preprocess

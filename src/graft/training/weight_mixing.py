@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from graft.evaluation.calibration import calibrated_loss
+from graft.models.ranks import rank_0
 from graft.models.runtime import Runtime
 from graft.training.loop import Batches, logits_of
 
@@ -31,7 +32,7 @@ def mix_weights(
         logits, labels = logits_of(model, val(), runtime)
         losses.append(calibrated_loss(logits, labels))
         right.append(float((logits.argmax(1) == labels).mean()))
-    best = min(range(len(SHARES)), key=losses.__getitem__)
+    best = rank_0(runtime, lambda: min(range(len(SHARES)), key=losses.__getitem__))
     model.load_state_dict(mixture(before, after, SHARES[best]))
     return (
         f"WiSE-FT: {SHARES[best]:.0%} of the trained weights and the rest of the zero-shot ones; "

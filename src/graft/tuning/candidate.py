@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from graft.choices import DEFAULT_MODEL, Preset, Resize, Schedule, parse_unfreeze
+from graft.choices import (
+    DEFAULT_MODEL,
+    FROM_SCRATCH,
+    HeadStart,
+    Preset,
+    Resize,
+    Schedule,
+    parse_unfreeze,
+)
 from graft.config import (
     Count,
     Decay,
@@ -29,8 +37,9 @@ class Candidate(Settings):
 
     `head`: "ridge", a regression in closed form of `strength` (the penalty as a multiple of the
     number of images), or "fitted" by the gradient loop. `hidden` units, 0 for a linear head;
-    `stages` the last ones that the head sees, 0 for all. `unfreeze` as in TrainConfig: then the
-    head is the usual one, and the rate, decay, epochs and mixup are those of fine-tuning.
+    `stages` the last ones that the head sees, 0 for all. `start` is where the head begins, as
+    TrainConfig.head. `unfreeze` as in TrainConfig: then the head is the usual one, and the rate,
+    decay, epochs and mixup are those of fine-tuning; so they are of a network trained from scratch.
     """
 
     model: Text = DEFAULT_MODEL
@@ -39,6 +48,7 @@ class Candidate(Settings):
     views: Count = 1
     augment: Preset = "none"
     unfreeze: Text = "none"
+    start: HeadStart = "new"
     head: Literal["ridge", "fitted"] = "fitted"
     strength: Strength | None = None
     hidden: Units = 256
@@ -63,12 +73,22 @@ class Candidate(Settings):
     @property
     def frozen(self) -> bool:
         """Whether the head alone is trained."""
-        return self.unfreeze == "none"
+        return self.unfreeze == "none" and not self.from_pixels
+
+    @property
+    def from_pixels(self) -> bool:
+        """Whether the network is trained from scratch."""
+        return self.model in FROM_SCRATCH
+
+    def cut(self) -> tuple[Any, ...]:
+        """What fine-tunings must agree in for their weights to be averaged: one pretrained network,
+        fed alike, from the same block on.
+        """
+        return (self.model, self.image_size, self.resize, self.unfreeze)
 
     def encoding(self) -> tuple[Any, ...]:
         """What decides the activations: candidates that agree in it share them."""
-        fed = (self.model, self.image_size, self.resize)
-        return (*fed, self.unfreeze, self.views, self.augment)
+        return (*self.cut(), self.views, self.augment, self.start)
 
     def family(self) -> tuple[Any, ...]:
         """What heads must agree in to be fitted in one pass."""
@@ -77,11 +97,11 @@ class Candidate(Settings):
 
     def train_config(self, **more: Any) -> TrainConfig:
         """As settings of `graft train`, which knows no other head than its own; its `head` is
-        another thing: where a head begins.
+        `start` here.
         """
         known = set(TrainConfig.model_fields) - {"head"}
         own = {n: v for n, v in self.to_json().items() if n in known}
-        return TrainConfig(**{**own, **more})
+        return TrainConfig(**{**own, "head": self.start, **more})
 
 
 Members = tuple[Candidate, ...]
@@ -99,6 +119,7 @@ def complexity(members: Members, default: Candidate) -> tuple[float, ...]:
     """
     kind, amount = parse_unfreeze(members[0].unfreeze)
     trained = {"none": 0.0, "fraction": amount, "all": 1.0}.get(kind, 0.5)
+    trained = 1.0 if members[0].from_pixels else trained
     first, other = members[0], default.to_json()
     differs = sum(value != other[name] for name, value in first.to_json().items())
     return (
@@ -114,15 +135,22 @@ def complexity(members: Members, default: Candidate) -> tuple[float, ...]:
 
 def described(members: Members) -> str:
     """In words: `tf_efficientnet_lite0, frozen, ridge regression of strength 0.1`."""
-    if len(members) > 1:
-        return f"the average of {len(members)} heads on {_fed(members[0])}"
     one = members[0]
+    if len(members) > 1:
+        what = "heads on" if one.frozen else "fine-tunings, weight by weight, of"
+        return f"the average of {len(members)} {what} {_fed(one)}"
+    if one.from_pixels:
+        return f"{_fed(one)}, trained from scratch in {one.epochs} epochs"
     if not one.frozen:
-        what = "all" if one.unfreeze == "all" else f"the last {one.unfreeze}"
+        named = {"all": "all of it", "lora": "adapters (LoRA)"}
+        what = named.get(one.unfreeze, f"the last {one.unfreeze}")
         return (
             f"{_fed(one)}, {what} fine-tuned at rate {one.learning_rate:g} in {one.epochs} epochs"
             + f" with mixup {one.mixup:g}" * bool(one.mixup)
         )
+    if one.start != "new":
+        mixed = ", then mixed with them (WiSE-FT)" * (one.start == "wise-ft")
+        return f"{_fed(one)}, frozen, head fitted from the names of the classes{mixed}"
     seen = f" on the last {one.stages} stages" if one.stages else ""
     if one.head == "ridge":
         return f"{_fed(one)}, frozen, ridge regression of strength {one.strength:.3g}{seen}"

@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 DRAWS = 200
 FLIPS = 2000
 WEIGHTS = 2**24  # numbers in memory at once
+MOST_MEMBERS = 8  # of an average
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def _error(hits: Floats, tested: Floats, weight: Floats, one: int, other: int) -
     return float(np.sqrt(spread)) / float(size @ w)
 
 
-def optimism(hits: Floats, tested: Floats, order: Sequence[int], seed: int) -> dict[str, float]:
+def optimism(
+    hits: Floats, tested: Floats, order: Sequence[int], seed: int, draws: int = DRAWS
+) -> dict[str, float]:
     """How much too good the winner's own figure is, since it was chosen as the best of many.
 
     The bootstrap of Tsamardinos et al. 2018 (arXiv:1708.07180): each draw repeats the whole choice
@@ -104,7 +107,7 @@ def optimism(hits: Floats, tested: Floats, order: Sequence[int], seed: int) -> d
     units = hits.shape[1]
     best: list[float] = []
     chosen: list[float] = []
-    for _ in range(DRAWS):
+    for _ in range(draws):
         drawn = np.bincount(random.integers(0, units, units), minlength=units).astype(np.float64)
         out = (drawn == 0).astype(np.float64)
         found = choose(hits, tested, order, drawn)
@@ -147,7 +150,7 @@ def corrected_p(hits: Floats, tested: Floats, trial: int, seed: int) -> float:
 
 
 def average_members(
-    logits: Sequence[NDArray[np.float32]], labels: Ints, start: int, most: int = 8
+    logits: Sequence[NDArray[np.float32]], labels: Ints, start: int, most: int = MOST_MEMBERS
 ) -> list[int]:
     """Which of several classifiers to average (Caruana et al. 2004; as a soup, Wortsman et al.
     2022, arXiv:2203.05482): from `start` on, greedily, as long as the mean loss of the average
@@ -157,11 +160,11 @@ def average_members(
     """
     chosen = [start]
     total = logits[start].astype(np.float64)
-    best = _loss(total, labels)
+    best = mean_loss(total, labels)
     while len(chosen) < min(most, len(logits)):
         rest = [m for m in range(len(logits)) if m not in chosen]
         count = len(chosen) + 1
-        losses = [_loss((total + logits[m]) / count, labels) for m in rest]
+        losses = [mean_loss((total + logits[m]) / count, labels) for m in rest]
         first = int(np.argmin(losses))
         if losses[first] >= best:
             break
@@ -171,7 +174,8 @@ def average_members(
     return chosen
 
 
-def _loss(logits: Floats, labels: Ints) -> float:
+def mean_loss(logits: Floats, labels: Ints) -> float:
+    """The mean cross-entropy of logits (N, K), in nats."""
     scores = logits - logits.max(1, keepdims=True)
     own = scores[np.arange(len(labels)), labels]
     return float((np.log(np.exp(scores).sum(1)) - own).mean())

@@ -3,18 +3,23 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 
 Clock = Callable[[], float]
 
 # A prediction from one measurement is off by so much.
 SAFETY = 1.1
+# Slower than so many times the middle one is no measurement of the work.
+STILL = 2.0
 # Of the budget, what may be left or overrun at the end.
 TOLERANCE = 0.1
 
 
 @dataclass
 class Costs:
-    """Seconds a unit of each kind of work, by measurement: the larger of the last and the mean."""
+    """Seconds a unit of each kind of work, by measurement: the middle one, or the last if that was
+    slower, but not for a single time that the machine stood still.
+    """
 
     rates: dict[str, list[float]] = field(default_factory=dict)
 
@@ -36,30 +41,37 @@ class Costs:
         if kind not in self.rates:
             return otherwise
         found = self.rates[kind]
-        return SAFETY * units * max(found[-1], sum(found) / len(found))
+        middle = median(found)
+        return SAFETY * units * max(middle, min(found[-1], STILL * middle))
 
 
 @dataclass
 class Budget:
-    """The seconds that a command may take, from `began` on; `kept` are for what comes after the
-    search, by what it is for. `skipped` says what there was no time for.
+    """The seconds that a command may take, from `began` on, by default from now; `kept` are for
+    what comes after the search, by what it is for. `skipped` says what there was no time for.
     """
 
     seconds: float
     clock: Clock = time.perf_counter
+    began: float | None = None
     kept: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.began = self.clock()
+        if self.began is None:
+            self.began = self.clock()
 
     def spent(self) -> float:
         """Seconds since the command began."""
-        return self.clock() - self.began
+        return self.clock() - (self.began or 0.0)
+
+    def reserved(self) -> float:
+        """Seconds that are kept for what comes after the search."""
+        return sum(self.kept.values())
 
     def left(self) -> float:
         """Seconds that the search still has."""
-        return self.seconds - sum(self.kept.values()) - self.spent()
+        return self.seconds - self.reserved() - self.spent()
 
     def keep_for(self, what: str, seconds: float) -> None:
         """Keep so much time for what comes after the search."""

@@ -1,4 +1,5 @@
-"""Fine-tuning by successive halving: previews of many, a fold of few, all folds of the best.
+"""Fine-tuning by successive halving: previews of many, a fold of few, all folds of the best. Small
+images are tried on networks from scratch, too, by the same rungs.
 
 Jamieson & Talwalkar 2016 (arXiv:1502.07943): half of the images in half of the epochs tell most
 bad configurations from good ones at a quarter of the price, and the activations of the frozen
@@ -7,14 +8,18 @@ prefix that they leave in the cache are those that the next rung needs.
 
 import math
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import numpy as np
 
-from graft.errors import GraftError
+from graft.errors import GraftError, UsageError
+from graft.models.adapters import adapted_layers
 from graft.tuning import portfolio
-from graft.tuning.candidate import Candidate, described
-from graft.tuning.fine_tuning_trials import PREVIEW, preview, run_fine_tuning, step_seconds
+from graft.tuning.candidate import Candidate, Members, described
+from graft.tuning.fine_tuned_average import run_average, states_left
+from graft.tuning.fine_tuning_trials import PREVIEW, preview, run_as_train, step_seconds
 from graft.tuning.search_state import Search
+from graft.tuning.space import Space
 from graft.tuning.trial_files import pass_name
 from graft.tuning.trial_table import Trial
 
@@ -24,28 +29,94 @@ KEPT = 1 / 3
 ENOUGH = 3
 # Parts of the held images whose losses are compared in pairs, a fold.
 PARTS = 8
+# The winner's own fit, on all of train, against a fold's.
+WINNER = 1.2
+TUNED = "the winner, fine-tuned"
+ENCODING = 0.02  # seconds an image, where none was measured
 
 
 def fine_tuning_steps(search: Search, base: Candidate) -> Iterator[None]:
     """Run the rungs; it yields after each pass, so that others can come between."""
-    todo = portfolio.fine_tunings(search.space, base)
     previewed: list[Candidate] = []
-    for one in todo:
+    for one in portfolio.fine_tunings(_possible(search, base), base):
         if _preview(search, one):
             previewed.append(one)
             yield
         if len(previewed) >= ENOUGH and max(_gain(search, own, 0) for own in previewed) < 0:
             break
+    for one in portfolio.from_scratch(search.space, search.encodings.side(base)):
+        if _preview(search, one):
+            previewed.append(one)
+            yield
     ranked = sorted(previewed, key=lambda one: -_gain(search, one, 0))
     kept = ranked[: max(1, math.ceil(len(ranked) * KEPT))]
     finalists = [one for one in kept if _gain(search, one, 0) > 0 and _whole(search, one, 0)]
-    if finalists:
+    if not finalists:
+        return
+    yield
+    best = max(finalists, key=lambda one: _gain(search, one, None))
+    together = _average(search, best, finalists)
+    for fold in range(1, len(search.data.folds)):
+        if _given_up(search, best) or not _whole(search, best, fold):
+            return
         yield
-        best = max(finalists, key=lambda one: _gain(search, one, None))
-        for fold in range(1, len(search.data.folds)):
-            if _given_up(search, best) or not _whole(search, best, fold):
-                return
+        if together and all(_whole(search, one, fold) for one in together):
+            _run_average(search, together, fold)
             yield
+
+
+def _possible(search: Search, base: Candidate) -> Space:
+    """The space, without adapters where the network has no attention or peft is not installed."""
+    wanted = search.space.unfreeze
+    if "lora" in wanted:
+        try:
+            if find_spec("peft") is None:
+                raise UsageError("adapters need peft (graft[lora])")
+            adapted_layers(search.encodings.plan(base).backbone.build())
+        except GraftError:
+            rest = [text for text in wanted if text != "lora"]
+            return search.space.model_copy(update={"unfreeze": rest})
+    return search.space
+
+
+def _average(search: Search, best: Candidate, finalists: list[Candidate]) -> Members:
+    """The finalists whose weights can be averaged with those of the best one, if that is better on
+    the first fold than the best one is, and if the winner could be all of them; else none.
+    """
+    members = (best, *(one for one in finalists if one != best and one.cut() == best.cut()))
+    found = [_costs(search, one) for one in members]
+    if best.from_pixels or len(members) < 2 or None in found:
+        return ()
+    if not _run_average(search, members, 0):
+        return ()
+    return members if _gain(search, members, None) > _gain(search, best, None) else ()
+
+
+def _run_average(search: Search, members: Members, fold: int) -> bool:
+    """Whether the average of what a fold fine-tuned is there, computed if it fits."""
+    found = [_costs(search, one) for one in members]
+    seconds = [cost[0] for cost in found if cost is not None]
+    held = len(search.data.folds[fold].held) + len(members) * 2 * len(search.data.folds[fold].val)
+    kind = f"average {members[0].cut()}"
+    a_step = seconds[0] / (len(search.data.folds[fold].train) * members[0].epochs)
+    search.costs.rates.setdefault(kind, [a_step / 3])
+    name = pass_name((members,), fold)
+    if search.files.has(name):
+        return True
+    if len(states_left(members, fold, search.encodings.run)) < 2:
+        return False
+    further = WINNER * sum(seconds[1:])
+    made = search.pass_of(
+        kind,
+        held,
+        f"{described(members)}, fold {fold + 1} of {len(search.data.folds)}",
+        name,
+        lambda: run_average(members, fold, search.encodings, search.runtime),
+        more=further,
+    )
+    if made:
+        search.budget.keep_for(f"the winner {members[0].cut()} averaged", further)
+    return made
 
 
 def _costs(search: Search, one: Candidate) -> tuple[float, float] | None:
@@ -75,7 +146,7 @@ def _costs(search: Search, one: Candidate) -> tuple[float, float] | None:
     plan = search.encodings.plan(one)
     # Validation costs a third of a step an image, an epoch.
     steps = images + len(search.data.folds[0].val) / 3
-    probe = search.costs.seconds("heads", 3.0 * images * plan.backbone.features * 256 * 20)
+    probe = search.costs.seconds("head", 3.0 * images * plan.backbone.features * 256 * 20)
     return search.costs.seconds(kind, steps * one.epochs) + probe, search.costs.seconds(
         f"encode {one.encoding()}", 1
     )
@@ -92,7 +163,7 @@ def _preview(search: Search, one: Candidate) -> bool:
     missing = search.encodings.missing(one)
     expected = fold * PREVIEW**2 + view * missing * PREVIEW
     # Worth it only if the fold after it, and the winner's own fit, would fit, too.
-    more = fold * (1 + 1.2) + view * missing * (1 - PREVIEW)
+    more = fold + view * missing * (1 - PREVIEW) + _winner_more(search, fold, view)
     kind = f"preview {one.encoding()}"
     search.costs.rates.setdefault(kind, [expected / one.epochs])
     return search.pass_of(
@@ -100,7 +171,7 @@ def _preview(search: Search, one: Candidate) -> bool:
         one.epochs,
         f"a preview of {described((preview(one),))}",
         name,
-        lambda: run_fine_tuning(one, 0, search.encodings, search.runtime, 0),
+        lambda: run_as_train(one, 0, search.encodings, search.runtime, 0),
         more=more,
     )
 
@@ -114,27 +185,38 @@ def _whole(search: Search, one: Candidate, fold: int) -> bool:
         return False
     seconds, view = found
     expected = seconds + view * search.encodings.missing(one)
-    kind, winner = f"fold {one.encoding()}", f"the winner {one.encoding()}"
+    kind, more = f"fold {one.encoding()}", _winner_more(search, seconds, view)
     search.costs.rates.setdefault(kind, [expected / one.epochs])
     done = search.pass_of(
         kind,
         one.epochs,
         f"{described((one,))}, fold {fold + 1} of {len(search.data.folds)}",
         name,
-        lambda: run_fine_tuning(one, fold, search.encodings, search.runtime),
-        more=0.0 if winner in search.budget.kept else 1.2 * seconds,
+        lambda: run_as_train(one, fold, search.encodings, search.runtime),
+        more=more,
     )
     if done:  # it may win, and is then fitted once more
-        search.budget.keep_for(winner, 1.2 * seconds)
+        search.budget.keep_for(TUNED, search.budget.kept.get(TUNED, 0.0) + more)
     return done
 
 
-def _gain(search: Search, one: Candidate, rung: int | None) -> float:
+def _winner_more(search: Search, fold: float, view: float) -> float:
+    """Seconds more than are kept for a winner of which a fold took so many: its fit, and its own
+    network's pass over all images.
+    """
+    images = len(search.data) + search.data.tests
+    encoding = search.costs.seconds("encode", images, images * ENCODING)
+    wanted = WINNER * fold + view * search.data.tests + encoding
+    return max(0.0, wanted - search.budget.kept.get(TUNED, 0.0))
+
+
+def _gain(search: Search, one: Candidate | Members, rung: int | None) -> float:
     """How many more of the held images it gets right than the default does, as a fraction."""
+    members = (one,) if isinstance(one, Candidate) else one
     passes = [
         found
         for found in search.files.passes()
-        if found.trials == ((one,),) and found.rung == rung and not found.failed
+        if found.trials == (members,) and found.rung == rung and not found.failed
     ]
     if not passes:
         return -1.0

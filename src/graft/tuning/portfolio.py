@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
-from graft.choices import parse_unfreeze
-from graft.training.defaults import TUNED, WHOLE
+from graft.choices import OPEN_CLIP, parse_unfreeze
+from graft.training.defaults import BASE, DEEP, LORA, TUNED, WHOLE
 from graft.tuning.candidate import Candidate, Members
 from graft.tuning.space import Space
 
@@ -69,7 +69,7 @@ def fine_tunings(space: Space, base: Candidate) -> list[Candidate]:
     for unfreeze, rate, augment in _near_first(
         space.unfreeze, space.fine_tuning_rates, space.fine_tuning_augment
     ):
-        usual = WHOLE if parse_unfreeze(unfreeze)[0] == "all" else TUNED
+        usual = {"all": WHOLE, "lora": LORA}.get(parse_unfreeze(unfreeze)[0], TUNED)
         found.append(
             Candidate(
                 model=base.model,
@@ -85,6 +85,29 @@ def fine_tunings(space: Space, base: Candidate) -> list[Candidate]:
             )
         )
     return found[: space.fine_tunings]
+
+
+def text_heads(space: Space, base: Candidate) -> list[Candidate]:
+    """Heads that begin at what the network's text tower makes of the names of the classes; none
+    where it has no text tower.
+    """
+    if not base.model.startswith(OPEN_CLIP):
+        return []
+    return [base.model_copy(update={"start": start, "hidden": 0}) for start in space.text_heads]
+
+
+def from_scratch(space: Space, side: int) -> list[Candidate]:
+    """Networks trained from pixels on images whose shorter side has about `side` pixels; none where
+    that is not small.
+    """
+    found = []
+    for name in space.scratch if 8 <= side <= space.scratch_side else ():
+        usual = DEEP if name == "deep_cnn" else BASE
+        least = 16 if name == "deep_cnn" else 8
+        kept = ("augment", "views", "epochs", "learning_rate", "weight_decay", "mixup")
+        own = {setting: usual[setting] for setting in kept}
+        found.append(Candidate(model=name, image_size=max(least, round(side / 8) * 8), **own))
+    return found
 
 
 def in_families(candidates: Sequence[Candidate]) -> list[tuple[Members, ...]]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from graft.evaluation.paired_tests import LEVEL
 from graft.tuning.candidate import Members, described
-from graft.tuning.choice import choose, corrected_p, optimism
+from graft.tuning.choice import DRAWS, choose, corrected_p, optimism
 from graft.tuning.trial_files import Pass
 from graft.tuning.trial_table import TrialTable
 
@@ -39,7 +39,7 @@ def conclusion(table: TrialTable, seed: int) -> dict[str, Any]:
     p = corrected_p(hits, tested, chosen.simplest, seed)
     better = chosen.accuracy[chosen.simplest] > chosen.accuracy[0] and p < LEVEL
     winner = chosen.simplest if better else 0
-    luck = optimism(hits, tested, table.order, seed)
+    luck = optimism(hits, tested, table.order, seed, DRAWS)
     # The default was not chosen for its figure.
     own = luck["chosen"] if winner else 0.0
     return {
@@ -176,6 +176,16 @@ def honest(found: dict[str, Any]) -> str:
         f"Cross-validation says {found['cross_validated']:.1%} of the default, which was not "
         f"chosen for it; the best of {found['compared']} has {found['best_accuracy']:.1%}, of "
         f"which about {100 * found['optimism_of_best']:.1f} points are luck."
+    )
+
+
+def budget(found: dict[str, Any]) -> str:
+    """How the budget was kept, in a sentence; of a search that has ended."""
+    after = found["after_search"]
+    kept = sum(after["predicted"].values())
+    return (
+        f"It took {found['seconds']:.0f} s of {found['budget_seconds']:.0f} s; {kept:.0f} s were "
+        f"kept for what follows the search, which took {after['measured']:.0f} s."
     )
 
 

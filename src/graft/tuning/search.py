@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 from graft.errors import ModelError
 from graft.tuning import portfolio
-from graft.tuning.candidate import Candidate, Members
+from graft.tuning.candidate import Candidate, Members, described
 from graft.tuning.fine_tuning_search import fine_tuning_steps
+from graft.tuning.fine_tuning_trials import run_as_train
+from graft.tuning.head_trials import head_units
 from graft.tuning.sampler import Sampler
 from graft.tuning.search_state import Search
+from graft.tuning.trial_files import pass_name
 
 # Rounds of the sampler without a better classifier, after which more of them are not worth it.
 PATIENCE = 3
@@ -22,6 +25,8 @@ def run_search(search: Search) -> None:
     _default(search)
     search.ridge(default)
     search.heads(_others(portfolio.first_family(space, default), default))
+    for one in portfolio.text_heads(space, default):
+        _from_text(search, one)
     for one in portfolio.ridge_bases(space, default)[1:]:
         search.ridge(one)
     networks = [n for n in space.networks() if n != default.model]
@@ -58,6 +63,28 @@ def _default(search: Search) -> None:
             raise ModelError(f"the default cannot be fitted: {failed[0].failed}")
         time.sleep(WAITING)
         search.heads(trials, at_any_cost=True)
+
+
+def _from_text(search: Search, one: Candidate) -> None:
+    """A head that begins at the names of the classes, fold by fold as `graft train` fits it."""
+    # The text tower is started.
+    if not search.budget.fits(search.costs.seconds("start", 1, 3.0), described((one,))):
+        return
+    features = search.encodings.plan(one).backbone.features
+    for number, fold in enumerate(search.data.folds):
+        units = head_units((one,), len(fold.train), features, search.classes)
+        done = search.pass_of(
+            "head",
+            units,
+            described((one,)),
+            pass_name(((one,),), number),
+            lambda number=number: run_as_train(  # type: ignore[misc]
+                one, number, search.encodings, search.runtime
+            ),
+            whole=len(search.data.folds) - number,
+        )
+        if not done:
+            return
 
 
 def _elsewhere(search: Search, bases: Sequence[Candidate]) -> None:

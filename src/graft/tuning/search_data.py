@@ -3,7 +3,9 @@ so no choice can depend on them.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,8 @@ class SearchData:
     """The n usable images of train and val: `table` without features, `split` with the assignment
     of the run, `unit` (n,) what belongs together, `counted` (n,) what intervals count as one,
     `folds`. `tests` is how many images the test split has, which is all that is known of it here.
+    `timings`: seconds of `encoding` so many `encoded` images, if none was in the cache, and of the
+    `audit`.
     """
 
     table: FeatureTable
@@ -46,6 +50,7 @@ class SearchData:
     counted: Ints
     folds: list[Fold]
     tests: int
+    timings: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -70,11 +75,16 @@ def search_data(
 
     Raises what training raises.
     """
-    dataset = listed(source, split_config)
+    dataset = listed(source, split_config, progress=progress)
     backbone = network(config, cache_folder())
     plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
+    began = time.perf_counter()
     table = extract(dataset, plan.encoder, split_config, progress)
+    read = time.perf_counter()
     audited = audit(dataset, table, cache_folder())
+    timings = {"audit": time.perf_counter() - read}
+    if not plan.encoder.from_cache:
+        timings |= {"encoded": len(table), "encoding": read - began}
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)
     raise_if_blocked(audited.findings, dataset.source)
     table, split = split_usable(table, audited, split_config)
@@ -94,6 +104,7 @@ def search_data(
         np.arange(len(rows)) if counting is None else numbered(counting),
         inner_folds(unit, kept.labels, split_config.seed),
         int((split.assignment == "test").sum()),
+        timings,
     )
 
 
@@ -139,6 +150,11 @@ class Encodings:
         encoder = self.plan(one).encoder
         digests = [self.data.table.digest(row) for row in range(len(self.data))]
         return sum(not encoder.has_views(d, (v,)) for v in range(encoder.views) for d in digests)
+
+    def side(self, one: Candidate) -> int:
+        """The median of the images' shorter sides, in pixels."""
+        seen = self.table(one).fingerprints(np.arange(len(self.data)))
+        return int(np.median(np.minimum(seen["width"], seen["height"])))
 
     def complete(self, one: Candidate, rows: Ints) -> None:
         """Compute the activations of these images, in every view, where they are missing."""

@@ -27,12 +27,16 @@ from graft.utils.progress import Progress
 
 # Images that measure how fast a network encodes: the first so many start it, the others count.
 WARM, PROBED = 32, 64
+# What is taken to cost as much, until it is measured: a head in a family costs less than alone.
+LIKE = {"heads": "head"}
+TESTS = "the test images, as the winner is fed"
 
 
 @dataclass
 class Search:
     """What a search is made of, and what it has found; `before` are the seconds of earlier
-    processes.
+    processes. `timed_choice` is of how many trials a choice was timed, and what it took; `on_pass`
+    is called after each pass.
     """
 
     encodings: Encodings
@@ -45,6 +49,8 @@ class Search:
     progress: Progress
     before: float = 0.0
     problems: dict[str, str] = field(default_factory=dict)
+    timed_choice: tuple[int, float, float] | None = None
+    on_pass: Callable[["Search"], None] | None = None
     _tables: dict[int, TrialTable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,7 +95,7 @@ class Search:
         kind, views = f"encode {one.encoding()}", self.encodings.plan(one).encoder.views
         if not self.costs.knows(kind):
             start = self.costs.seconds("start", 1, 3.0)
-            if not self.budget.fits(start, what):
+            if not self.budget.fits(start, what, self._tests(kind)):
                 return False
             began = self.budget.clock()
             self.encodings.complete(one, np.arange(min(WARM, len(self.data))))
@@ -98,12 +104,17 @@ class Search:
             self.encodings.complete(one, np.arange(last))
             self.costs.measured(kind, (last - WARM) * views, self.budget.clock() - began)
         missing = self.encodings.missing(one)
-        if not self.budget.fits(self.costs.seconds(kind, missing), what):
+        if not self.budget.fits(self.costs.seconds(kind, missing), what, self._tests(kind)):
             return False
+        self.budget.keep_for(TESTS, self.budget.kept.get(TESTS, 0.0) + self._tests(kind))
         began = self.budget.clock()
         self.encodings.complete(one, np.arange(len(self.data)))
         self.costs.measured(kind, missing, self.budget.clock() - began)
         return True
+
+    def _tests(self, kind: str) -> float:
+        """Seconds more than are kept to encode the test images so, too, for one that may win."""
+        return max(0.0, self.costs.seconds(kind, self.data.tests) - self.budget.kept.get(TESTS, 0))
 
     def ridge(self, one: Candidate) -> None:
         """The ridge path of a network's features, or of its last stages."""
@@ -137,7 +148,7 @@ class Search:
             heads = f"{len(trials)} head{'s' * (len(trials) > 1)}"
             what = f"{heads} on {described(trials[0]).partition(',')[0]}"
             done = self.pass_of(
-                "heads",
+                "heads" if len(trials) > 1 else "head",
                 units,
                 what,
                 pass_name(trials, number),
@@ -166,7 +177,7 @@ class Search:
         """
         if self.files.has(name):
             return True
-        expected = self.costs.seconds(kind, units)
+        expected = self.costs.seconds(kind, units, self.costs.seconds(LIKE.get(kind, ""), units))
         if not at_any_cost and not self.budget.fits(expected * whole, what, more):
             return False
         with self.files.claimed(name) as mine:
@@ -178,6 +189,8 @@ class Search:
             self.files.write(found)
             self.costs.measured(kind, units, found.seconds)
         self.budget.tried_after_all(what)
+        if self.on_pass is not None:
+            self.on_pass(self)
         self._tell(what, found)
         return True
 

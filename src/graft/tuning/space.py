@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -76,7 +76,9 @@ class Space(Settings):
         default=[0.1, 0.0], min_length=1, max_length=8, description="Of heads."
     )
     unfreeze: list[Text] = Field(
-        default=["20%", "50%", "all"], max_length=8, description="What is fine-tuned, if anything."
+        default=["20%", "50%", "lora", "all"],
+        max_length=8,
+        description="What is fine-tuned, if anything; lora in transformers, where peft is here.",
     )
     fine_tuning_rates: list[Rate] = Field(
         default=[5e-4, 1e-3, 2e-4], min_length=1, max_length=16, description="Of fine-tuning."
@@ -86,6 +88,20 @@ class Space(Settings):
     )
     fine_tunings: Annotated[int, Field(ge=0, le=64)] = Field(
         default=12, description="Fine-tuning configurations at most."
+    )
+
+    text_heads: list[Literal["zero-shot", "wise-ft"]] = Field(
+        default=["zero-shot", "wise-ft"],
+        max_length=2,
+        description="Heads that begin at the names of the classes, of networks with a text tower.",
+    )
+    scratch: list[Literal["deep_cnn", "base_cnn"]] = Field(
+        default=["deep_cnn"],
+        max_length=2,
+        description="Networks that are trained from pixels, where most images are small.",
+    )
+    scratch_side: Annotated[int, Field(ge=16, le=256)] = Field(
+        default=64, description="How many pixels a side small is, at most."
     )
 
     def networks(self) -> list[str]:

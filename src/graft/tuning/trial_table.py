@@ -17,6 +17,8 @@ from graft.tuning.inner_folds import Fold
 from graft.tuning.trial_files import Pass
 
 Ints = NDArray[np.int64]
+# Of the heads that can be averaged, the best so many are looked at.
+MOST_POOLED = 32
 Floats = NDArray[np.float64]
 
 
@@ -178,14 +180,17 @@ def _average(table: TrialTable) -> Trial | None:
         if (one := table.trials[m].members[0]).encoding() == first.encoding()
         and (one.head == "ridge" or one.family() == family)
     ]
+    right = table.estimates()
+    pool = sorted(sorted(pool, key=lambda m: -right[m])[:MOST_POOLED])
     logits = [table.trials[m].logits for m in pool]
     labels, out = table.labels, np.empty_like(logits[0])
     if len(pool) < 2:
         return None
 
     def members_for(rows: Ints) -> list[int]:
-        right = [float((each[rows].argmax(1) == labels[rows]).mean()) for each in logits]
-        return average_members([each[rows] for each in logits], labels[rows], int(np.argmax(right)))
+        correct = [float((each[rows].argmax(1) == labels[rows]).mean()) for each in logits]
+        start = int(np.argmax(correct))
+        return average_members([each[rows] for each in logits], labels[rows], start)
 
     for fold in table.folds:
         others = np.setdiff1d(np.arange(len(labels)), fold.held)

@@ -17,8 +17,10 @@ from graft.runs.run import Run
 from graft.training.recipe import train
 from graft.tuning import outlook, result
 from graft.tuning.candidate import Candidate, Members
-from graft.tuning.costs import TOLERANCE, Budget, Costs
+from graft.tuning.costs import Budget, Costs
+from graft.tuning.fine_tuning_trials import WEIGHTS
 from graft.tuning.head_trials import ridge_members, ridge_units
+from graft.tuning.reserve import ended, reserve_first, reserve_more, with_average
 from graft.tuning.sampler import Sampler, optuna_here
 from graft.tuning.search import run_search
 from graft.tuning.search_data import Encodings, search_data
@@ -33,10 +35,6 @@ from graft.utils.locks import lock
 from graft.utils.progress import Progress
 
 NAME = "tuned"  # of the folder that a search makes when it is given none: runs/SOURCE-tuned
-# Seconds after the search besides what is measured: reading, testing and the pages.
-FINISHING, READING = 8.0, 0.002
-# Of a budget, at most so much is kept for what comes after the search.
-MOST_RESERVED = 0.5
 
 
 @dataclass(frozen=True)
@@ -93,15 +91,16 @@ def tune_source(
             sampler=Sampler(files.journal, config.seed) if sampled else None,
             progress=progress,
             before=max((p.at + p.seconds for p in files.passes()), default=0.0),
+            on_pass=reserve_more,
         )
-        _reserve(search, read)
+        reserve_first(search, read)
         try:
             run_search(search)
         except KeyboardInterrupt:
             progress.say(f"what was found is kept in {folder}; --resume goes on from there")
             raise
         searched = budget.spent()
-        table = search.table().with_average()
+        table = with_average(search)
         found = _found(search, table, searched, sampled)
     members = result.winner_of(found, table)
     return _finished(source, members, config, split_config, folder, found, progress, budget)
@@ -142,20 +141,6 @@ def _searching(source: str | Path, out: Path | None, resume: bool) -> Iterator[P
         yield folder
     finally:
         os.close(descriptor)
-
-
-def _reserve(search: Search, read: float) -> None:
-    """Keep time for what follows the search: reading again, the winner's fit, its test, a page."""
-    images = len(search.data) + search.data.tests
-    # A network is started and measured about as fast as this one was: a guess until one is.
-    search.costs.measured("start", 1, max(3.0, read / 3))
-    search.costs.measured("probe", 1, max(10.0, read))
-    again = FINISHING + min(read, 1.0 + READING * images)
-    features = search.encodings.plan(search.default).backbone.features
-    # Until a head was fitted, by what a processor multiplies in a second, about.
-    units = 3.0 * 256 * features * len(search.data) * 20
-    again += search.costs.seconds("heads", units, units / 2e10)
-    search.budget.keep_for("the winner", min(again, MOST_RESERVED * search.budget.seconds))
 
 
 def _found(search: Search, table: TrialTable, searched: float, sampled: bool) -> dict[str, Any]:
@@ -231,17 +216,21 @@ def _finished(
         progress.say(f"{error}: what goes on there fits the winner")
         return Tuned(None, found)
     metrics = run.metrics
-    found = found | {
-        "test": metrics["accuracy"] | {"n": metrics["n"]},
-        "seconds": round(budget.spent(), 1),
-        "over_budget": budget.spent() > (1 + TOLERANCE) * budget.seconds,
-    }
+    found = found | {"test": metrics["accuracy"] | {"n": metrics["n"]}}
     found["honest"] = result.honest(found)
+    found = ended(found, budget)
+    write_found(folder, found)
+    for name in ("claims", "work", WEIGHTS):
+        shutil.rmtree(folder / FOLDER / name, ignore_errors=True)
+    return Tuned(run, found)
+
+
+def closed(tuned: Tuned, run: Run, budget: Budget, progress: Progress) -> Tuned:
+    """The same when the pages are written, too: what tune.json says of the budget is of all."""
+    found = ended(tuned.found, budget)
     if found["over_budget"]:
         progress.say(result.overrun(found))
-    write_found(folder, found)
-    for name in ("claims", "work"):
-        shutil.rmtree(folder / FOLDER / name, ignore_errors=True)
+    write_found(run.path, found)
     return Tuned(run, found)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from graft.training.recipe import Chosen
 from graft.training.recorder import Recorder
 from graft.training.stages import Trained, fit_stages
 from graft.tuning.candidate import Candidate, Members, described, name_of
+from graft.tuning.fine_tuned_average import fit_average
 from graft.tuning.head_batch import HeadData, batches, new_batch, settings_of, steps
 from graft.tuning.merged_head import one_head
 from graft.tuning.ridge_path import ridge_weights, standardized
@@ -35,7 +37,7 @@ def is_usual(members: Members) -> bool:
     """Whether `graft train` has settings for this classifier: its own head, or fine-tuning."""
     one = members[0]
     usual = one.head == "fitted" and one.hidden == HIDDEN and not one.stages
-    return len(members) == 1 and (usual or not one.frozen)
+    return len(members) == 1 and (usual or not one.frozen or one.start != "new")
 
 
 def chosen_fit(members: Members) -> Chosen:
@@ -49,6 +51,9 @@ def chosen_fit(members: Members) -> Chosen:
     }
     if is_usual(members):
         return Chosen(fit_stages, known)
+
+    if not members[0].frozen:
+        return Chosen(partial(fit_average, members), known)
 
     def fit(plan: Plan, table: FeatureTable, split: Split, recorder: Recorder) -> Trained:
         table.complete(split.rows("train"), range(plan.encoder.views), recorder.progress)

@@ -1,6 +1,7 @@
 """Writing files so that nobody ever sees a half-written one."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,12 @@ from typing import Any
 # Who may read a new file. Asked once: there is no way to read it without setting it.
 MASK = os.umask(0o077)
 os.umask(MASK)
+
+
+def sha256_of(file: Path) -> bytes:
+    """The SHA-256 of a file's bytes, read in pieces."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 @contextlib.contextmanager

@@ -26,9 +26,15 @@ export function showAccuracy({ effect, measuring, measured_every: every }) {
   find("accuracy").replaceChildren(t("accuracy_of", { of }), " ", said[0], value, said[1]);
 }
 
+// What moved it, and whether that is more than chance: the interval's half is what a change has to be.
 function parts(effect) {
-  const [training, test] = [moved(effect.from_training), moved(effect.from_test)];
-  return t("parts", { before: percent(effect.before), training, test });
+  const said = [t("before", { before: percent(effect.before) })];
+  const { from_training: training, from_test: test, low, high } = effect;
+  if (effect.trained) said.push(t("by_training", { points: moved(training) }));
+  if (effect.trained && Math.abs(training) < (high - low) / 2) said.push(t("by_chance"));
+  if (effect.tested) said.push(t("by_test", { points: moved(test) }));
+  else said.push(t("test_untouched"));
+  return said.join(" ");
 }
 
 function hidden({ undoubted: count, undoubted_wrong: wrong, hidden_low: low, hidden_high: high, tested }) {

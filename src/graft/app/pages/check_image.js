@@ -57,12 +57,12 @@ function choices(item, classes, decide) {
   const made = [];
   if (suggested) made.push(button("r", t("relabel", { label: suggested }), relabel(suggested), true));
   made.push(button("k", t("keep", { label }), () => decide("keep"), !suggested));
-  made.push(button("x", t("keep_out"), () => decide("keep_out")));
+  const out = button("x", t("keep_out"), () => decide("keep_out"));
   const others = classes.filter((name) => name !== label && name !== suggested);
-  if (!others.length) return made;
+  if (!others.length) return [...made, out];
   if (classes.length <= MOST_CLASSES) {
     const number = (name) => String(classes.indexOf(name) + 1);
-    return [...made, ...others.map((name) => button(number(name), t("relabel", { label: name }), relabel(name)))];
+    return [...made, ...others.map((name) => button(number(name), t("relabel", { label: name }), relabel(name))), out];
   }
   const list = element(
     "select",
@@ -71,5 +71,5 @@ function choices(item, classes, decide) {
     ...others.map((name) => element("option", { value: name }, name)),
   );
   list.setAttribute("aria-label", t("other_class"));
-  return [...made, list];
+  return [...made, list, out];
 }

@@ -1,6 +1,6 @@
 // Step 2, Check: what is left to look at, in three ways; a key decides, and the next image is there.
 
-import { getJson, onChange, onKeys, refresh, sendJson, t, toast } from "./shell.js";
+import { dropUndos, getJson, onChange, onKeys, refresh, sendJson, t, toast } from "./shell.js";
 import { showAccuracy } from "./check_accuracy.js";
 import { confirmGroup, showGroup } from "./check_group.js";
 import { showOne } from "./check_image.js";
@@ -37,24 +37,33 @@ function group() {
   return items.filter((item) => item.label === label && item.suggested === suggested);
 }
 
+// Decided are those that the app knows of and those that are on their way to it.
+function decided() {
+  const known = new Set([...state.suspects, ...state.blind].map((item) => item.sha256));
+  return state.decided + [...gone].filter((image) => known.has(image)).length;
+}
+
+// What to do when nothing is left here: the test images, then the next step.
+function showEnd(blind) {
+  const more = way !== "blind" && blind > 0;
+  find("nothing-text").textContent = more ? t("nothing_but_test", { count: blind }) : t("nothing");
+  find("go-blind").hidden = !more;
+}
+
 function show() {
   if (!state) return;
   find("reading").hidden = state.ready || Boolean(state.problem);
   find("problem").hidden = !state.problem;
   find("problem").textContent = state.problem;
   find("work").hidden = !state.ready;
-  find("lead").textContent = state.ready
-    ? t("lead", {
-        count: inOrder([...state.suspects]).length,
-        blind: inOrder([...state.blind]).length,
-        decided: state.decided,
-      })
-    : "";
-  const { done, total } = state.progress;
-  find("reading-bar").max = total || 1;
-  find("reading-bar").value = done;
-  find("reading-text").textContent = total ? t("reading", { done, total }) : t("reading_files");
-  if (!state.ready) return;
+  if (!state.ready) {
+    find("lead").textContent = "";
+    showReading(state.progress);
+    return;
+  }
+  const [count, blind] = [inOrder([...state.suspects]).length, inOrder([...state.blind]).length];
+  find("lead").textContent = t("lead", { count, decided: decided() });
+  find("way-blind").textContent = t("way_blind", { left: blind });
   for (const button of document.querySelectorAll("[data-way]")) {
     button.setAttribute("aria-pressed", button.dataset.way === way);
   }
@@ -64,15 +73,24 @@ function show() {
   find("one").hidden = !one;
   find("many").hidden = !many.length;
   find("nothing").hidden = Boolean(one || many.length);
-  find("nothing").textContent = t("nothing");
+  showEnd(blind);
   find("keys").hidden = !(one || many.length);
-  find("keys").textContent = way === "many" ? t("keys_many") : t("keys_one");
+  find("keys").textContent = { many: t("keys_many"), blind: t("keys_blind") }[way] ?? t("keys_one");
   if (one) {
     front = [one.sha256];
     showOne(one, listed().slice(1, 4), state.classes, { decide, skip });
   }
   if (many.length) showGroup(many, { open });
   showAccuracy(state);
+}
+
+function showReading({ done, total }) {
+  const bar = find("reading-bar");
+  const last = Boolean(total) && done >= total; // how long the rest takes is not known
+  bar.max = total || 1;
+  if (last) bar.removeAttribute("value");
+  else bar.value = done;
+  find("reading-text").textContent = last ? t("comparing") : total ? t("reading", { done, total }) : t("reading_files");
 }
 
 async function load() {
@@ -97,7 +115,6 @@ async function load() {
 function act(body) {
   const images = [...body.images, ...(body.kept ?? [])];
   for (const image of images) gone.add(image);
-  state.decided += images.length;
   front = [];
   waiting += 1;
   show();
@@ -143,6 +160,7 @@ async function undo() {
   const done = await sendJson("/api/check/undo").catch(() => null);
   if (!done) return;
   const count = done.images.length;
+  dropUndos();
   toast(count ? t("undone", { count }) : t("nothing_to_undo"));
   for (const image of done.images) {
     skipped.delete(image);
@@ -166,6 +184,7 @@ function choose(name) {
 for (const button of document.querySelectorAll("[data-way]")) {
   button.onclick = () => { front = []; choose(button.dataset.way); };
 }
+find("go-blind").onclick = () => { front = []; choose("blind"); };
 find("undo").onclick = undo;
 find("confirm").onclick = confirm;
 find("skip-group").onclick = skip;

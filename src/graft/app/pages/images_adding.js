@@ -1,45 +1,88 @@
-// Adding images to a class: chosen files, dropped files and folders, and the webcam.
+// Adding images to a class: chosen files, dropped files, folders and archives.
 
 import { undo } from "./images_undo.js";
 import { refresh, sendFile, t, toast } from "./shell.js";
 
 const find = (id) => document.getElementById(id);
 const PICTURE = /\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|webp|tiff?|p[pgbn]m|avif|jp2|tga|hei[cf]|hif)$/i;
-const TAKE = 10; // frames of the webcam that stay together in one split
-const PAUSE = 200; // ms between frames
-const FRAME = 640; // pixels of a frame's longer side, at most
+const ARCHIVE = /\.(zip|tar|tgz|tar\.(gz|xz|bz2))$/i;
+const OTHER_ARCHIVE = /\.(rar|7z|gz|xz|bz2|zst|dmg|iso)$/i; // to be unpacked by hand
+const NAMED = 3; // files that are named among those left out
 
 // Now, as the names of added images say it.
-const stamp = () => new Date().toISOString().replace(/\D/g, "").slice(0, 17);
+export const stamp = () => new Date().toISOString().replace(/\D/g, "").slice(0, 17);
 
-// Sends [{file, label}], two at a time, and says what came of it.
-export async function addAll(wanted) {
-  const some = wanted.filter(({ file }) => file.type.startsWith("image/") || PICTURE.test(file.name));
-  const others = wanted.length - some.length;
-  if (others) toast(t("not_images", { count: others }), { error: true });
-  if (!some.length) return;
-  const bar = find("adding-bar");
-  find("adding").hidden = false;
-  bar.max = some.length;
+// Sends [{file, label}], two at a time, says what came of it and gives the ids of the images.
+async function addImages(some, batch) {
+  const ids = [];
   let next = 0;
   let done = 0;
-  let kept = 0;
-  const batch = `${stamp()}d`;
   async function sender() {
     while (next < some.length) {
       const { file, label } = some[next++];
       try {
-        await sendFile("/api/images/add", { class: label, name: file.name, batch }, file);
-        kept += 1;
+        ids.push((await sendFile("/api/images/add", { class: label, name: file.name, batch }, file)).id);
       } catch { /* was said */ }
-      bar.value = ++done;
-      find("adding-text").textContent = t("adding", { done, total: some.length });
+      working(t("adding", { done: ++done, total: some.length }), done, some.length);
     }
   }
   await Promise.all([sender(), sender()]);
+  return ids;
+}
+
+// Sends an archive; its class folders become classes. How many images it had, and those left out.
+async function addArchive({ file, label }, batch) {
+  working(t("unpacking", { name: file.name }));
+  const query = { name: file.name, batch, ...(label ? { class: label } : {}) };
+  const found = await sendFile("/api/images/add-archive", query, file).catch(() => null);
+  return found ?? { count: 0, left_out: 0, named: [] };
+}
+
+function working(text, done = null, total = 1) {
+  const bar = find("adding-bar");
+  find("adding").hidden = false;
+  find("adding-text").textContent = text;
+  bar.max = total;
+  if (done === null) bar.removeAttribute("value");
+  else bar.value = done;
+}
+
+function sayLeftOut(count, names) {
+  if (!count) return;
+  const some = names.slice(0, NAMED).join(", ");
+  const text = count > NAMED ? t("not_images_more", { names: some, count: count - NAMED }) : t("not_images", { names: some });
+  toast(text, { error: true });
+}
+
+const isArchive = ({ file }) => ARCHIVE.test(file.name);
+const isImage = ({ file }) => !isArchive({ file }) && (file.type.startsWith("image/") || PICTURE.test(file.name));
+
+// Adds [{file, label}]; `added` is told of the images that came as files.
+async function addAll(wanted, added) {
+  const archives = wanted.filter(isArchive);
+  const images = wanted.filter(isImage);
+  const homeless = images.filter((each) => !each.label);
+  if (homeless.length) toast(t("choose_class_first"), { error: true });
+  const others = wanted.filter((each) => !isArchive(each) && !isImage(each)).map(({ file }) => file.name);
+  const packed = others.filter((name) => OTHER_ARCHIVE.test(name));
+  if (packed.length) toast(t("unpack_first", { name: packed[0] }), { error: true });
+  else sayLeftOut(others.length, others);
+  const batch = `${stamp()}d`;
+  const ids = await addImages(images.filter((each) => each.label), batch);
+  let kept = ids.length;
+  const left = { count: 0, names: [] };
+  for (const archive of archives) {
+    const found = await addArchive(archive, batch);
+    kept += found.count;
+    left.count += found.left_out;
+    left.names.push(...found.named);
+  }
   find("adding").hidden = true;
+  sayLeftOut(left.count, left.names);
   if (kept) toast(t("added", { count: kept }), { action: undo });
   await refresh();
+  const labels = [...new Set(images.map((each) => each.label))];
+  if (ids.length) await added(ids, labels.length === 1 ? labels[0] : null);
 }
 
 // The files of a drop, those in folders with the folder's name as their class.
@@ -67,13 +110,14 @@ async function dropped(items, label) {
   return found;
 }
 
-// `current()` is the class that images go to, or null if none is chosen.
-export function startAdding(current) {
+// `current()` is the class that images go to, or null if none is chosen; `added(ids, label)` is
+// told of those that were added, and to which one if it was one.
+export function startAdding(current, added) {
   find("pick").onclick = () => find("files").click();
   find("files").onchange = async (event) => {
     const wanted = [...event.target.files].map((file) => ({ file, label: current() }));
     event.target.value = "";
-    await addAll(wanted);
+    await addAll(wanted, added);
   };
   addEventListener("dragover", (event) => {
     if (![...event.dataTransfer.types].includes("Files")) return;
@@ -87,79 +131,6 @@ export function startAdding(current) {
     event.preventDefault();
     document.body.classList.remove("dropping");
     const label = event.target.closest?.("[data-class]")?.dataset.class ?? current();
-    const wanted = await dropped(event.dataTransfer.items, label);
-    const homeless = wanted.filter((each) => !each.label);
-    if (homeless.length) toast(t("choose_class_first"), { error: true });
-    await addAll(wanted.filter((each) => each.label));
+    await addAll(await dropped(event.dataTransfer.items, label), added);
   });
-  startWebcam(current);
-}
-
-function startWebcam(current) {
-  const video = find("video");
-  const canvas = document.createElement("canvas");
-  let stream = null;
-  let recording = false;
-
-  async function open() {
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { width: FRAME } });
-    } catch (error) {
-      toast(t("no_webcam", { reason: error.message }), { error: true });
-      return;
-    }
-    video.srcObject = stream;
-    find("camera").hidden = false;
-    find("record").focus();
-  }
-
-  function close() {
-    recording = false;
-    for (const track of stream?.getTracks() ?? []) track.stop();
-    stream = video.srcObject = null;
-    find("camera").hidden = true;
-  }
-
-  async function frame() {
-    const scale = Math.min(1, FRAME / Math.max(video.videoWidth, video.videoHeight));
-    canvas.width = Math.round(video.videoWidth * scale);
-    canvas.height = Math.round(video.videoHeight * scale);
-    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-    return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
-  }
-
-  async function record() {
-    if (recording || !stream) return;
-    recording = true;
-    const label = current();
-    const started = stamp();
-    for (let count = 0; recording && stream; ) {
-      const pause = new Promise((done) => setTimeout(done, PAUSE));
-      const batch = `${started}w${Math.floor(count / TAKE)}`;
-      try {
-        const query = { class: label, name: t("frame"), batch };
-        await sendFile("/api/images/add", query, await frame());
-      } catch {
-        break;
-      }
-      find("recorded").textContent = t("recorded", { count: ++count, label });
-      await pause;
-    }
-    recording = false;
-    await refresh();
-  }
-
-  const stop = () => { recording = false; };
-  const button = find("record");
-  button.onpointerdown = (event) => { button.setPointerCapture(event.pointerId); record(); };
-  button.onpointerup = button.onpointercancel = button.onblur = stop;
-  button.onkeydown = (event) => {
-    if (event.key !== " " && event.key !== "Enter") return;
-    event.preventDefault();
-    if (!event.repeat) record();
-  };
-  button.onkeyup = stop;
-  find("webcam").onclick = () => (stream ? close() : open());
-  find("camera-close").onclick = close;
-  addEventListener("pagehide", close);
 }

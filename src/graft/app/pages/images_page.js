@@ -2,6 +2,8 @@
 
 import { startAdding } from "./images_adding.js";
 import { browse, startChoosing } from "./images_folder.js";
+import { startViewing } from "./images_view.js";
+import { startWebcam } from "./images_webcam.js";
 import { undo } from "./images_undo.js";
 import { element, getJson, onChange, onKeys, refresh, sendJson, t, toast } from "./shell.js";
 import { WindowedGrid } from "./windowed_grid.js";
@@ -11,13 +13,17 @@ const ALL = null; // instead of a class: all images
 let classes = [];
 let current = decodeURIComponent(location.hash.slice(1)) || ALL;
 let currentSince = 0; // an answer to an older question may not know a class that is new
+let fresh = new Set(); // images that were just added here
 
 const grid = new WindowedGrid(find("grid"), {
   load: async (start, count) => {
     const found = await getJson("/api/images/list", { class: current, start, count });
     return found.images;
   },
-  decorate: (cell, item) => cell.classList.toggle("out", item.out),
+  decorate: (cell, item) => {
+    cell.classList.toggle("out", item.out);
+    cell.classList.toggle("fresh", fresh.has(item.id));
+  },
 });
 
 const count = () =>
@@ -43,6 +49,11 @@ function choose(label, { keep = false } = {}) {
   for (const button of find("classes").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", button.dataset.name === JSON.stringify(label));
   }
+  const others = classes.filter((each) => each.name && each.name !== label);
+  find("move").replaceChildren(
+    element("option", { value: "" }, t("move_to")),
+    ...others.map((each) => element("option", { value: each.name }, each.name)),
+  );
   const total = count();
   find("nothing").hidden = total > 0;
   find("nothing").textContent = named ? t("class_empty") : t("all_empty");
@@ -74,10 +85,6 @@ async function showClasses() {
   );
   const named = classes.filter((each) => each.name);
   find("lead").textContent = t("lead", { count: named.length, images: found.total });
-  find("move").replaceChildren(
-    element("option", { value: "" }, t("move_to")),
-    ...named.map((each) => element("option", { value: each.name }, each.name)),
-  );
   choose(current, { keep: true });
 }
 
@@ -129,6 +136,7 @@ function ask(title, note, yes, name = null) {
   const dialog = find("ask");
   dialog.returnValue = "no";
   dialog.showModal();
+  if (name !== null) input.select();
   return new Promise((answered) => {
     dialog.onclose = () => answered(dialog.returnValue === "yes" ? input.value.trim() : null);
   });
@@ -147,25 +155,29 @@ async function rename() {
 async function removeClass() {
   const label = current;
   const note = t("delete_class_note", { count: count() });
-  if ((await ask(t("delete_class_title", { label }), note, t("delete_class"))) === null) return;
+  if (count() && (await ask(t("delete_class_title", { label }), note, t("delete_class"))) === null) return;
   await act("/api/images/delete-class", { class: label }, () => t("class_deleted", { label }));
 }
 
 grid.addEventListener("select", () => {
   const chosen = grid.selected.size;
   find("selection-tools").hidden = chosen === 0;
+  find("add-tools").classList.toggle("replaced", chosen > 0); // the images stay where they are
   find("selected").textContent = t("selected", { count: chosen });
 });
-grid.addEventListener("open", ({ detail }) => {
-  find("view-image").src = `/image/${detail.sha256}`;
-  find("view-image").alt = nameOf(detail.label);
-  find("view-name").textContent = detail.id;
-  find("view").showModal();
+startViewing(grid, {
+  nameOf,
+  remove: ({ id }) => act("/api/images/delete", { paths: [id] }, (done) => t("deleted", { count: done.count })),
 });
 
 find("new-form").onsubmit = async (event) => {
   event.preventDefault();
   const name = find("new").value.trim();
+  if (!name) {
+    find("new").focus();
+    toast(t("name_first"), { error: true });
+    return;
+  }
   const made = await sendJson("/api/images/new-class", { name }).catch(() => null);
   if (!made) return;
   find("new").value = "";
@@ -191,4 +203,18 @@ find("other").onclick = () => {
 };
 onKeys({ z: undo, Delete: remove, Backspace: remove, a: selectAll });
 startChoosing();
-startAdding(() => current || null);
+// What was added is shown: the first of the new images, and all of them marked.
+async function showAdded(ids, label) {
+  fresh = new Set(ids);
+  const asked = () => getJson("/api/images/paths", { class: current });
+  let first = (await asked()).paths.findIndex((id) => fresh.has(id));
+  if (first < 0) {
+    turnTo(label ?? ALL); // they went to another class than the one in view
+    first = (await asked()).paths.findIndex((id) => fresh.has(id));
+  }
+  await showClasses();
+  if (first >= 0) await grid.moveTo(first);
+}
+const chosenClass = () => current || null;
+startAdding(chosenClass, showAdded);
+startWebcam(chosenClass);

@@ -1,10 +1,22 @@
-// The way back: the last action, in whichever tab it was done.
+// The way back: the last action of this step, in whichever tab it was done, and what it was.
 
-import { refresh, sendJson, t, toast } from "./shell.js";
+import { dropUndos, refresh, sendJson, t, toast } from "./shell.js";
+
+const SAID = {
+  add: ({ count, new: label }) => (label ? t("undone_add", { count, label }) : t("undone_adds", { count })),
+  move: ({ count, new: label }) => t("undone_move", { count, label }),
+  delete: ({ count }) => t("undone_delete", { count }),
+  rename: ({ old, new: label }) => t("undone_rename", { old, label }),
+  rename_class: ({ old, new: label }) => t("undone_rename", { old, label }),
+  make_class: ({ new: label }) => t("undone_make", { label }),
+  delete_class: ({ old }) => t("undone_delete_class", { label: old }),
+};
 
 export async function undo() {
   const done = await sendJson("/api/images/undo").catch(() => null);
-  if (done?.count) toast(t("undone", { count: done.count }));
-  else if (done) toast(t(done.undone ? "undone_class" : "nothing_to_undo"));
+  if (done) {
+    dropUndos(); // what an older message offers to undo is undone by now
+    toast(done.undone ? SAID[done.what](done) : t("nothing_to_undo"));
+  }
   await refresh();
 }

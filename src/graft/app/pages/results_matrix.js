@@ -15,11 +15,11 @@ const same = (a, b) => a && b && a.label === b.label && a.predicted === b.predic
 // `test` has the counts; `open(cell)` is called for the cell that is pressed.
 export function showMatrix(place, classes, test, open) {
   const focus = place.contains(document.activeElement) ? document.activeElement.dataset.cell : null;
-  const press = async (cell) => {
+  const press = async (cell, scroll) => {
     pressed = cell;
     mark(place);
     await open(cell);
-    find("cell").scrollIntoView({ block: "nearest" });
+    if (scroll) find("cell").scrollIntoView({ block: "nearest" });
   };
   place.replaceChildren(classes.length > MOST ? pairs(classes, test, press) : table(classes, test, press));
   find("matrix-note").textContent = classes.length > MOST ? t("many_classes") : t("matrix_note");
@@ -28,17 +28,26 @@ export function showMatrix(place, classes, test, open) {
   if (pressed && classes.includes(pressed.label) && !find("cell").hidden) open(pressed);
 }
 
+// Presses the number of the most frequent mistake, so that the page begins with its images.
+export function openWorst(place) {
+  const wrong = [...place.querySelectorAll("button")].filter(({ cell }) => cell.predicted && cell.predicted !== cell.label);
+  const worst = wrong.filter((each) => each.count).sort((a, b) => b.count - a.count)[0];
+  worst?.show();
+}
+
 function mark(place) {
   for (const button of place.querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(Boolean(same(button.cell, pressed))));
   }
 }
 
-function button(cell, place, text, said, press) {
+function button(cell, place, text, said, press, count) {
   const made = element("button", { type: "button", "aria-label": said, title: said }, text);
   made.cell = cell;
   made.dataset.cell = place;
-  made.onclick = () => press(cell);
+  made.count = count;
+  made.show = () => press(cell, false);
+  made.onclick = () => press(cell, true);
   return made;
 }
 
@@ -55,7 +64,7 @@ function table(classes, test, press) {
     classes.forEach((predicted, j) => {
       const count = test.confusion[i][j];
       const said = t("cell", { label, predicted, count, n });
-      const made = button({ label, predicted }, `${i}-${j}`, String(count), said, press);
+      const made = button({ label, predicted }, `${i}-${j}`, String(count), said, press, count);
       made.className = count ? "" : "none";
       const strength = n ? (0.12 + 0.6 * count / n) : 0;
       if (count) made.style.background = `rgb(var(--${i === j ? "hit" : "miss"}) / ${strength.toFixed(2)})`;
@@ -93,7 +102,7 @@ function pairs(classes, test, press) {
   return element("ul", { className: "pairs" }, ...found.slice(0, PAIRS).map(({ i, j, count }) => {
     const n = test.confusion[i].reduce((sum, each) => sum + each, test.abstained_by_class[i]);
     const said = t("cell", { label: classes[i], predicted: classes[j], count, n });
-    return element("li", {}, button({ label: classes[i], predicted: classes[j] }, `${i}-${j}`, said, said, press));
+    return element("li", {}, button({ label: classes[i], predicted: classes[j] }, `${i}-${j}`, said, said, press, count));
   }));
 }
 

@@ -1,12 +1,12 @@
 // Step 4, Results: the numbers of a run, at the threshold that is chosen here.
 
-import { getJson, t } from "./shell.js";
+import { element, getJson, t } from "./shell.js";
 import { keep, kept, onRun, percent, span, withRun } from "./run_choice.js";
 import { drawCurve, moveCurve } from "./results_curve.js";
-import { showMatrix, showImages } from "./results_matrix.js";
+import { openWorst, showMatrix, showImages } from "./results_matrix.js";
 
 const find = (id) => document.getElementById(id);
-const AREAS = ["summary", "threshold", "confusions", "next"];
+const AREAS = ["summary", "threshold", "confusions", "words", "next"];
 const slider = find("least");
 const typed = find("least-percent");
 let run = null;
@@ -27,10 +27,13 @@ onRun(AREAS, async (name) => {
   if (summary.abstained_ood !== null) {
     find("ood").textContent = t("ood", { count: summary.abstained_ood, n: summary.n });
   }
+  find("word-list").replaceChildren(...summary.words.map(({ name, meaning }) =>
+    element("div", {}, element("dt", {}, name), element("dd", {}, meaning))));
   showBudgets();
   drawCurve(find("curve"), summary.curve);
   find("cell").hidden = true;
   await move(Number(kept("from")) || 0);
+  openWorst(find("matrix"));
 });
 
 // The buttons that set the threshold by how many answers may be wrong.

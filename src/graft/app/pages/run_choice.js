@@ -45,9 +45,12 @@ function hundredths(value) {
 }
 
 // Calls show(run) for the run that is chosen, now and when it changes; `areas` are hidden while there
-// is none, and what to do is said instead.
+// is none, and what to do is said instead. What it returns resolves when the runs are known: to the
+// name of the run, or undefined where there is none.
 export function onRun(areas, show) {
   let shown = null;
+  let known;
+  const first = new Promise((done) => { known = done; });
 
   function choose(found) {
     const name = found.runs.find((each) => each.name === kept("run"))?.name ?? found.runs[0]?.name;
@@ -60,6 +63,7 @@ export function onRun(areas, show) {
       find("no-run-go").textContent = closed ? t("go_images") : t("go_train");
       find("no-run-go").href = closed ? "/images" : "/train";
       shown = null;
+      known();
       return;
     }
     const said = (run) => t("run_named", { name: run.name, accuracy: percent(run.accuracy.value) });
@@ -69,6 +73,7 @@ export function onRun(areas, show) {
     if (name === shown) return;
     shown = name;
     show(name);
+    known(name);
   }
 
   async function look() {
@@ -84,4 +89,5 @@ export function onRun(areas, show) {
     show(shown);
   };
   onChange(look);
+  return first;
 }

@@ -70,6 +70,8 @@ export function toast(message, { error = false, action = null, label = t("undo")
   const box = element("div", { className: error ? "toast error" : "toast" }, message);
   box.dataset.message = message;
   if (action) {
+    dropUndos(); // only the last action can be taken back
+    box.dataset.undo = "";
     const press = () => { box.remove(); action(); };
     box.append(element("button", { type: "button", onclick: press }, label));
   } else {
@@ -80,11 +82,18 @@ export function toast(message, { error = false, action = null, label = t("undo")
   setTimeout(() => box.remove(), error ? 12000 : 8000);
 }
 
-// onKeys({ z: undo, Delete: remove }): keys do nothing while somebody types.
-export function onKeys(actions) {
-  document.addEventListener("keydown", (event) => {
+// Takes away the messages that offer to take something back.
+export function dropUndos() {
+  for (const box of document.querySelectorAll(".toast[data-undo]")) box.remove();
+}
+
+// onKeys({ z: undo, Delete: remove }): keys do nothing while somebody types. Those of a dialog, given
+// as `within`, are its own.
+export function onKeys(actions, within = document) {
+  within.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (event.target.closest("input, select, textarea, [contenteditable], dialog[open]")) return;
+    if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+    if (within === document && document.querySelector("dialog[open]")) return;
     const action = actions[event.key];
     if (!action) return;
     event.preventDefault();
@@ -122,7 +131,12 @@ export async function refresh() {
     toast(t("unreachable"), { error: true });
     return null;
   }
-  delete document.body.dataset.lost;
+  if ("lost" in document.body.dataset) {
+    delete document.body.dataset.lost;
+    for (const box of document.querySelectorAll(".toast.error")) {
+      if (box.dataset.message === t("unreachable")) box.remove();
+    }
+  }
   const before = known;
   known = project;
   if (before && before.home !== project.home) location.reload();

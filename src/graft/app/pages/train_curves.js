@@ -23,7 +23,7 @@ function scale(values, least, most) {
 
 // `lines` are [{name, values}], each with a value or null for each epoch; `label` is for those who
 // cannot see it.
-export function draw(place, lines, { label, format, most = null }) {
+export function draw(place, lines, { label, format, least = null, most = null }) {
   const { width, height, left, right, top, bottom } = SPACE;
   const known = lines.flatMap((line) => line.values).filter((value) => value !== null);
   if (!known.length) {
@@ -31,7 +31,7 @@ export function draw(place, lines, { label, format, most = null }) {
     return;
   }
   const count = Math.max(...lines.map((line) => line.values.length));
-  const { from, to, ticks } = scale(known, null, most);
+  const { from, to, ticks } = scale(known, least, most);
   const x = (epoch) => left + ((width - left - right) * (epoch - 1)) / Math.max(1, count - 1);
   const y = (value) => top + (height - top - bottom) * (1 - (value - from) / (to - from));
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
@@ -52,9 +52,9 @@ export function draw(place, lines, { label, format, most = null }) {
     const last = some.at(-1);
     if (!last) return;
     picture.append(svg("circle", { class: `dot${kind}`, cx: last[0], cy: last[1], r: 3.5 }));
-    if (line.name) {
-      const first = some[Math.floor(some.length / 3)];
-      picture.append(svg("text", { class: `name${kind}`, x: first[0], y: first[1] - 8 }, line.name));
+    if (line.name) { // in the corner that falling lines leave free, one below the other
+      const [end, row] = [width - right, top + 12 + 16 * i];
+      picture.append(svg("text", { class: `name${kind}`, x: end, y: row, "text-anchor": "end" }, line.name));
     }
   });
   place.replaceChildren(picture);

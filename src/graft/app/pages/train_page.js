@@ -10,6 +10,7 @@ let runs = [];
 let running = null;
 let watched = null; // the run whose curves are shown
 let asked = 0;
+const PATIENCE = 20; // seconds until it is said that measuring takes long
 
 function duration(seconds) {
   if (seconds < 90) return t("seconds", { count: Math.max(1, Math.round(seconds)) });
@@ -32,9 +33,16 @@ const settings = () => ({
   flip: find("flip").checked ? null : false,
 });
 
+// What the last finished run took: it is said while the time is being measured.
+function measuring(polls) {
+  const last = runs.find((run) => run.state === "finished" && run.seconds);
+  if (last) return t("measuring_last", { name: last.name, time: duration(last.seconds) });
+  return polls < PATIENCE ? t("measuring") : t("measuring_long");
+}
+
 async function showCost() {
   const mine = ++asked;
-  for (;;) {
+  for (let polls = 0; ; polls++) {
     if (mine !== asked || running) return;
     let told;
     try {
@@ -45,7 +53,7 @@ async function showCost() {
     }
     if (mine !== asked || running) return;
     if (told.error) find("cost").textContent = told.error;
-    else if (told.pending) find("cost").textContent = t("measuring");
+    else if (told.pending) find("cost").textContent = measuring(polls);
     else {
       const values = { time: roughly(told.seconds), count: told.new };
       find("cost").textContent = t(told.new ? "cost" : "cost_cached", values);
@@ -63,7 +71,7 @@ function showCurves(name, epochs) {
   const best = Math.max(...column("val_accuracy").filter((value) => value !== null));
   const label = t("accuracy_label", { count: epochs.length, best: percent(best) });
   draw(find("accuracy-chart"), [{ values: column("val_accuracy") }], {
-    label, format: (v) => percent(v, 0), most: 1,
+    label, format: (v) => percent(v, 0), least: 0.5, most: 1,
   });
   const lines = [
     { name: t("validation"), values: column("val_loss") },
@@ -97,7 +105,7 @@ function row(run) {
     "tr", {},
     element("td", {}, box), element("th", { scope: "row" }, run.name), state,
     cell(interval, { name: t("accuracy"), number: true }),
-    cell(t("count", { count: run.images }), { number: true }),
+    cell(new Intl.NumberFormat(document.documentElement.lang).format(run.images), { name: t("images"), number: true }),
     cell(run.seconds ? duration(run.seconds) : "", { name: t("time"), number: true }),
     run.problem ? element("td", { className: "problem" }, run.problem) : cell(how),
     tools,
@@ -122,6 +130,19 @@ async function showRuns() {
   showCompare();
 }
 
+function showStage({ stage, done, total }) {
+  const said = {
+    starting: () => t("stage_starting"),
+    reading: () => (total ? t("stage_reading", { done, total }) : t("stage_reading_on")),
+    learning: () => (total ? t("stage_learning", { share: percent(done / total, 0) }) : t("stage_learning_on")),
+    finishing: () => t("stage_finishing"),
+  };
+  find("said").textContent = said[stage]();
+  const bar = find("training-bar");
+  if (total) bar.value = done / total;
+  else bar.removeAttribute("value");
+}
+
 async function showRunning() {
   const now = await getJson("/api/train/running");
   const ended = running && running !== now.name;
@@ -130,7 +151,7 @@ async function showRunning() {
   find("train").disabled = Boolean(running);
   if (running) {
     find("running-title").textContent = t("is_trained", { name: running });
-    find("said").textContent = now.said;
+    showStage(now);
     find("cost").textContent = t("one_at_a_time", { name: running });
     showCurves(running, now.epochs);
   }
@@ -172,10 +193,12 @@ find("train").onclick = async () => {
 };
 find("stop").onclick = async () => {
   find("stop").disabled = true;
-  await sendJson("/api/train/stop", { name: running }).catch(() => null);
+  const name = running;
+  await sendJson("/api/train/stop", { name }).catch(() => null);
   for (let i = 0; i < 60 && (await showRunning()); i++) await new Promise((done) => setTimeout(done, 500));
   find("stop").disabled = false;
   await afterwards();
+  if (!running) toast(t("was_stopped", { name }));
 };
 find("compare").onclick = async () => {
   const found = await sendJson("/api/train/compare", { names: chosen() }).catch(() => null);

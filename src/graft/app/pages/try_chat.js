@@ -15,6 +15,7 @@ const talk = window.conversation({
   form: find("ask-form"),
   offer: find("offer"),
   words: { computing: t("computing"), evidence: t("evidence_rows"), none: t("no_answer") },
+  openEvidence: false, // it has names of files and of numbers, for those who want to know
   ask: async (text) => {
     const mine = about;
     const before = said.map(([question]) => question);

@@ -13,7 +13,7 @@ let shown = null; // the answer that is in view
 let asked = 0;
 const least = () => Number(kept("from")) || 0;
 
-onRun(AREAS, async (name) => {
+const listed = onRun(AREAS, async (name) => {
   run = name;
   shown = null;
   find("result").hidden = true;
@@ -43,7 +43,15 @@ async function tryImage(blob, name) {
     toast(t("not_an_image"), { error: true });
     return;
   }
+  if (!(await known())) return;
   await show(() => sendFile("/api/try/image", { run, name, from: least() }, blob));
+}
+
+// Whether there is a run to ask: what is dropped before the runs are known waits for them.
+async function known() {
+  const some = await listed;
+  if (!run && !some) toast(t("no_run"), { error: true });
+  return run !== null;
 }
 
 async function show(ask) {
@@ -171,13 +179,12 @@ addEventListener("drop", async (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
   const [file] = event.dataTransfer.files;
-  if (!run) return;
   if (file) await tryImage(file, file.name);
   else toast(t("not_an_image"), { error: true });
 });
 addEventListener("paste", async (event) => {
   const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
-  if (!file || !run) return; // text that is pasted into the question stays there
+  if (!file) return; // text that is pasted into the question stays there
   event.preventDefault();
   await tryImage(file, file.name === "image.png" ? t("pasted") : file.name);
 });

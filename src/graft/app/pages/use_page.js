@@ -5,6 +5,7 @@ import { keep, kept, onRun, percent } from "./run_choice.js";
 
 const find = (id) => document.getElementById(id);
 const AREAS = ["abstain", "others", "programs", "lines"];
+const FOR_ALL = "web"; // the format that needs no program; the others are shown on request
 const WATCH = 1500; // ms between looks at what is being made
 // What each format is called, and what it is for.
 const FORMATS = {
@@ -120,8 +121,12 @@ async function watch() {
   if (told !== drawn) {
     drawn = told;
     const focus = document.activeElement?.dataset?.to;
-    find("exports").replaceChildren(...found.exports.map((each) => card(each, found.busy)));
-    if (focus) find("exports").querySelector(`[data-to="${focus}"]`)?.focus();
+    const cards = found.exports.map((each) => card(each, found.busy));
+    find("exports").replaceChildren(...cards.filter((each) => each.dataset.format === FOR_ALL));
+    find("more-exports").replaceChildren(...cards.filter((each) => each.dataset.format !== FOR_ALL));
+    if (found.exports.some((each) => each.to !== FOR_ALL && each.state !== "new")) find("formats").open = true;
+    find("one-at-a-time").hidden = !found.busy;
+    if (focus) find("others").querySelector(`[data-to="${focus}"]`)?.focus();
     showServing(found.serving);
   }
   if (found.busy || found.serving.state === "starting") watching = setTimeout(watch, WATCH);
@@ -138,7 +143,10 @@ function card(found, busy) {
     parts.push(element("div", {}, link), said(t("made", { size: size.toFixed(1), folder: found.folder })));
     if (found.parity) parts.push(said(t("compared", { count: found.parity.images, labels: found.parity.labels_changed })));
   } else if (found.state === "running") {
-    parts.push(element("progress", { "aria-label": name }), said(t("making", { said: found.said || "…" })));
+    const stop = element("button", { type: "button", "aria-label": t("stop_named", { name }) }, t("stop_making"));
+    stop.dataset.to = found.to;
+    stop.onclick = () => sendJson("/api/use/stop-export").catch(() => {}).then(watch);
+    parts.push(element("progress", { "aria-label": name }), said(t("making")), element("div", {}, stop));
   } else {
     const button = element("button", { type: "button", disabled: busy, "aria-label": t("make_named", { name }) }, t("make"));
     button.dataset.to = found.to;

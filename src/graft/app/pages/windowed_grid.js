@@ -46,7 +46,13 @@ export class WindowedGrid extends EventTarget {
     this.#marked();
   }
 
+  // Makes this image the one that keys are about, and scrolls to it.
+  moveTo(index) {
+    return this.#go(index, false);
+  }
+
   async item(index) {
+    if (index < 0 || index >= this.total) return undefined;
     const number = Math.floor(index / CHUNK);
     if (!this.chunks.has(number)) {
       this.chunks.set(number, Promise.resolve(this.load(number * CHUNK, CHUNK)));

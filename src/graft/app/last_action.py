@@ -1,0 +1,109 @@
+"""The way back: which action of a project was the last one, and what takes it back."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from graft.app import added_images
+from graft.app.added_images import last_batch
+from graft.app.decided_images import stamp_of
+from graft.app.empty_classes import last_change, names_before, read_classes, take_back_change
+from graft.app.project_state import ProjectState
+from graft.errors import UsageError
+from graft.quality import corrections
+from graft.quality.correction import REVIEWING, SORTING, Correction
+from graft.quality.corrections import read_journal
+
+NEVER = stamp_of("")
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """An action that was taken back: `what` is a decision of the journal, "add", or "make_class",
+    "rename_class" or "delete_class" of one without images; `images` are the digests of those that
+    it was about, `old` and `new` the classes before it and after it, where there is but one.
+    """
+
+    what: str
+    images: tuple[str, ...] = ()
+    old: str = ""
+    new: str = ""
+
+
+def undo_last(project: ProjectState, kinds: Collection[str]) -> Undone | None:
+    """Take back the last action among decisions of these `kinds` and, where those of step Images
+    are among them, added images and changes of classes without images. None if there is nothing to
+    take back.
+
+    Raises UsageError for decisions on images about which the other step has decided since, and as
+    `corrections.undo`.
+    """
+    sorts = not {*SORTING}.isdisjoint(kinds)
+    standing = read_journal(project.journal).standing
+    decided = _last_decided([one for one in standing if one.decision in kinds])
+    shown = {image.path for image in project.images()}
+    files = [file for file in project.index.files if file.path in shown] if sorts else []
+    batch, when = last_batch(files), decided[-1].when if decided else ""
+    changed = last_change(project.home) if sorts else ""
+    moments = batch[0].added if batch else NEVER, stamp_of(changed), stamp_of(when)
+    last = max(moments)
+    if last == NEVER:
+        return None
+    undone = None
+    if moments[0] == last > max(moments[1:]):
+        added_images.remove(batch, project.added, project.home / "removed")
+        project.index.forget(batch)
+        labels = [file.label for file in batch]
+        undone = Undone("add", tuple(file.sha256 for file in batch), new=_only(labels))
+    else:
+        by_class = moments[1] == last
+        if not by_class or changed == when:  # a class with images is decided about in both places
+            _check_free(decided, standing)
+            corrections.undo(project.journal, len(decided), kinds=kinds)
+            undone = _decisions(decided)
+        if by_class:
+            undone = _class_change(project) if undone is None else undone
+            take_back_change(project.home)
+    project.changed()
+    return undone
+
+
+def _last_decided(some: list[Correction]) -> list[Correction]:
+    """Of standing decisions those of the last action."""
+    if not some:
+        return []
+    # Moments to the second are not those of `Project.record`: each is an action of its own.
+    when = some[-1].when
+    return [one for one in some if one.when == when] if "." in when else some[-1:]
+
+
+def _decisions(decided: Sequence[Correction]) -> Undone:
+    old, new = _only([one.old for one in decided]), _only([one.new for one in decided])
+    digests = tuple(one.sha256 for one in decided if one.sha256)
+    return Undone(decided[-1].decision, digests, old, new)
+
+
+def _class_change(project: ProjectState) -> Undone:
+    now, before = set(read_classes(project.home)), set(names_before(project.home))
+    made, gone = _only(sorted(now - before)), _only(sorted(before - now))
+    what = "rename_class" if made and gone else "make_class" if made else "delete_class"
+    return Undone(what, (), gone, made)
+
+
+def _only(names: Sequence[str]) -> str:
+    return names[0] if len({*names}) == 1 else ""
+
+
+def _check_free(decided: list[Correction], standing: Collection[Correction]) -> None:
+    those, later = {id(one) for one in decided}, dict[str, Correction]()
+    begun = False
+    for one in standing:
+        begun = begun or id(one) in those
+        if begun and id(one) not in those:
+            later[one.sha256] = one
+    again = [later[one.sha256] for one in decided if one.sha256 and one.sha256 in later]
+    if again:
+        step = "Check" if again[0].decision in REVIEWING else "Images"
+        raise UsageError(
+            f"{len(again):,} of {len(decided):,} images were decided about again since, in step "
+            f"{step}; undo that there first"
+        )
