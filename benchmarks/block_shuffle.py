@@ -21,7 +21,7 @@ import numpy as np
 FILES = 16
 
 
-def written(folder: Path, rows: int, width: int, classes: int) -> None:
+def written(folder: Path, rows: int, width: int, classes: int, noisy: float) -> None:
     """FILES files of features sorted by class: class centers with noise that overlaps."""
     from graft.utils.mapped_tensors import Blocks, write_tensors
 
@@ -33,7 +33,7 @@ def written(folder: Path, rows: int, width: int, classes: int) -> None:
         def blocks(own=own, number=number):
             noise = np.random.default_rng([1, number])
             for part in np.array_split(own, max(1, len(own) // 4096)):
-                x = centers[part] + 3.2 * noise.standard_normal((len(part), width), np.float32)
+                x = centers[part] + noisy * noise.standard_normal((len(part), width), np.float32)
                 yield x.astype(np.float16)
 
         values = Blocks((len(own), width), np.float16, blocks())
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--noise", type=float, default=8.0, help="1.0: as far as centers are.")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--ways", nargs="+", default=["ridge", "memory", "pool", "blocks"])
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -128,7 +129,7 @@ def main() -> None:
         return
     for rows in given.rows:
         with tempfile.TemporaryDirectory() as folder:
-            written(Path(folder), rows, given.width, given.classes)
+            written(Path(folder), rows, given.width, given.classes, given.noise)
             for way in given.ways:
                 command = [sys.executable, "-m", "benchmarks.block_shuffle", "--one", folder, way]
                 command += ["--classes", str(given.classes), "--epochs", str(given.epochs)]
