@@ -70,7 +70,7 @@ def trained(folder: Path, way: str, classes: int, epochs: int) -> dict:
     from graft.models.head import Head
     from graft.models.runtime import detect_runtime
     from graft.training.batches import batch_rows, shuffled, steps_of
-    from graft.training.block_shuffle import BlockShuffle, on_disk
+    from graft.training.block_shuffle import BLOCK_ROWS, POOL_SHARE, BlockShuffle, on_disk
     from graft.training.loop import FitSettings, fit
 
     (train, labels), (val, val_labels) = read(folder)
@@ -88,9 +88,9 @@ def trained(folder: Path, way: str, classes: int, epochs: int) -> dict:
         torch.manual_seed(0)
         head = Head(train.shape[0], classes, 256, 0.2, 0.5)
         head.standardize(*statistics(train, on_disk=way != "memory"))
-        row = 2 * train.shape[0]
-        # A pool of 16 MB, however large the machine: a thirtieth of a million rows of 256.
-        block, pool = {"blocks": (batch, batch), "pool": (64, 2**24 // row)}.get(way, (1, 1))
+        # The share that a pool has of many features; of few it would be half of them.
+        few = int(len(labels) * POOL_SHARE)
+        block, pool = {"blocks": (batch, batch), "pool": (BLOCK_ROWS, few)}.get(way, (1, 1))
         blocks = BlockShuffle([train], labels, train.order_on_disk(), batch, 0, pool, block)
 
         def drawn(epoch, start):
