@@ -21,7 +21,7 @@ import numpy as np
 FILES = 16
 
 
-def written(folder: Path, rows: int, width: int, classes: int) -> None:
+def written(folder: Path, rows: int, width: int, classes: int, noisy: float) -> None:
     """FILES files of features sorted by class: class centers with noise that overlaps."""
     from graft.utils.mapped_tensors import Blocks, write_tensors
 
@@ -33,7 +33,7 @@ def written(folder: Path, rows: int, width: int, classes: int) -> None:
         def blocks(own=own, number=number):
             noise = np.random.default_rng([1, number])
             for part in np.array_split(own, max(1, len(own) // 4096)):
-                x = centers[part] + 3.2 * noise.standard_normal((len(part), width), np.float32)
+                x = centers[part] + noisy * noise.standard_normal((len(part), width), np.float32)
                 yield x.astype(np.float16)
 
         values = Blocks((len(own), width), np.float16, blocks())
@@ -70,7 +70,7 @@ def trained(folder: Path, way: str, classes: int, epochs: int) -> dict:
     from graft.models.head import Head
     from graft.models.runtime import detect_runtime
     from graft.training.batches import batch_rows, shuffled, steps_of
-    from graft.training.block_shuffle import BlockShuffle, on_disk
+    from graft.training.block_shuffle import BLOCK_ROWS, POOL_SHARE, BlockShuffle, on_disk
     from graft.training.loop import FitSettings, fit
 
     (train, labels), (val, val_labels) = read(folder)
@@ -88,9 +88,9 @@ def trained(folder: Path, way: str, classes: int, epochs: int) -> dict:
         torch.manual_seed(0)
         head = Head(train.shape[0], classes, 256, 0.2, 0.5)
         head.standardize(*statistics(train, on_disk=way != "memory"))
-        row = 2 * train.shape[0]
-        # A pool of 16 MB, however large the machine: a thirtieth of a million rows of 256.
-        block, pool = {"blocks": (batch, batch), "pool": (64, 2**24 // row)}.get(way, (1, 1))
+        # The share that a pool has of many features; of few it would be half of them.
+        few = int(len(labels) * POOL_SHARE)
+        block, pool = {"blocks": (batch, batch), "pool": (BLOCK_ROWS, few)}.get(way, (1, 1))
         blocks = BlockShuffle([train], labels, train.order_on_disk(), batch, 0, pool, block)
 
         def drawn(epoch, start):
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--noise", type=float, default=8.0, help="1.0: as far as centers are.")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--ways", nargs="+", default=["ridge", "memory", "pool", "blocks"])
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -128,7 +129,7 @@ def main() -> None:
         return
     for rows in given.rows:
         with tempfile.TemporaryDirectory() as folder:
-            written(Path(folder), rows, given.width, given.classes)
+            written(Path(folder), rows, given.width, given.classes, given.noise)
             for way in given.ways:
                 command = [sys.executable, "-m", "benchmarks.block_shuffle", "--one", folder, way]
                 command += ["--classes", str(given.classes), "--epochs", str(given.epochs)]
