@@ -56,7 +56,9 @@ class _Ridge:
 
     def wanted(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """The classes of these rows, one-hot (n, K): of all rows they would not fit in memory."""
-        return torch.nn.functional.one_hot(self.labels[rows], self.classes).float()
+        wanted = torch.zeros(len(rows), self.classes)
+        wanted[torch.arange(len(rows)), self.labels[rows]] = 1
+        return wanted
 
     def block(self, rows: NDArray[np.int64]) -> torch.Tensor:
         x = torch.from_numpy(self.features[rows].astype(np.float32))

@@ -8,7 +8,9 @@ folder: what was done before an interruption is not done again.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +140,7 @@ def near_pairs_in_cells(
     progress.start("looking for near-duplicates", len(search.rows))
     found = []
     for number, slab in enumerate(slabs):
-        found.append(_kept(work / f"found-{number:05d}.npy", lambda slab=slab: search.found(slab)))
+        found.append(_kept(work / f"found-{number:05d}.npy", partial(search.found, slab)))
         progress.advance(slab.stop)
     progress.finish()
     likely = _one_way(np.concatenate(found))
@@ -147,7 +149,7 @@ def near_pairs_in_cells(
     for number, block in enumerate(blocks(len(likely), PAIRS)):
         part = likely[block]
         file = work / f"pairs-{number:05d}.npy"
-        pairs.append(_kept(file, lambda part=part: _copies(gray, search.rows, part)))
+        pairs.append(_kept(file, partial(_copies, gray, search.rows, part)))
         progress.advance(block.stop)
     progress.finish()
     whole = np.concatenate([np.empty((0, 2), np.int64), *pairs])
@@ -158,7 +160,8 @@ def _copies(gray: Thumbnails, rows: Ints, likely: Found) -> Ints:
     """The pairs, positions in `gray`, that alignment finds to be copies."""
     pairs = np.stack([rows[likely["first"]], rows[likely["second"]]], 1)
     variants = likely["variant"].astype(np.int64)
-    return np.sort(pairs[agreement(gray, pairs, starts(variants), cores()) > 0], 1)
+    some = cast("NDArray[np.uint8]", gray)  # of which it takes rows alone
+    return np.sort(pairs[agreement(some, pairs, starts(variants), cores()) > 0], 1)
 
 
 def _prepared(
@@ -167,7 +170,7 @@ def _prepared(
     """Thumbnails reduced, sketched and sorted into cells; None if fewer than two show anything."""
     files = [work / f"{name}.npy" for name in ("rows", "small", "sketches")]
     if not all(file.is_file() for file in files[:2]):
-        _reduce(gray, candidates, *files[:2], progress)
+        _reduce(gray, candidates, files[0], files[1], progress)
     rows = np.load(files[0])
     if len(rows) < 2:
         return None
@@ -251,7 +254,7 @@ def _found(first: Ints, second: Ints, variant: Ints, alike: Floats) -> Found:
     return hits
 
 
-def _kept(file: Path, make: Callable[[], NDArray[np.generic]]) -> NDArray[np.generic]:
+def _kept(file: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """What is stored in a file, or is made and stored."""
     if not file.is_file():
         with replacing(file) as beside, beside.open("wb") as stream:
