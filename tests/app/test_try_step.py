@@ -222,7 +222,7 @@ def test_a_browser_shows_answer_map_and_neighbors_and_talks(app, browser, image,
 def test_what_is_chosen_before_the_runs_are_known_waits_for_them(app, browser, image):
     held = []
     with page_of(browser, app, "/use?run=first") as page:
-        page.route("**/api/results/runs*", held.append)
+        page.route("**/api/results/runs*", lambda route: held.append(route))
         page.goto(app.base + "/try?run=first")
         page.set_input_files("#file", str(image))
         page.wait_for_timeout(500)
