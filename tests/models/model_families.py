@@ -92,7 +92,7 @@ FAMILIES = {
     "mobilenetv3": Example("lcnet_035", 64),
     "mobilevit": Example("mobilevit_xxs", 64),
     "mvitv2": Example("mvitv2_tiny"),
-    "nest": Example("jx_nest_tiny"),
+    "nest": Example("nest_tiny"),
     "nextvit": Example("nextvit_small"),
     "nfnet": Example("test_nfnet", 64),
     "pit": Example("pit_ti_224"),
