@@ -96,7 +96,10 @@ def _join(at: Place) -> None:
 
 
 def _met(timeout: timedelta) -> Any:
-    return next(iter(rendezvous("env://", timeout=timeout)))[0]
+    at, store = place(), next(iter(rendezvous("env://", timeout=timeout)))[0]
+    # torchrun's store outlives the processes: those that it starts again must not find what the
+    # ones before them wrote, such as addresses where nobody listens any more.
+    return dist.PrefixStore(f"graft/{at.restarts}/{at.world}", store)
 
 
 def first_to_fail() -> bool:
