@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -197,9 +197,10 @@ def _predict_shards(
 
     if len(paths) > 1 or given({"html": 0, "table": 0, "top": 0, "nearest": 0}):
         raise UsageError("--out takes one SOURCE, without --html, --csv, --top and --nearest")
-    named = {"policy": policy, "backend": backend, "progress": on_stderr_progress()}
+    asked: dict[str, Any] = {"policy": policy, "backend": backend, **in_shards}
     with cores_for_encoder(backend):
-        show_shards(predict_shards(run, paths[0], **named, **in_shards), as_json)
+        written = predict_shards(run, paths[0], progress=on_stderr_progress(), **asked)
+    show_shards(written, as_json)
 
 
 def _readable(

@@ -32,7 +32,6 @@ from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
 from graft.runs.claim import claimed
 from graft.runs.folder import MARK, folders_for, model_files
-from graft.runs.records import seen_from_run
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import Plan, backend_notes, make_plan
@@ -119,7 +118,6 @@ def train(
         fitted = time.perf_counter()
         notes = recorder.notes
         made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
-        made |= seen_from_run(source, run.path)
         run.write_config({**made, **chosen.described, **recorded(journal, applied)})
 
         result = predict_splits(plan, trained, table, split, run, progress)
