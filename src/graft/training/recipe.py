@@ -115,8 +115,7 @@ def train(
         agreed(runtime, "settings, splits or networks", lambda: digest_of_json(identity))
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
             trained = chosen.fit(plan, table, split, recorder)
-        fitted = time.perf_counter()
-        notes = recorder.notes
+        fitted, notes = time.perf_counter(), recorder.notes
         made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
         run.write_config({**made, **chosen.described, **recorded(journal, applied)})
 
