@@ -5,6 +5,7 @@ Every function is called by all of the processes; they do nothing where there is
 
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,6 @@ from graft.models.runtime import Runtime
 
 if TYPE_CHECKING:
     from graft.features.cached_encoder import CachedEncoder
-    from graft.features.table import FeatureTable
 
 
 def own_rows(encoder: "CachedEncoder", rows: Sequence[int]) -> list[int]:
@@ -46,7 +46,12 @@ def _sharing(encoder: "CachedEncoder", runtime: Runtime) -> list[int]:
     return found
 
 
-def gather_rows(table: "FeatureTable", encoder: "CachedEncoder") -> None:
+def gather_rows(
+    encoder: "CachedEncoder",
+    files: Sequence[Path],
+    known_digests: list[bytes | None],
+    problems: dict[int, UnusableImageError],
+) -> None:
     """Let each process know what all of them read, and see what they put into the cache.
 
     Raises DataError for a file that is not the same on all machines.
@@ -54,20 +59,20 @@ def gather_rows(table: "FeatureTable", encoder: "CachedEncoder") -> None:
     runtime = encoder.runtime
     if runtime is None:
         return
-    known = [row for row, digest in enumerate(table.digests) if digest is not None]
-    own = np.frombuffer(b"".join(table.digests[row] or b"" for row in known), np.uint8)
+    known = [row for row, digest in enumerate(known_digests) if digest is not None]
+    own = np.frombuffer(b"".join(known_digests[row] or b"" for row in known), np.uint8)
     rows = ranks.gathered_rows(runtime, np.array(known, np.int64))
     digests = ranks.gathered_rows(runtime, own.reshape(-1, 32))
     for row, digest in zip(rows.tolist(), digests, strict=True):
-        if table.digests[row] not in (None, digest.tobytes()):
+        if known_digests[row] not in (None, digest.tobytes()):
             raise DataError(
-                f"{table.dataset.examples[row].file}: differs between the machines that train "
+                f"{files[row]}: differs between the machines that train "
                 "together; give all of them the same images"
             )
-        table.digests[row] = digest.tobytes()
-    told = [[row, found.kind, str(found)] for row, found in table.problems.items()]
+        known_digests[row] = digest.tobytes()
+    told = [[row, found.kind, str(found)] for row, found in problems.items()]
     for row, kind, reason in (one for each in ranks.gathered(runtime, told) for one in each):
-        table.problems.setdefault(row, UnusableImageError(kind, reason))
+        problems.setdefault(row, UnusableImageError(kind, reason))
     reopened(encoder)
 
 

@@ -170,7 +170,7 @@ def extract(
     if encoder.runtime is not None:
         from graft.features.shared_work import gather_rows
 
-        gather_rows(table, encoder)
+        gather_rows(encoder, [e.file for e in examples], table.digests, table.problems)
         # What another machine encoded into a cache that cannot be seen from here.
         table.complete(table.readable(), range(1), progress)
     return table

@@ -96,21 +96,27 @@ def _join(at: Place) -> None:
 
 
 def _met(timeout: timedelta) -> Any:
-    return next(iter(rendezvous("env://", timeout=timeout)))[0]
+    at, store = place(), next(iter(rendezvous("env://", timeout=timeout)))[0]
+    # torchrun's store outlives the processes: those that it starts again must not find what the
+    # ones before them wrote, such as addresses where nobody listens any more.
+    return dist.PrefixStore(f"graft/{at.restarts}/{at.world}", store)
 
 
 def first_to_fail() -> bool:
     """Whether no other of the processes failed before this one: it says why, for all of them."""
     global _store, _first
     if _first is None:
-        _first = True
+        first = True
         try:
             if _store is None and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
                 _store = _met(timedelta(seconds=10))
             if _store is not None:
-                _first = _store.add(FAILED, 1) == 1
+                first = _store.add(FAILED, 1) == 1
         except RuntimeError:  # nobody is left to ask
             pass
+        except KeyboardInterrupt:  # torchrun ends this one because another has failed
+            first = False
+        _first = first
     return _first
 
 

@@ -37,6 +37,7 @@ from graft.training.defaults import network, resolve
 from graft.training.plan import Plan, backend_notes, make_plan
 from graft.training.recorder import Recorder, recording
 from graft.training.results import (
+    Result,
     evaluate_test,
     predict_splits,
     write_neighbors,
@@ -94,9 +95,8 @@ def train(
     started, began = datetime.now(UTC), time.perf_counter()
     runtime = runtime or detect_runtime()
     journal = existing_journal(corrections) if corrections else None
-    dataset = in_turn(runtime, lambda: listed(source, split_config, journal, progress))
+    dataset = _listed_alike(source, split_config, journal, progress, runtime)
     backbone = in_turn(runtime, lambda: network(config, cache_folder()))
-    agreed(runtime, "images", lambda: dataset_digest(dataset))
     limit = cache_limit()  # before anything is made, as all that can be refused
     folders = [out] if out else folders_for(public_address(source), config.model)
     with _folder(folders, resume, _read_by(source, config.model, dataset), runtime) as folder:
@@ -115,25 +115,45 @@ def train(
         agreed(runtime, "settings, splits or networks", lambda: digest_of_json(identity))
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
             trained = chosen.fit(plan, table, split, recorder)
-        fitted = time.perf_counter()
-        notes = recorder.notes
+        fitted, notes = time.perf_counter(), recorder.notes
         made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
         run.write_config({**made, **chosen.described, **recorded(journal, applied)})
 
         result = predict_splits(plan, trained, table, split, run, progress)
         if result is None:
             return run
-        save(result.model, run, trained_parameters(plan, trained))
-        write_predictions(run, result, table, split)
-        write_neighbors(run, result, table)
-        metrics = evaluate_test(run, result, table, split)
+        metrics = _write_results(run, plan, trained, result, table, split)
         seconds = _seconds(began, encoded, fitted, recorder)
-        found = {"temperature": result.model.temperature, "from_cache": plan.encoder.from_cache}
-        run.write_metrics(metrics | recorder.best(trained.stage) | found | {"seconds": seconds})
+        run.write_metrics(metrics | recorder.best(trained.stage) | {"seconds": seconds})
         trim(cache_folder(), limit)
         run.remove_unfinished()
         run.files = {e.path: e.file for e in table.dataset.examples if not dataset.features}
         return run
+
+
+def _listed_alike(
+    source: str | Path,
+    split_config: SplitConfig,
+    journal: Journal | None,
+    progress: Progress,
+    runtime: Runtime,
+) -> Dataset:
+    """The images, listed by every process; UsageError where they see different ones."""
+    dataset = in_turn(runtime, lambda: listed(source, split_config, journal, progress))
+    agreed(runtime, "images", lambda: dataset_digest(dataset))
+    return dataset
+
+
+def _write_results(
+    run: Run, plan: Plan, trained: Trained, result: Result, table: FeatureTable, split: Split
+) -> dict[str, Any]:
+    """Write the model and what it says; its metrics on test."""
+    save(result.model, run, trained_parameters(plan, trained))
+    write_predictions(run, result, table, split)
+    write_neighbors(run, result, table)
+    metrics = evaluate_test(run, result, table, split)
+    found = {"temperature": result.model.temperature, "from_cache": plan.encoder.from_cache}
+    return metrics | found
 
 
 @contextmanager
