@@ -19,7 +19,7 @@ def main() -> None:
     asked = parser.parse_args()
 
     import boto3
-    from moto import server
+    from moto.moto_server import threaded_moto_server as server
 
     application = server.DomainDispatcherApplication(server.create_backend_app)
 

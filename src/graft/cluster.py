@@ -31,6 +31,8 @@ AHEAD = 2
 # How often the driver looks up from waiting, so that Ctrl-C is answered at once.
 LOOK_SECONDS = 0.5
 CONNECT_SECONDS = 10
+# Ray gives its own processes half a minute to start, which on a busy machine is not always enough.
+STARTS = 3
 AUTO, LOCAL = "auto", "local"
 CLUSTER_HELP = (
     "Run the shards as tasks of Ray: ADDRESS:PORT of a cluster, auto for the one that this machine "
@@ -164,7 +166,7 @@ def _connected(address: str, progress: Progress) -> Iterator[Any]:
         os.environ.setdefault(setting, value)
     import ray
 
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
     if ray.is_initialized():
         yield ray
         return
@@ -203,17 +205,24 @@ def _start(ray: Any, address: str, quiet: dict[str, Any]) -> str:
         with contextlib.suppress(ConnectionError):
             ray.init(address="auto", **quiet)
             return "the one that this machine belongs to"
-    try:
-        # Tasks return a few numbers: the least store that Ray accepts is enough.
-        least = 80 * 2**20
-        ray.init(address=LOCAL, include_dashboard=False, object_store_memory=least, **quiet)
-    except Exception as error:  # Ray raises plain ones where its processes do not come up in time
-        ray.shutdown()
-        raise UsageError(
-            f"Ray could not be started on this machine ({_first_line(error)}); try again when it "
-            "is less busy, or leave --cluster out"
-        ) from error
+    _start_here(ray, quiet)
     return "a new one on this machine"
+
+
+def _start_here(ray: Any, quiet: dict[str, Any]) -> None:
+    # Tasks return a few numbers: the least store that Ray accepts is enough.
+    least = 80 * 2**20
+    for attempt in range(1, STARTS + 1):
+        try:
+            ray.init(address=LOCAL, include_dashboard=False, object_store_memory=least, **quiet)
+            return
+        except Exception as error:  # Ray raises plain ones where its processes are not up in time
+            ray.shutdown()
+            if attempt == STARTS:
+                raise UsageError(
+                    f"Ray could not be started on this machine ({_first_line(error)}); try again "
+                    "when it is less busy, or leave --cluster out"
+                ) from error
 
 
 def _reach(address: str) -> None:

@@ -83,7 +83,7 @@ def test_a_search_goes_on_where_it_was_interrupted(scenes, tmp_path: Path, monke
     monkeypatch.setattr(near_search, "PAIRS", 4)
     whole, _ = searched(scenes["gray"], tmp_path / "whole")
     work, kept = tmp_path / "work", set()
-    for reads in (0, 1, 4, 9):
+    for reads in (0, 3, 9):
         Interrupted.left = reads
         with pytest.raises(KeyboardInterrupt):
             searched(scenes["gray"].view(Interrupted), work)
@@ -110,13 +110,13 @@ def frames(count: int) -> np.ndarray:
 @pytest.mark.parametrize("equal", [False, True])
 def test_a_crowd_is_compared_in_part_and_told(equal: bool, tmp_path: Path, monkeypatch) -> None:
     in_cells_of(32, monkeypatch)
-    gray = np.repeat(frames(1), 900, 0) if equal else frames(900)
+    gray = np.repeat(frames(1), 600, 0) if equal else frames(600)
     pairs, crowd = searched(gray, tmp_path)
-    assert len(pairs) <= near_search.NEAREST * 900
-    sizes = sorted(map(len, clusters(pairs, 900)), reverse=True)
-    assert sum(sizes) > 850
+    assert len(pairs) <= near_search.NEAREST * 600
+    sizes = sorted(map(len, clusters(pairs, 600)), reverse=True)
+    assert sum(sizes) > 560
     if equal:
-        assert crowd == 900
+        assert crowd == 600
 
 
 def test_each_row_is_in_one_cell_and_no_cell_is_large() -> None:
@@ -179,13 +179,14 @@ def test_very_small_images_are_left_out_of_many(scenes) -> None:
     assert found.clusters == [[n, 100 + n] for n in range(8, 16)]
 
 
+@pytest.mark.slow
 def test_of_real_photos_all_that_is_told_of_few_is_told_of_many(
     flowers: Path, tmp_path: Path, monkeypatch
 ) -> None:
     photos = sorted(flowers.rglob("*.jpg"))
     np.random.default_rng(0).shuffle(photos)
     random = np.random.default_rng(1)
-    images = [Image.open(photo).convert("RGB") for photo in photos[:300]]
+    images = [Image.open(photo).convert("RGB") for photo in photos[:200]]
     images += [EDITS[e](images[n], random) for n, e in enumerate([*EDITS] * 6)]
     rows = fingerprinted(images)
     in_cells_of(32, monkeypatch)

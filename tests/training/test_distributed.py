@@ -70,7 +70,8 @@ def assert_same_run(run, other, tolerance=1e-5):
     for name in ("dataset.csv", "findings.json"):
         assert (run / name).read_bytes() == (other / name).read_bytes(), name
     assert table_of(run) == pytest.approx(table_of(other), abs=tolerance)
-    read = [list(csv.reader((folder / "predictions.csv").open())) for folder in (run, other)]
+    texts = [(folder / "predictions.csv").read_text() for folder in (run, other)]
+    read = [list(csv.reader(text.splitlines())) for text in texts]
     assert [row[:3] for row in read[0]] == [row[:3] for row in read[1]]
     found = [np.array([row[3:] for row in rows[1:]], float) for rows in read]
     assert found[0] == pytest.approx(found[1], abs=10 * tolerance)

@@ -35,13 +35,13 @@ def table_of(accuracies, seed=0, alike=0.85):
 
 def test_the_best_of_many_equals_does_not_replace_the_default():
     replaced = 0
-    for seed in range(20):
-        table = table_of([0.8] * 40, seed, alike=0.0)
+    for seed in range(8):
+        table = table_of([0.8] * 20, seed, alike=0.0)
         found = result.conclusion(table, 0)
         replaced += found["replaced"]
         assert found["best_accuracy"] > found["cross_validated"] or found["best"] == 0
         assert (found["winner"] == 0) == (not found["replaced"])
-    assert replaced <= 3, "one in twenty, and chance"
+    assert replaced <= 2, "one in twenty, and chance"
 
 
 def test_a_better_one_replaces_the_default_and_its_luck_is_told():

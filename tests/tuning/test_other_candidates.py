@@ -24,6 +24,7 @@ TOWER = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_si
 
 def encodings_of(source, model, folder):
     config, split_config = configs_of({"model": str(model)}, graft.TrainConfig)
+    folder.mkdir(exist_ok=True)
     run = Run(folder)
     data = search_data(source, config, split_config, run, Progress())
     return Encodings(data, config, run, Progress())

@@ -36,7 +36,7 @@ class Fetched:
 
 def folder_of(shown: str, cache: Path) -> Path:
     """Where the files of a source are kept, by its public address and its server."""
-    server = endpoint(scheme_of(shown))
+    server, shown = endpoint(scheme_of(shown)), shown.rstrip("/")
     digest = hashlib.sha256(f"{server}\0{shown}".encode(errors="surrogateescape")).hexdigest()
     words = re.sub(r"[^A-Za-z0-9.]+", "-", shown).strip("-.")[:80]
     return cache / FETCHED / f"{words}-{digest[:12]}"

@@ -71,11 +71,11 @@ def remote_folder(
     """
     if is_braced(address):
         store, files = braced_files(address)
-        return remote_shards(store, files, cache, shard, progress)
+        return remote_shards(public_address(address), store, files, cache, shard, progress)
     store = Store(address)
     files = remote_files(store, shard, progress)
     if holds_shards(file.name for file in files):
-        return remote_shards(store, files, cache, shard, progress)
+        return remote_shards(store.shown, store, files, cache, shard, progress)
     folder = folder_of(store.shown, cache)
     by_place = {local_place(folder, file): file for file in files}
     named = [(tuple(file.name.split("/")), place) for place, file in by_place.items()]
@@ -102,6 +102,7 @@ def holds_shards(names: Iterable[str]) -> bool:
 
 
 def remote_shards(
+    source: str,
     store: Store,
     files: Sequence[RemoteFile],
     cache: Path,
@@ -119,20 +120,23 @@ def remote_shards(
     for found in fetched(store, lists[:1], folder):
         names = read_class_names(found.local) if found.local else []
 
+    read: list[Path] = []
+
     def each() -> Iterator[ShardFile]:
-        yield from shard_files(store, taken, cache, progress)
+        for one in shard_files(store, taken, cache, progress):
+            read.extend([one.path] if one.path and one.path.is_file() else [])
+            yield one
         for name in gaps(file.name for file in many):
             if shard is None or shard.takes(name):
                 yield ShardFile(tuple(name.split("/")), None)
 
-    found_all = shards(each(), store.shown, cache, names)
-    if shard is not None:  # its rows are read, and a worker's disk is for its images
-        for file in folder.rglob("*.parquet"):
-            if any(file == local_place(folder, each_file) for each_file in taken):
-                file.unlink(missing_ok=True)
-    else:
-        note_at_hand(store.shown, found_all.examples, cache)
-    return found_all
+    dataset = shards(each(), source, cache, names)
+    if shard is None:
+        note_at_hand(source, dataset.examples, cache)
+    else:  # their rows are read, and a worker's disk is for its images
+        for table_file in read:
+            table_file.unlink(missing_ok=True)
+    return dataset
 
 
 def shard_files(
@@ -205,9 +209,10 @@ class Fetching:
             folder = folder_of(store.shown, self.cache)
             check_room(store.shown, files.values(), folder)
             self.progress.start(f"fetching from {store.shown}", len(files))
-            for place, found in zip(files, fetched(store, files.values(), folder), strict=True):
+            each = zip(files, fetched(store, files.values(), folder), strict=True)
+            for done, (place, found) in enumerate(each, 1):
                 local[place] = found.local
-                self.progress.advance(len(local))
+                self.progress.advance(done)
             self.progress.finish()
         return local
 

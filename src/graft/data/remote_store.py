@@ -81,9 +81,9 @@ class Store:
         entry = self.fs.info(self.root)
         if entry["type"] != "directory":
             return "file"
-        # A folder of an object store is there as soon as anything is below it, and a bucket not
-        # until it is listed.
-        if not self.fs.ls(self.root, detail=False):
+        # A folder of an object store is there if anything is below it; of a bucket that is told
+        # only by listing it.
+        if "/" not in self.root.strip("/") and not self.fs.ls(self.root, detail=False):
             raise not_there(self.shown)
         return "folder"
 

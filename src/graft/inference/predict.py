@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def predict_paths(
             names.append(name)
             yield file
 
-    with cache_in_use():
+    with cache_in_use() if any(many) else nullcontext():
         for result in predictor.predict_files(files(), policy):
             yield _called(result, names.popleft())
     for shown in empty:

@@ -11,6 +11,7 @@ it is one matrix.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -88,21 +89,42 @@ class Sketcher:
 def sketcher(small: NDArray[np.uint8]) -> Sketcher:
     """The matrices for reduced thumbnails like these, (N, REDUCED²), of which a sample is used."""
     sample = small[:: max(1, len(small) // SAMPLE)].astype(np.float32)
+    coarse, fine = _waves(BLUR, 0, BLUR), _waves(REDUCED, *FINE)
+    usual = _usual(unit(sample @ coarse[0]), *_band(BLUR, 0, BLUR))
+    rough = _usual(sample @ fine[0], *_band(REDUCED, *FINE))
+    uneven = (usual + 1e-2) ** EVEN
+    return Sketcher(coarse / uneven, fine / (rough + 1), uneven)
+
+
+@cache
+def _waves(side: int, first: int, end: int) -> Floats:
+    """What makes waves (V, REDUCED², F) of a band, in each variant, of reduced thumbnails."""
     # Single blocks of light: what becomes of these is what becomes of all.
     by = SIDE // REDUCED
     lit = np.eye(REDUCED**2, dtype=np.uint8).reshape(-1, REDUCED, REDUCED)
     lit = np.kron(lit, np.ones((by, by), np.uint8))
-    across, along = np.indices((BLUR, BLUR)).reshape(2, -1)
-    waves = _cosines(BLUR)[:, across + along > 0]
-    coarse = all_variants(lit, BLUR) @ waves
-    usual = _usual(unit(sample @ coarse[0]), (across + along > 0), BLUR)
-    across, along = np.indices((REDUCED, REDUCED)).reshape(2, -1)
+    at = (np.arange(side) + 0.5) / side
+    one = np.cos(np.pi * np.outer(np.arange(side), at)) * (2 / side) ** 0.5
+    one[0] /= 2**0.5  # the orthonormal cosine transform (DCT-II)
+    across, along = _band(side, first, end)
+    waves = np.kron(one, one).T[:, across * side + along].astype(np.float32)
+    return all_variants(lit, side) @ waves
+
+
+def _band(side: int, first: int, end: int) -> tuple[Ints, Ints]:
+    """How often each wave from `first` to before `end` goes up and down, across and along."""
+    across, along = np.indices((side, side)).reshape(2, -1)
     finest = np.maximum(across, along)
-    chosen = (finest >= FINE[0]) & (finest < FINE[1])
-    fine = all_variants(lit, REDUCED) @ _cosines(REDUCED)[:, chosen]
-    rough = _usual(sample @ fine[0], chosen, REDUCED)
-    uneven = (usual + 1e-2) ** EVEN
-    return Sketcher(coarse / uneven, fine / (rough + 1), uneven)
+    chosen = (finest >= max(first, 1)) & (finest < end)
+    return across[chosen], along[chosen]
+
+
+def _usual(found: Floats, across: Ints, along: Ints) -> Floats:
+    """How large each of the waves (n, F) usually is, the same across as along."""
+    side = int(across.max()) + 1
+    square = np.zeros((side, side), np.float32)
+    square[across, along] = np.square(found).mean(0)
+    return np.sqrt((square + square.T)[across, along] / 2)
 
 
 @dataclass(frozen=True)
@@ -121,22 +143,6 @@ class Sketches:
     def rough(self, rows: Ints) -> Floats:
         """These rows' sketches without the whitening."""
         return self.sketcher.rough(self[rows])
-
-
-def _cosines(side: int) -> Floats:
-    """The orthonormal cosine transform of `side` × `side` blocks (DCT-II), (S², S²), by columns."""
-    at = (np.arange(side) + 0.5) / side
-    one = np.cos(np.pi * np.outer(np.arange(side), at)) * (2 / side) ** 0.5
-    one[0] /= 2**0.5
-    return np.kron(one, one).T.astype(np.float32)
-
-
-def _usual(found: Floats, chosen: NDArray[np.bool_], side: int) -> Floats:
-    """How large each of the numbers (n, F) usually is, the same across as along."""
-    spread = np.zeros(side * side, np.float32)
-    spread[chosen] = np.square(found).mean(0)
-    square = spread.reshape(side, side)
-    return np.asarray(np.sqrt((square + square.T).ravel()[chosen] / 2))
 
 
 def unit(rows: Floats) -> Floats:

@@ -36,6 +36,7 @@ def write_tune_page(run: Run, found: Mapping[str, Any]) -> Path:
         run_name=run.name,
         shown=sorted(shown, key=ranked.index),
         names=NAMES,
+        below=sum(row["accuracy"] < plots.lowest_shown(found) for row in rows),
         drawings={
             "time": plots.accuracy_against_time(found),
             "progress": plots.best_by_time(found),

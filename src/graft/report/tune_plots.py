@@ -5,7 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from graft.choices import FROM_SCRATCH
 from graft.report.plot_style import ACCENT, MUTED, PERCENT, SECOND, STYLE, svg
@@ -13,6 +13,7 @@ from graft.report.plot_style import ACCENT, MUTED, PERCENT, SECOND, STYLE, svg
 Found = Mapping[str, Any]
 # Learning curves that can still be told apart.
 CURVES = 8
+LEAST = 0.02  # the least range of accuracies that a plot is stretched to
 SECONDS = FuncFormatter(lambda value, _: f"{value:g}")
 KINDS = {"ridge": ("s", "ridge regression"), "fitted": ("o", "fitted head")}
 
@@ -26,6 +27,16 @@ def _kind(row: Mapping[str, Any]) -> tuple[str, str]:
     if len(row["candidates"]) > 1:
         return "D", "average of heads"
     return KINDS[one["head"]]
+
+
+def lowest_shown(found: Found) -> float:
+    """The accuracy that the plot of all trials begins at: trials far behind the default, such as
+    the ends of ridge paths, would press the others together.
+    """
+    rows = found["trials"]
+    scores = [row["accuracy"] for row in rows]
+    shown = min(rows[0]["accuracy"], rows[found["winner"]]["accuracy"])
+    return float(max(min(scores) - 0.005, shown - max(0.05, max(scores) - shown)))
 
 
 @mpl.rc_context(STYLE)
@@ -57,6 +68,7 @@ def accuracy_against_time(found: Found) -> str:
             label=name,
         )
     axes.set_xscale("log")
+    axes.set_ylim(bottom=lowest_shown(found))
     axes.xaxis.set_major_formatter(SECONDS)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("seconds that a trial took, features not counted")
@@ -77,6 +89,8 @@ def best_by_time(found: Found) -> str:
     axes.step(x, y, where="post", color=ACCENT)
     axes.plot(x[:-1], y[:-1], "o", color=ACCENT, markersize=4)
     axes.set_xlim(0, end * 1.02)
+    middle, half = (min(y) + max(y)) / 2, max(LEAST, (max(y) - min(y)) * 1.1) / 2
+    axes.set_ylim(middle - half, middle + half)
     axes.xaxis.set_major_formatter(SECONDS)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("seconds of search")
@@ -122,6 +136,7 @@ def learning_curves(found: Found) -> str:
             alpha=1.0 if not number else 0.5,
             label=("the best: " if not number else "") + row["described"] if number < 1 else None,
         )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy on a fold's val")

@@ -101,12 +101,17 @@ def seen_from_run(source: str | Path, run: Path) -> dict[str, str]:
     """What config.json keeps of a source that was given as a relative path: the same as seen from
     the run's folder, for whoever reads the run in another folder or after both have moved.
     """
-    if Path(source).is_absolute() or not Path(source).exists():
+    if not source or Path(source).is_absolute() or not Path(source).exists():
         return {}
     try:
         return {"source_from_run": os.path.relpath(source, run)}
     except ValueError:  # on another drive of Windows
         return {"source_from_run": str(Path(source).absolute())}
+
+
+def with_place_of_source(config: Mapping[str, Any], run: Path) -> Record:
+    """What is written as config.json: with `seen_from_run`, if it is not there already."""
+    return {**seen_from_run(str(config.get("source") or ""), run), **config}
 
 
 def source_of(config: Mapping[str, Any], run: Path) -> str:

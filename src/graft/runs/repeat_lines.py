@@ -62,7 +62,9 @@ def repeat_lines(
     policy = _policy(name, max_error, min_probability)
     network = resolved_settings(found.config, found.path).get("model", FROM_SCRATCH[0])
     # Wrong labels are found with a pretrained network alone.
-    looks = listing if network in FROM_SCRATCH else listing | {"model": network}
+    looks: dict[str, Any] = {**listing}
+    if network not in FROM_SCRATCH:
+        looks["model"] = network
     return [
         RepeatLine(
             "check", _command("check", source, **looks), _python("graft.check", source, **looks)

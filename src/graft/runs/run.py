@@ -197,7 +197,7 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.json."""
-        self._write("config.json", "config", config)
+        self._write("config.json", "config", records.with_place_of_source(config, self.path))
 
     def write_findings(self, findings: Sequence[Mapping[str, Any]]) -> None:
         """Write findings.json."""

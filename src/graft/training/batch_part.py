@@ -105,3 +105,11 @@ def in_parts(
     own = [rows[Part.of(runtime, len(rows)).rows] for rows in batches]
     for (x, _), rows in zip(made(own), batches, strict=True):
         yield x, labels[rows]
+
+
+def parts_of(
+    batches: Iterable[tuple[NDArray[Any], Rows]], runtime: Runtime
+) -> Iterator[tuple[NDArray[Any], Rows]]:
+    """The part that this process takes of whole batches, each with the labels of all of it."""
+    for x, labels in batches:
+        yield x[Part.of(runtime, len(labels)).rows], labels

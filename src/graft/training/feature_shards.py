@@ -197,6 +197,7 @@ def features_of_shard(work: FeatureWork, shard: Shard, progress: Progress = SILE
     job = made.job()
     claim_folder(work.out, job)
     dataset, order = made.listed(shard, progress)
+    _refuse_missing(dataset, shard)
     split_config = work.split_config
     table = extract(grouped(dataset, split_config.group_by), made.encoder, split_config, progress)
     _refuse_unread(table, shard)
@@ -220,6 +221,15 @@ def unfinished(work: FeatureWork) -> list[Shard]:
     status = folder_status(work.out)
     claim_folder(work.out, prepare(work).job() | {"engine": status.job.get("engine")})
     return status.unfinished
+
+
+def _refuse_missing(dataset: Dataset, shard: Shard) -> None:
+    missing = dataset.left_out.get("missing", ())
+    if missing and not dataset.examples:
+        raise DataError(
+            f"shard {shard}: none of its {len(missing):,} images is there (first: {missing[0]}); "
+            "nothing was written"
+        )
 
 
 def _refuse_unread(table: FeatureTable, shard: Shard) -> None:

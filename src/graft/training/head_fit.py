@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from graft.features.activations import Activations
 from graft.features.blocks import statistics
 from graft.features.table import FeatureTable
 from graft.models.head import Head
-from graft.training.batch_part import in_parts
+from graft.models.ranks import agreed, rank_0
+from graft.training.batch_part import in_parts, parts_of
 from graft.training.batches import batch_rows, in_order, shuffled, steps_of
 from graft.training.block_shuffle import BlockShuffle, in_memory, on_disk, pool_rows
 from graft.training.defaults import DROPOUT_HIDDEN, FROZEN, HIDDEN
@@ -60,11 +62,11 @@ def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: in
         head = Head(
             plan.backbone.features, len(split.classes), hidden, plan.dropout_in, DROPOUT_HIDDEN
         )
-    held = in_memory(seen)
+    runtime = plan.runtime
+    held = rank_0(runtime, lambda: in_memory(seen))
     head.standardize(*statistics(seen[0], on_disk=not held))
     if plan.zero_shot:
         head.begin_at(torch.stack([plan.zero_shot[name] for name in split.classes]))
-    runtime = plan.runtime
     own = runtime.part(len(val_labels))
     val, val_labels = features_of(table, split.rows("val")[own]), val_labels[own]
     most = FROZEN["batch_size"] if plan.cut else config.batch_size
@@ -72,12 +74,17 @@ def head_fit(plan: Plan, table: FeatureTable, split: Split, views: int, seed: in
 
     steps = steps_of(len(labels), batch)
     if not held:
-        order, pool = seen[0].order_on_disk(), pool_rows(seen[0])
+        order, pool = seen[0].order_on_disk(), rank_0(runtime, lambda: pool_rows(seen[0]))
+        agreed(runtime, "orders of features on disk", lambda: sha256(order.tobytes()).hexdigest())
         balanced = config.balance == "sampling"
         blocks = BlockShuffle(seen, labels, order, batch, seed, pool, balanced=balanced)
-        parts = (seen[0], labels, val, val_labels, len(split.classes))
-        validation = partial(on_disk, val, val_labels)
-        return HeadFit(head, blocks.batches, steps, validation, partial(ridge_reference, *parts))
+        whole = (features_of(table, split.rows("val")), split.labels_of("val"))
+        reference = partial(ridge_reference, seen[0], labels, *whole, len(split.classes))
+
+        def pools(epoch: int, start: int) -> Batches:
+            return parts_of(blocks.batches(epoch, start), runtime)
+
+        return HeadFit(head, pools, steps, partial(on_disk, val, val_labels), reference)
 
     def train(epoch: int, start: int) -> Batches:
         rows = batches_of(config, labels, batch, epoch, seed)[start:]

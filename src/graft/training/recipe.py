@@ -32,7 +32,6 @@ from graft.quality.finding import raise_if_blocked
 from graft.quality.listing import check_listing
 from graft.runs.claim import claimed
 from graft.runs.folder import MARK, folders_for, model_files
-from graft.runs.records import seen_from_run
 from graft.runs.run import Run
 from graft.training.defaults import network, resolve
 from graft.training.plan import Plan, backend_notes, make_plan
@@ -119,7 +118,6 @@ def train(
         fitted = time.perf_counter()
         notes = recorder.notes
         made = settings_record(source, config, split_config, runtime, plan, split, notes, started)
-        made |= seen_from_run(source, run.path)
         run.write_config({**made, **chosen.described, **recorded(journal, applied)})
 
         result = predict_splits(plan, trained, table, split, run, progress)
@@ -192,7 +190,8 @@ def _audited(table: FeatureTable, applied: Applied, progress: Progress, runtime:
         progress.say_all(f"{finding.kind}: {finding.message}" for finding in found.findings)
         raise_if_blocked(found.findings, table.dataset.source)
         audits.append(found)
-        return [found.usable, found.near]
+        near = [[int(row) for row in cluster] for cluster in found.near]
+        return [[int(row) for row in found.usable], near] if runtime.world > 1 else []
 
     told = rank_0(runtime, audited)
     return audits[0] if audits else Audit((), *told)

@@ -62,7 +62,7 @@ def fit_stages(plan: Plan, table: FeatureTable, split: Split, recorder: Recorder
     before = copied(probe.head.state_dict())
     recorder.fit(stage, probe.head, probe.train, probe.steps, probe.val, plan.probe)
     if probe.reference:
-        recorder.note(probe.reference())
+        recorder.note(rank_0(plan.runtime, probe.reference))
     if plan.cut is None:
         if plan.config.head == "wise-ft":
             recorder.note(mix_weights(probe.head, before, probe.val, recorder.runtime))

@@ -18,6 +18,7 @@ FINISHING, READING = 8.0, 0.002
 # Of a budget, at most so much is kept for the default's sake: it is fitted whatever it costs.
 MOST_RESERVED = 0.5
 HEAD = "the winner's head"
+CURVE = "the learning curve"
 SHORT = "what follows, as far as there is time"
 # Heads of an average for which time is kept: larger ones are chosen only if there is time left.
 FEW = 3
@@ -46,6 +47,7 @@ def reserve_more(search: Search) -> None:
     if SHORT not in search.budget.kept:
         reserve_fit(search)
         reserve_choice(search)
+        search.budget.keep_for(CURVE, curve_seconds(search))
 
 
 def reserve_fit(search: Search) -> None:
@@ -58,6 +60,14 @@ def reserve_fit(search: Search) -> None:
     seconds = max(alone, search.costs.seconds("heads", FEW * units))
     ridge = ridge_units(len(data), features, 1, len(data.folds), search.classes)
     search.budget.keep_for(HEAD, max(seconds, search.costs.seconds("ridge", ridge)))
+
+
+def curve_seconds(search: Search) -> float:
+    """What accuracy against images is expected to take: a few ridge regressions on parts."""
+    columns = search.encodings.plan(search.default).backbone.features
+    folds = len(search.data.folds)
+    units = 2 * ridge_units(len(search.data), columns, 1, folds, search.classes)
+    return search.costs.seconds("ridge", units)
 
 
 def reserve_choice(search: Search) -> None:

@@ -4,7 +4,7 @@ so no choice can depend on them.
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,20 +69,26 @@ class SearchData:
 
 
 def search_data(
-    source: str | Path, config: TrainConfig, split_config: SplitConfig, run: Run, progress: Progress
+    source: str | Path,
+    config: TrainConfig,
+    split_config: SplitConfig,
+    run: Run,
+    progress: Progress,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> SearchData:
-    """Read, audit and split a source as `graft train` does, and keep train and val.
+    """Read, audit and split a source as `graft train` does, and keep train and val. `clock` gives
+    the seconds of its timings.
 
     Raises what training raises.
     """
     dataset = listed(source, split_config, progress=progress)
     backbone = network(config, cache_folder())
     plan = make_plan(resolve(config, backbone), backbone, dataset, run, progress)
-    began = time.perf_counter()
+    began = clock()
     table = extract(dataset, plan.encoder, split_config, progress)
-    read = time.perf_counter()
+    read = clock()
     audited = audit(dataset, table, cache_folder())
-    timings = {"audit": time.perf_counter() - read}
+    timings = {"audit": clock() - read}
     if not plan.encoder.from_cache:
         timings |= {"encoded": len(table), "encoding": read - began}
     progress.say_all(f"{finding.kind}: {finding.message}" for finding in audited.findings)

@@ -19,8 +19,14 @@ from graft.tuning import outlook, result
 from graft.tuning.candidate import Candidate, Members
 from graft.tuning.costs import Budget, Costs
 from graft.tuning.fine_tuning_trials import WEIGHTS
-from graft.tuning.head_trials import ridge_members, ridge_units
-from graft.tuning.reserve import ended, reserve_first, reserve_more, with_average
+from graft.tuning.reserve import (
+    CURVE,
+    curve_seconds,
+    ended,
+    reserve_first,
+    reserve_more,
+    with_average,
+)
 from graft.tuning.sampler import Sampler, optuna_here
 from graft.tuning.search import run_search
 from graft.tuning.search_data import Encodings, search_data
@@ -76,7 +82,7 @@ def tune_source(
         files = TrialFiles(folder)
         work = Run(folder / FOLDER)
         began = budget.spent()
-        data = search_data(source, config, split_config, work, progress)
+        data = search_data(source, config, split_config, work, progress, budget.clock)
         read = budget.spent() - began
         shape = {**config.to_json(), **split_config.to_json()}
         files.begin({"settings": shape, "space": space.to_json(), "images": data.digest()})
@@ -180,10 +186,8 @@ def _curve(search: Search, table: TrialTable) -> dict[str, Any] | None:
     if not ridges:
         return None
     one: Candidate = table.trials[table.best(ridges)].members[0]
-    columns = search.encodings.plan(one).backbone.features
-    count = len(ridge_members(one, [1.0], 1))
-    units = 2 * ridge_units(len(search.data), columns, count, 5, search.classes)
-    if not search.budget.fits(search.costs.seconds("ridge", units), "the learning curve"):
+    kept = search.budget.kept.get(CURVE, 0.0)
+    if not kept and not search.budget.fits(curve_seconds(search), CURVE):
         return None
     return outlook.image_curve(search.encodings, one, float(one.strength or 0))
 

@@ -4,6 +4,8 @@ import { element, t, thumbnailImage } from "./shell.js";
 
 const find = (id) => document.getElementById(id);
 const share = new Intl.NumberFormat(document.documentElement.lang, { style: "percent" });
+// Never rounded to certainty.
+const percent = (value) => (value > 0.99 ? `> ${share.format(0.99)}` : share.format(value));
 const MOST_CLASSES = 9; // beyond that a list is chosen from
 
 const why = (kind) =>
@@ -33,7 +35,7 @@ export function showOne(item, next, classes, { decide, skip }) {
   const { label, suggested } = item;
   find("said").textContent = suggested ? t("said", { label, suggested }) : t("said_plain", { label });
   const known = item.gain !== undefined && item.gain !== null;
-  find("why").textContent = known ? t("gain", { gain: share.format(item.gain) }) : why(item.kind);
+  find("why").textContent = known ? t("gain", { gain: percent(item.gain) }) : why(item.kind);
   find("path").textContent = item.path ?? "";
   find("buttons").replaceChildren(...choices(item, classes, decide), button("s", t("skip_image"), skip));
   const beside = item.beside ?? [];
