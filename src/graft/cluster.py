@@ -16,7 +16,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -128,9 +128,9 @@ def _told(work: Callable[[Shard], Any], shard: Shard) -> Any:
 
 def _finished(
     ray: Any, task: Any, work: Callable[[Shard], Any], shards: Sequence[Shard], most: int
-) -> Iterator[tuple[Shard, Any]]:
+) -> Generator[tuple[Shard, Any], None, None]:
     """Each shard with its result or error as it ends; at most `most` are submitted at a time."""
-    waiting, running = list(reversed(shards)), {}
+    waiting, running = list(reversed(shards)), dict[Any, Shard]()
     try:
         while waiting or running:
             while waiting and len(running) < most:

@@ -51,9 +51,8 @@ COMPARED = f"base_cnn,deep_cnn,{DEFAULT_MODEL},{DEFAULT_MODEL}@20%"
 @JSON
 @help_all
 def train(source: str, as_json: bool, **settings: Any) -> None:
-    """Audit, split, train, evaluate on the test split once, and write a report.
-
-    SOURCE is what graft check takes.
+    """Audit SOURCE, which is what graft check takes, split it, train, evaluate on the test split
+    once, and write a report.
     """
     from graft.api import train as train_source
 

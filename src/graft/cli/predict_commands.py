@@ -134,9 +134,8 @@ def predict(
     backend: str,
     as_json: bool,
 ) -> None:
-    """Predict labels with probabilities, for image files and folders of them.
-
-    PATH may be an address, such as s3://bucket/folder, or a tar of images (docs/sources.md).
+    """Predict labels with probabilities, for image files and folders of them. PATH may be an
+    address, such as s3://bucket/folder, or a tar of images (docs/sources.md).
 
     On an image that is out of distribution, unlike the training images, the model abstains.
     --max-error and --coverage set their thresholds on the run's validation images.
@@ -144,8 +143,7 @@ def predict(
     With --out, the predictions go to Parquet files in that folder, one for each shard: give each of
     many machines its --shard I/N, or all --shards to a --cluster.
 
-    With --json, one object a line. Files that cannot be read as images are named on stderr, and
-    the exit code is then 3.
+    With --json, one object a line. Unreadable files are named on stderr; the exit code is then 3.
     """
     from graft.features.torch_threads import cores_for_encoder
     from graft.inference.policy import policy_for

@@ -55,6 +55,7 @@ class CachedEncoder:
         self.backbone, self.views, self.backend = backbone, views, backend
         self.stores: Sequence[Store | ShardStore]
         self.fingerprints: Store | ShardStore
+        self._name: str
         self.augmentation = augmentation
         self.cut, self.cut_size, self.whole = cut, cut_size, whole
         self.runtime: Runtime | None = None
@@ -86,7 +87,7 @@ class CachedEncoder:
         paths = rows_of_folder(folder).paths
         self.fingerprints = fingerprint_store(paths)
         self.stores = [view_store(paths, view) for view in range(self.views)]
-        self._name, self.from_cache = job["engine"], True
+        self._name, self.from_cache = str(job["engine"]), True
 
     @property
     def engine(self) -> str:
@@ -176,7 +177,7 @@ class CachedEncoder:
 
         def loaded(item: Loaded) -> None:
             if item.fingerprint is not None and item.digest is not None:
-                self.fingerprints.put(item.digest, item.fingerprint)
+                _filled(self.fingerprints).put(item.digest, item.fingerprint)
             on_loaded(item)
             progress.advance(item.index + 1)
 
@@ -195,10 +196,10 @@ class CachedEncoder:
             ):
                 for view, value in item.values.items():
                     if item.loaded.digest is not None:
-                        self.stores[view].put(item.loaded.digest, value)
+                        _filled(self.stores[view]).put(item.loaded.digest, value)
         finally:  # also when interrupted: what is done is done
             for store in (*self.stores, self.fingerprints):
-                store.flush()
+                _filled(store).flush()
 
     def _ahead(self) -> int:
         """Images to decode ahead: what occupies the other cores while the network is compiled."""
@@ -228,4 +229,12 @@ class CachedEncoder:
         store = self.stores[view]
         if isinstance(store, Store):
             return store.gather(digests)
-        return store.gather(digests, self.stores[0] if view else None)
+        first = self.stores[0]
+        return store.gather(digests, None if isinstance(first, Store) or not view else first)
+
+
+def _filled(store: "Store | ShardStore") -> Store:
+    """A store that `compute` puts values into: not one of shards, which it refuses."""
+    if isinstance(store, Store):
+        return store
+    raise TypeError("the files of graft features are not written by an encoder")

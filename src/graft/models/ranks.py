@@ -99,7 +99,7 @@ def _met(timeout: timedelta) -> Any:
     at, store = place(), next(iter(rendezvous("env://", timeout=timeout)))[0]
     # torchrun's store outlives the processes: those that it starts again must not find what the
     # ones before them wrote, such as addresses where nobody listens any more.
-    return dist.PrefixStore(f"graft/{at.restarts}/{at.world}", store)
+    return dist.distributed_c10d.PrefixStore(f"graft/{at.restarts}/{at.world}", store)
 
 
 def first_to_fail() -> bool:

@@ -36,7 +36,9 @@ def torchvision_file(name: str) -> Path:
         return Path(given)
     weights = _weights(network)
     here = weights_here(weights)
-    return here if here.is_file() else _fetched(name, weights.url, here)
+    if not here.is_file():
+        _fetch(name, weights.url, here)
+    return Path(here)
 
 
 def weights_here(weights: Any) -> Path:
@@ -116,7 +118,7 @@ def _state(file: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def _fetched(name: str, address: str, here: Path) -> Path:
+def _fetch(name: str, address: str, here: Path) -> None:
     here.parent.mkdir(parents=True, exist_ok=True)
     # The end of the file's name is the beginning of its SHA-256.
     found = re.search(r"-([0-9a-f]{8,})\.", here.name)
@@ -128,4 +130,3 @@ def _fetched(name: str, address: str, here: Path) -> Path:
             f"({first_line(error)}); fetch {address} elsewhere and name it: "
             f"{TORCHVISION}{name.removeprefix(TORCHVISION)}=FILE"
         ) from error
-    return here

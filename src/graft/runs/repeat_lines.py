@@ -57,7 +57,8 @@ def repeat_lines(
     name, source = str(run), source_of(found.config, found.path)
     again = str(out or found.path.with_name(f"{found.name}-again"))
     settings = changed_settings(found.config.get("settings") or {})
-    listing = {key: settings[key] for key in ("label_by", "follow_links") if key in settings}
+    asked = ("label_by", "follow_links")
+    listing: dict[str, Any] = {key: settings[key] for key in asked if key in settings}
     budget = {"max_error": max_error} if max_error else {}
     policy = _policy(name, max_error, min_probability)
     network = resolved_settings(found.config, found.path).get("model", FROM_SCRATCH[0])

@@ -3,8 +3,7 @@
 A shard's values are those that `graft train` would compute and keep in its cache, to the bit: they
 are computed into the cache and copied from there. A worker needs to know nothing of the others:
 which images a shard has depends on the source's list alone, and which views an image has on its own
-bytes (data/split.expected_split). A file that is there is done; what is lost with a killed worker
-is the shard under way, of which the cache still has what was encoded.
+bytes (data/split.expected_split). A file that is there is done; the cache has what was encoded.
 """
 
 import functools
