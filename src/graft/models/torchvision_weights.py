@@ -38,12 +38,12 @@ def torchvision_file(name: str) -> Path:
     here = weights_here(weights)
     if not here.is_file():
         _fetch(name, weights.url, here)
-    return Path(here)
+    return here
 
 
 def weights_here(weights: Any) -> Path:
     """Where PyTorch's hub keeps one of torchvision's weights, once they are fetched."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+    return Path(torch.hub.get_dir()) / "checkpoints" / str(weights.url).rpartition("/")[2]
 
 
 def open_torchvision(name: str, file: Path) -> tuple[Any, dict[str, Any]]:
