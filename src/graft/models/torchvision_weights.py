@@ -43,7 +43,8 @@ def torchvision_file(name: str) -> Path:
 
 def weights_here(weights: Any) -> Path:
     """Where PyTorch's hub keeps one of torchvision's weights, once they are fetched."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+    name = str(weights.url).rpartition("/")[2]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
 def open_torchvision(name: str, file: Path) -> tuple[Any, dict[str, Any]]:
