@@ -47,6 +47,7 @@ IMPOSSIBLE = {
     "head": ["old", "", None],
     "image_size": [0, 7, *NOT_WHOLE],
     "flip": [None, "no", 1],
+    "sync_batch_norm": [None, "no", 1],
     "batch_size": [0, *NOT_WHOLE],
     "learning_rate": [0, -0.1, 10, float("nan"), float("inf"), "fast", True],
     "weight_decay": [-0.1, 100, float("nan"), "some"],

@@ -83,7 +83,7 @@ def test_files_are_chosen_into_a_class_and_taken_back(page, app, rendered):
     page.set_input_files("#files", files)
     counts(page, jug=3, vase=8)
     assert page.locator("#grid .cell").count() == 3
-    assert page.locator("#grid .cell.fresh").count() == 3, "what is new is marked"
+    api.expect(page.locator("#grid .cell.fresh")).to_have_count(3)  # what is new is marked
     page.click("#undo")
     counts(page, jug=0)
     api.expect(page.locator(".toast")).to_contain_text("3 images were added to “jug”")

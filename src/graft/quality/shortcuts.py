@@ -119,7 +119,10 @@ def _cross_validated(
     right, hits, called = np.zeros((3, count))
     for number in range(FOLDS):
         seen, asked = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        tables = [_log_shares(column[seen], labels[seen], count) for column in columns]
+        tables = [
+            _log_shares(column[seen], labels[seen], count, side)
+            for column, side in zip(columns, sides, strict=True)
+        ]
         asked = asked[np.argsort(kind[asked], kind="stable")]
         block = max(1, BLOCK // count)
         for start in range(0, len(kinds), block):
@@ -140,10 +143,11 @@ def _cross_validated(
 
 
 def _log_shares(
-    column: NDArray[np.int64], labels: NDArray[np.int64], count: int
+    column: NDArray[np.int64], labels: NDArray[np.int64], count: int, size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The logarithm of the share that each value has of a class, and of all others, (V, K) each."""
-    size = int(column.max()) + 1
+    """The logarithm of the share that each of `size` values has of a class, and of all others,
+    (V, K) each; a value may occur among other images alone.
+    """
     table = np.bincount(column * count + labels, minlength=size * count).reshape(size, count)
     rest = table.sum(1, keepdims=True) - table + 1
     return np.log((table + 1) / (table + 1).sum(0)), np.log(rest / rest.sum(0))

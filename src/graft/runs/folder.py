@@ -98,7 +98,9 @@ def lacks_report(run: Path) -> bool:
 
 def short_name(name: str) -> str:
     """The last name of a path or a model's name, without its ending: names a folder."""
-    name = re.sub(r"\{.*", "", public_address(name)).rstrip("-_.") or "shards"
+    name = public_address(name)
+    if "{" in name:  # many files in brace notation
+        name = name.partition("{")[0].rstrip("-_.") or "shards"
     name = str(Path(name).absolute())
     return name.rstrip("/\\").replace("\\", "/").split("/")[-1].split(".")[0] or "run"
 

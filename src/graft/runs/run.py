@@ -36,9 +36,9 @@ from graft.errors import DataError, ModelError
 from graft.runs import image_table, records, tables
 from graft.runs.csv_files import Predictions
 from graft.runs.digest_file import renew, seal
-from graft.runs.folder import NEEDED, lacking, lacks_report, remove_unfinished
+from graft.runs.folder import LARGE_TABLES, NEEDED, lacking, lacks_report, remove_unfinished
 from graft.runs.folder_files import files_of_large
-from graft.runs.image_table import Images, ImageTable, values_of
+from graft.runs.image_table import Images, values_of
 from graft.runs.records import Record
 from graft.runs.text_column import taken
 from graft.runs.top_probabilities import PredictionRow, Probabilities
@@ -170,7 +170,7 @@ class Run:
     def files(self) -> Mapping[str, Path]:
         """Where the images of the run's source are, by path; empty if the source is gone."""
         try:
-            large = isinstance(self.images, ImageTable)
+            large = (self.path / LARGE_TABLES["dataset.csv"]).is_file()
             found = files_of_large if large else records.source_files
             return found(self.config, self.path)
         except ModelError:

@@ -40,6 +40,8 @@ Ends = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 Names = list[Name]
 Record = dict[str, Any]
 
+# Where pydantic names the form of a value that has two: schema_confusion.py.
+FORMS = (("confusion", "matrix"), ("confusion", "cells"))
 # Plainer words for pydantic's, by the type of the problem.
 SAID = {
     "missing": "is missing",
@@ -71,7 +73,10 @@ def check(schema: Any, value: Any, name: str, complete: bool = True) -> None:
 
 
 def _explained(name: str, problem: Mapping[str, Any], count: int) -> str:
-    where = shown(".".join(map(str, problem["loc"])), 120)
+    place = problem["loc"]
+    if place[:2] in FORMS:
+        place = (place[0], *place[2:])
+    where = shown(".".join(map(str, place)), 120)
     said = str(problem["msg"]).removeprefix("Value error, ")
     said = SAID.get(problem["type"]) or said.replace("Input should be", "expected")
     came = "" if problem["type"] in ("missing", "value_error") else f", got {_came(problem)}"

@@ -1,8 +1,8 @@
 """What `confusion` of metrics.json may hold where there are very many classes."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from graft.runs.schema import Count, Part
 
@@ -23,3 +23,14 @@ class ConfusionCells(Part):
         if max([*self.true, *self.predicted], default=0) >= len(self.of_class):
             raise ValueError("a cell of a class that there is not")
         return self
+
+
+def _form(value: Any) -> str:
+    return "matrix" if isinstance(value, list) else "cells"
+
+
+# The names of the two forms stand in no message: graft/runs/schema.py leaves them out.
+Confusion = Annotated[
+    Annotated[list[list[Count]], Tag("matrix")] | Annotated[ConfusionCells, Tag("cells")],
+    Discriminator(_form),
+]

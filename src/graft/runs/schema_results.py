@@ -19,7 +19,7 @@ from graft.runs.schema import (
     all_different,
     check,
 )
-from graft.runs.schema_confusion import ConfusionCells
+from graft.runs.schema_confusion import Confusion, ConfusionCells
 from graft.runs.schema_model import ModelFile
 from graft.runs.schema_validation import Rate, Validation
 
@@ -150,7 +150,7 @@ class Metrics(Part):
     macro_f1: Fraction
     intervals: dict[str, Ends | Text] = Field(default_factory=dict)
     per_class: dict[str, ClassScores]
-    confusion: list[list[Count]] | ConfusionCells
+    confusion: Confusion
     ece: Fraction
     nll: Annotated[float, Field(ge=0, le=1000)] | None = None
     brier: Annotated[float, Field(ge=0, le=2.01)] | None = None
