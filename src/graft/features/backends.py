@@ -26,7 +26,7 @@ from graft.errors import ModelError, UsageError
 from graft.features.openvino_backend import openvino_name, openvino_submit
 from graft.models.encoder import Encoder
 from graft.models.openvino_body import ARCHITECTURE, OpenVinoBody
-from graft.models.runtime import Runtime, detect_runtime
+from graft.models.runtime import Runtime, detect_runtime, float32_asked_for
 
 if TYPE_CHECKING:
     from graft.models.backbone import Backbone
@@ -55,12 +55,18 @@ class Backend:
     note: str | None = None
 
 
-@functools.cache  # asked for every batch of predictions, and starting OpenVINO to ask takes time
 def choose(wanted: str = "auto", from_file: bool = False) -> str:
     """The name of the backend that `compile_encoder` will use: it belongs to the cache key.
 
     `from_file` is for an OpenVinoBody, which PyTorch cannot run: UsageError where that is asked.
     """
+    return _chosen(wanted, from_file, float32_asked_for())
+
+
+# Asked for every batch of predictions, and starting OpenVINO to ask takes time. What the
+# environment asks for (`exact`) is read below; it is here to be told apart.
+@functools.cache
+def _chosen(wanted: str, from_file: bool, exact: bool) -> str:
     if wanted not in BACKENDS:
         raise UsageError(f"backend is one of {', '.join(BACKENDS)}, not {wanted!r}")
     if from_file and wanted == "torch":
