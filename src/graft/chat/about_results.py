@@ -217,7 +217,11 @@ def photograph_next(subject: Subject, asked: Asked) -> Answer:
     if wrong:
         evidence["label_errors"] = len(wrong)
         said.append(
-            f"Before that, look at the {counted(len(wrong), 'label')} that the audit doubts: that "
-            "is less work."
+            f"Before that, look at the {counted(len(wrong), 'label')} that graft check doubts: "
+            "that is less work."
         )
+    said.append(
+        "How many more images it takes I cannot tell: graft validate --learning-curve shows "
+        "what more would bring."
+    )
     return answer(said, "That is from metrics.json, dataset.csv and findings.json.", evidence)
