@@ -74,4 +74,9 @@ def decide(files: Sequence[IndexedFile], standing: Iterable[Correction]) -> list
 
 def stamp_of(when: str) -> str:
     """A moment of the journal as digits, to the millisecond, as in the names of added images."""
-    return re.sub(r"\D", "", when.partition("+")[0]).ljust(17, "0")[:17]
+    return exact_stamp(when)[:17]
+
+
+def exact_stamp(when: str) -> str:
+    """The same to the microsecond."""
+    return re.sub(r"\D", "", when.partition("+")[0]).ljust(20, "0")[:20]

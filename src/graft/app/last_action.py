@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from graft.app import added_images
 from graft.app.added_images import last_batch
-from graft.app.decided_images import stamp_of
+from graft.app.decided_images import exact_stamp, stamp_of
 from graft.app.empty_classes import last_change, names_before, read_classes, take_back_change
 from graft.app.project_state import ProjectState
 from graft.errors import UsageError
@@ -55,7 +55,8 @@ def undo_last(project: ProjectState, kinds: Collection[str]) -> Undone | None:
         labels = [file.label for file in batch]
         undone = Undone("add", tuple(file.sha256 for file in batch), new=_only(labels))
     else:
-        by_class = moments[1] == last
+        # Two actions of a program may fall into one millisecond.
+        by_class = exact_stamp(changed) >= exact_stamp(when)
         if not by_class or changed == when:  # a class with images is decided about in both places
             _check_free(decided, standing)
             corrections.undo(project.journal, len(decided), kinds=kinds)
