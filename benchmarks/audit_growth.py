@@ -11,7 +11,9 @@ import argparse
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,29 +50,33 @@ def recall(images: Synthetic, pairs: np.ndarray) -> dict[str, object]:
     }
 
 
-def near(count: int, work: Path | None) -> None:
+def timed(search: Callable[[], Any]) -> tuple[Any, dict[str, object]]:
+    """What a search finds, and the seconds and the memory that it takes."""
+    start, cpu = time.perf_counter(), time.process_time()
+    found = search()
+    took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return found, {"s": round(took, 1), "cpu_s": round(cpu, 1), "memory_mb": memory_mb()}
+
+
+def in_cells(images: Synthetic | Crowd, work: Path | None) -> tuple[Any, dict[str, object]]:
+    """The pairs and the size of the crowd that the search in cells finds; what it takes."""
     from graft.quality.near_search import near_pairs_in_cells
 
-    start = time.perf_counter()
-    images = planted(count)
-    made = time.perf_counter() - start
     with tempfile.TemporaryDirectory(prefix="graft-bench-") as spare:
         folder = work or Path(spare) / "work"
-        start, cpu = time.perf_counter(), time.process_time()
-        pairs, crowd = near_pairs_in_cells(images, np.arange(count), folder, on_stderr())
-        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+        found, cost = timed(
+            lambda: near_pairs_in_cells(images, np.arange(len(images)), folder, on_stderr())
+        )
         disk = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
-    show(
-        "near",
-        images=count,
-        s=round(took, 1),
-        cpu_s=round(cpu, 1),
-        planting_s=round(made, 1),
-        memory_mb=memory_mb(),
-        work_mb=round(disk),
-        crowd=crowd,
-        **recall(images, pairs),
-    )
+    return found, cost | {"work_mb": round(disk)}
+
+
+def near(count: int, work: Path | None) -> None:
+    start = time.perf_counter()
+    images = planted(count)
+    made = round(time.perf_counter() - start, 1)
+    (pairs, crowd), cost = in_cells(images, work)
+    show("near", images=count, **cost, planting_s=made, crowd=crowd, **recall(images, pairs))
 
 
 def compare(count: int, work: Path | None) -> None:
@@ -81,35 +87,19 @@ def compare(count: int, work: Path | None) -> None:
     found = np.zeros(count, FINGERPRINT)
     found["width"] = found["height"] = 64
     found["gray"] = images[np.arange(count)]
-    start, cpu = time.perf_counter(), time.process_time()
-    pairs = near_pairs(found)
-    took, cpu = time.perf_counter() - start, time.process_time() - cpu
-    show(
-        "compare",
-        images=count,
-        s=round(took, 1),
-        cpu_s=round(cpu, 1),
-        memory_mb=memory_mb(),
-        **recall(images, pairs),
-    )
+    pairs, cost = timed(lambda: near_pairs(found))
+    show("compare", images=count, **cost, **recall(images, pairs))
 
 
 def crowd(count: int, work: Path | None) -> None:
     from graft.quality.near_duplicates import clusters
-    from graft.quality.near_search import near_pairs_in_cells
 
-    with tempfile.TemporaryDirectory(prefix="graft-bench-") as spare:
-        start, cpu = time.perf_counter(), time.process_time()
-        folder = work or Path(spare) / "work"
-        pairs, alike = near_pairs_in_cells(Crowd(count), np.arange(count), folder, on_stderr())
-        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    (pairs, alike), cost = in_cells(Crowd(count), work)
     sizes = sorted(map(len, clusters(pairs, count)), reverse=True)
     show(
         "crowd",
         images=count,
-        s=round(took, 1),
-        cpu_s=round(cpu, 1),
-        memory_mb=memory_mb(),
+        **cost,
         pairs=len(pairs),
         crowd=alike,
         clusters=len(sizes),

@@ -54,8 +54,7 @@ def features(labels: np.ndarray, folder: Path, random: np.random.Generator) -> A
     for start in range(0, len(labels), 2**15):
         own = middles[labels[start : start + 2**15]]
         rows[start : start + 2**15] = own + random.normal(0, 0.5, own.shape)
-    at = np.arange(len(labels))
-    return Activations([rows], np.zeros(len(at), np.int32), at, (WIDTH,), np.dtype(np.float16))
+    return Activations.of(rows)
 
 
 def steps(count: int, classes: int) -> None:

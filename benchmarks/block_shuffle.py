@@ -58,7 +58,7 @@ def read(folder: Path):
     )
     val = np.arange(len(whole)) % 7 == 0
     parts = (np.flatnonzero(~val), np.flatnonzero(val))
-    return [(found.rows(rows), whole[rows]) for rows in parts]
+    return [(found.select(rows), whole[rows]) for rows in parts]
 
 
 def trained(folder: Path, way: str, classes: int, epochs: int) -> dict:

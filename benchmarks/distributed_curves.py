@@ -45,32 +45,26 @@ def fitted(out: str) -> None:
     gray = np.rint(digits.images * (255 / 16)).astype(np.uint8).repeat(2, 1).repeat(2, 2)
     images, labels = gray[..., None].repeat(3, 3), digits.target.astype(np.int64)
 
-    def view(rows: slice) -> Activations:
-        some = images[rows]
-        count = len(some)
-        return Activations(
-            [some], np.zeros(count, np.int32), np.arange(count), some.shape[1:], some.dtype
-        )
-
-    train, val = slice(0, 997), np.arange(997, len(images))
+    train = slice(0, 997)
     settings = FitSettings(
         epochs=12, learning_rate=0.05, weight_decay=1e-4, label_smoothing=0.1, patience=12,
         seed=1, optimizer="sgd",
     )  # fmt: skip
     with joined() as runtime:
         torch.manual_seed(0)
-        own = runtime.part(len(val))
+        own = runtime.part(len(images) - 997)
         mine = slice(997 + own.start, 997 + own.stop)
+        seen, val = Activations.of(images[train]), Activations.of(images[mine])
 
         def batches(epoch: int, start: int):  # type: ignore[no-untyped-def]
             rows = batch_rows(labels[train], 64, 1, epoch)[start:]
             return jittered(
-                view(train), labels[train], rows, epoch, seed=1, shift=2, flip=False,
+                seen, labels[train], rows, epoch, seed=1, shift=2, flip=False,
                 own=lambda count: Part.of(runtime, count).rows,
             )  # fmt: skip
 
         history = fit(
-            Network(), batches, steps_of(997, 64), lambda: in_order(view(mine), labels[mine]),
+            Network(), batches, steps_of(997, 64), lambda: in_order(val, labels[mine]),
             settings, runtime,
         )  # fmt: skip
         if runtime.rank == 0:

@@ -36,9 +36,8 @@ def labels_of(images: int, classes: int, random: np.random.Generator) -> Any:
 def write_images(run: Path, images: int, test: int, classes: int) -> None:
     """dataset.parquet, sorted by class as a folder is listed; every tenth image is of a burst."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from graft.utils.files import replacing
+    from graft.runs.parquet_files import TEXTS, table_writer
 
     random = np.random.default_rng(0)
     labels = np.sort(labels_of(images, classes, random))
@@ -47,12 +46,9 @@ def write_images(run: Path, images: int, test: int, classes: int) -> None:
     splits[chosen[:test]] = 2
     splits[chosen[test : test + test // 5]] = 1
     names = pa.array(names_of(classes))
-    texts = [(name, pa.string()) for name in ("path", "label", "split", "group_id")]
+    texts = [(name, pa.string()) for name in TEXTS]
     schema = pa.schema([*texts, ("sha256", pa.binary(32))])
-    with (
-        replacing(run / "dataset.parquet") as beside,
-        pq.ParquetWriter(beside, schema, compression="zstd") as writer,
-    ):
+    with table_writer(run / "dataset.parquet", schema) as writer:
         for start in range(0, images, BLOCK):
             rows = np.arange(start, min(start + BLOCK, images))
             label = names.take(pa.array(labels[rows]))

@@ -11,6 +11,7 @@ minutes. With one copy of the last shards started again on free workers, as Ray 
 import argparse
 import heapq
 import math
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -19,22 +20,26 @@ from benchmarks.common import show
 SLOWER, BACK = 3.0, 5.0  # times; minutes
 
 
-def simulated(
-    random: np.random.Generator,
-    workers: int,
-    shards: int,
-    minutes: float,
-    spread: float,
-    slow: float,
-    fail: float,
-    copies: bool,
-) -> tuple[float, int]:
+@dataclass(frozen=True)
+class Cluster:
+    """What the options say; see the top."""
+
+    workers: int
+    shards: int
+    minutes: float
+    spread: float
+    slow: float
+    fail: float
+
+
+def simulated(random: np.random.Generator, given: Cluster, copies: bool) -> tuple[float, int]:
     """Minutes until all shards are done, and how many shards were lost on the way."""
-    sigma = math.sqrt(math.log(1 + spread**2))
-    pace = np.where(random.random(workers) < slow, SLOWER, 1.0)
-    waiting, done, lost = list(range(shards)), np.zeros(shards, bool), 0
+    sigma = math.sqrt(math.log(1 + given.spread**2))
+    average = math.log(given.minutes) - sigma**2 / 2
+    pace = np.where(random.random(given.workers) < given.slow, SLOWER, 1.0)
+    waiting, done, lost = list(range(given.shards)), np.zeros(given.shards, bool), 0
     running: dict[int, int] = {}  # how many copies of a shard are under way
-    free = [(0.0, worker) for worker in range(workers)]
+    free = [(0.0, worker) for worker in range(given.workers)]
     ends: list[tuple[float, int, int, bool]] = []  # when, worker, shard, whether it was lost
     now = 0.0
     while not done.all():
@@ -43,8 +48,8 @@ def simulated(
             if shard is None:
                 break
             _, worker = heapq.heappop(free)
-            takes = pace[worker] * random.lognormal(math.log(minutes) - sigma**2 / 2, sigma)
-            breaks = random.exponential(60 / fail) if fail else math.inf
+            takes = pace[worker] * random.lognormal(average, sigma)
+            breaks = random.exponential(60 / given.fail) if given.fail else math.inf
             running[shard] = running.get(shard, 0) + 1
             heapq.heappush(ends, (now + min(takes, breaks), worker, shard, breaks < takes))
         times = [one[0][0] for one in (ends, free) if one]
@@ -73,26 +78,18 @@ def _next(
     return next((s for s, n in running.items() if n == 1 and not done[s]), None)
 
 
-def formula(
-    workers: int,
-    shards: int,
-    minutes: float,
-    spread: float,
-    slow: float,
-    fail: float,
-    copies: bool,
-) -> float:
+def formula(given: Cluster, copies: bool) -> float:
     """Minutes by the formula: work over speed, with what failures cost, and the last shard.
 
     A shard of m minutes on a worker that fails at rate f takes (e^(f m) - 1)(1/f + back) on
     average. When no shard waits any more, those under way end: at worst one that a slow worker
     has just begun, or with copies one that is begun again on another.
     """
-    rate = fail / 60
+    rate, minutes = given.fail / 60, given.minutes
     each = (math.exp(rate * minutes) - 1) * (1 / rate + BACK) if rate else minutes
-    speed = workers * (1 - slow + slow / SLOWER)
-    last = minutes * (1 + spread) * (SLOWER if slow and not copies else 1)
-    return shards * each / speed + last
+    speed = given.workers * (1 - given.slow + given.slow / SLOWER)
+    last = minutes * (1 + given.spread) * (SLOWER if given.slow and not copies else 1)
+    return given.shards * each / speed + last
 
 
 def main() -> None:
@@ -106,12 +103,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    setting = (asked.workers, asked.shards, asked.minutes, asked.spread, asked.slow, asked.fail)
+    given = Cluster(**{field.name: getattr(asked, field.name) for field in fields(Cluster)})
     ideal = asked.shards * asked.minutes / asked.workers
     for copies in (False, True):
-        expected = formula(*setting, copies)
+        expected = formula(given, copies)
         found = [
-            simulated(np.random.default_rng([asked.seed, n]), *setting, copies)
+            simulated(np.random.default_rng([asked.seed, n]), given, copies)
             for n in range(asked.rounds)
         ]
         minutes = np.array([one[0] for one in found])

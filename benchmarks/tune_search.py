@@ -151,6 +151,8 @@ def checkpoint_of(place: Path) -> Path:
 
 def by_autogluon(source: Path, seconds: float, place: Path, about: dict[str, object]) -> dict:
     """What AutoGluon's MultiModalPredictor reaches on the same images and splits."""
+    from graft.evaluation.intervals import wilson
+
     python, presets = str(about["python"]), str(about["presets"])
     split = split_of(source, int(str(about["seed"])), place / "dataset.csv", place)
     root = source if source.is_dir() else source.parent
@@ -160,7 +162,10 @@ def by_autogluon(source: Path, seconds: float, place: Path, about: dict[str, obj
     command += ["--checkpoint", str(checkpoint_of(place))]
     took, printed = timed(command, place / "cache")
     found = json.loads(printed.splitlines()[-1])
-    return found | {"seconds": took}
+    right, n = found.pop("right"), found.pop("n")
+    low, high = wilson(right, n)
+    test = {"value": right / n, "low": low, "high": high, "n": n}
+    return {"test": test, **found, "seconds": took}
 
 
 def measured(about: dict[str, object]) -> dict[str, object]:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from graft.evaluation.metrics import expected_calibration_error
+
 THRESHOLDS = (0.90, 0.93, 0.95)
 FOREVER = 3600.0  # a process that has not ended by then is ended
 
@@ -74,7 +76,13 @@ def measure(peer: Peer, folder: Path, place: Path, seconds: float) -> dict[str, 
     for line in map(json.loads, lines):
         said = np.load(out / f"{line['record']:03d}.npy")
         right = float((said.argmax(1) == labels).mean())
-        curve.append({"seconds": line["seconds"], "accuracy": right, "ece": ece(said, labels)})
+        curve.append(
+            {
+                "seconds": line["seconds"],
+                "accuracy": right,
+                "ece": expected_calibration_error(said, labels),
+            }
+        )
     last = curve[-1] if curve else {"accuracy": None, "ece": None, "seconds": None}
     reached = {
         f"{level:.0%}": next((p["seconds"] for p in curve if p["accuracy"] >= level), None)
@@ -104,16 +112,6 @@ def true_labels(folder: Path) -> np.ndarray:
     classes = sorted(one.name for one in (folder / "train").iterdir())
     files = sorted(file for file in (folder / "test").rglob("*") if file.is_file())
     return np.array([classes.index(file.parent.name) for file in files])
-
-
-def ece(said: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error of the chosen class, in equal bins (Guo et al. 2017)."""
-    confidence, right = said.max(1), said.argmax(1) == labels
-    number = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(confidence[number == b].sum() - right[number == b].sum()) for b in np.unique(number)
-    ]
-    return float(sum(gaps) / len(labels))
 
 
 def versions(peer: Peer) -> str:

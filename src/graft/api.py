@@ -19,7 +19,7 @@ from graft.runs.run import Run
 from graft.training.feature_settings import settings_of_features
 from graft.training.train_or_resume import train_or_resume
 from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 from graft.utils.time_budget import seconds_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from graft.tuning.space import Space
     from graft.tuning.tune_source import Tuned
 
-SILENT = Progress()
 # What `validate` does when it is not told what to do.
 FOLDS, REPEATS = 5, 5
 

@@ -34,10 +34,6 @@ CONNECT_SECONDS = 10
 # Ray gives its own processes half a minute to start, which on a busy machine is not always enough.
 STARTS = 3
 AUTO, LOCAL = "auto", "local"
-CLUSTER_HELP = (
-    "Run the shards as tasks of Ray: ADDRESS:PORT of a cluster, auto for the one that this machine "
-    "belongs to, or else a new one on this machine, local for a new one."
-)
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,49 @@ class Outcome(Generic[Summary]):
 
     done: dict[Shard, Summary] = field(default_factory=dict)
     failed: dict[Shard, str] = field(default_factory=dict)
+
+
+def one_or_all(
+    shard: Shard | str | None, shards: int, cluster: Cluster | str | None
+) -> tuple[Shard | None, int]:
+    """The shard that is asked for, None for all, and how many shards there are in all.
+
+    Raises UsageError for what is no shard, and for one that is to run on a cluster.
+    """
+    one = Shard.parse(shard) if isinstance(shard, str) else shard
+    if one is not None and cluster:
+        raise UsageError("--cluster runs all shards; leave --shard out, or --cluster")
+    return one, one.count if one else shards
+
+
+def run_left(
+    work: Callable[..., Summary],
+    left: Sequence[Shard],
+    count: int,
+    cluster: Cluster | str | None,
+    progress: Progress,
+    said: Callable[[Shard, Summary], str],
+) -> None:
+    """`work` for the shards that are left of `count`: as tasks of a cluster, or else here, one
+    after the other, with the argument `progress` and a line that `said` makes for each.
+
+    Raises DataError once all others are done where shards failed; else as `run_shards`.
+    """
+    if len(left) < count:
+        progress.say(f"{count - len(left):,} of {count:,} shards are there already")
+    if cluster:
+        tasks = Cluster(cluster) if isinstance(cluster, str) else cluster
+        raise_if_failed(run_shards(work, left, tasks, progress))
+        return
+    outcome: Outcome[Summary] = Outcome()
+    for shard in left:
+        try:
+            outcome.done[shard] = work(shard, progress=progress)
+            progress.say(said(shard, outcome.done[shard]))
+        except DataError as error:
+            outcome.failed[shard] = str(error)
+            progress.say(f"shard {shard}: {error}")
+    raise_if_failed(outcome)
 
 
 def run_shards(

@@ -92,7 +92,7 @@ def test_the_largest_probabilities_give_the_same_metrics_but_those_left_out(grou
     kept = evaluate(TopProbabilities.of(p, labels), labels, names, groups=groups)
     assert set(kept) - set(whole) == {"top_k_accuracy", "left_out"}
     assert set(kept["left_out"]) == {"class_ece"}
-    assert (kept["class_ece"], len(whole["class_ece"]) > -1) == ([], True)
+    assert kept["class_ece"] == []
     for name in ("accuracy", "per_class", "confusion", "macro_f1", "baseline"):
         assert kept[name] == whole[name]
     for name in ("ece", "nll", "brier"):

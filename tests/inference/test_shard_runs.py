@@ -223,7 +223,8 @@ def test_predictions_in_shards_are_those_of_the_table(finished, source, tmp_path
     assert list(found[0]) == list(next(iter(expected.values())))
     for row in found:
         other = expected[row["path"]]
-        assert [(row[n] or "") == other[n] for n in ("label", "best_guess", "reason", "problem")]
+        texts = ("label", "best_guess", "reason", "problem")
+        assert [row[name] or "" for name in texts] == [other[name] for name in texts]
         if not row["problem"]:
             values = [float(other[name]) for name in other if name.startswith("p: ")]
             assert [row[n] for n in other if n.startswith("p: ")] == pytest.approx(values, rel=1e-6)

@@ -31,7 +31,7 @@ def rows(tmp_path_factory, digits):
     """What was told of each, by name; one process, since importing takes longest."""
     folder = tmp_path_factory.mktemp("hub")
     done = subprocess.run(
-        [sys.executable, SCRIPT, folder, digits, *MODERN, *NOTEBOOKS],
+        [sys.executable, SCRIPT, folder, digits, *MODERN, "--train", *NOTEBOOKS],
         capture_output=True,
         text=True,
     )

@@ -12,8 +12,8 @@ from sklearn import metrics as sk
 
 from graft.data.dataset import Example
 from graft.errors import DataError, ModelError
-from graft.runs.folder import FILES
-from graft.runs.run import NEEDED, Run
+from graft.runs.folder import FILES, NEEDED
+from graft.runs.run import Run
 
 
 def rows_of(file):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from graft.features.activations import Activations
 from graft.models import ranks
 from graft.models.head import Head
 from graft.models.ranks import joined
@@ -29,19 +30,6 @@ SETTINGS = FitSettings(
     epochs=3, learning_rate=0.05, weight_decay=1e-4, label_smoothing=0.1, patience=9, seed=3
 )
 SGD = replace(SETTINGS, optimizer="sgd")
-
-
-class Rows:
-    """As graft.features.activations.Activations, in memory."""
-
-    def __init__(self, values):
-        self.values, self.shape, self.dtype = values, values.shape[1:], values.dtype
-
-    def __len__(self):
-        return len(self.values)
-
-    def __getitem__(self, rows):
-        return self.values[rows]
 
 
 class Pixels(nn.Module):
@@ -61,15 +49,15 @@ def data(count, shape, kind):
     labels = random.integers(0, CLASSES, count)
     signal = random.normal(size=(CLASSES, *shape))[labels] + random.normal(size=(count, *shape))
     scaled = np.clip(signal * 30 + 128, 0, 255) if kind is np.uint8 else signal
-    return Rows(scaled.astype(kind)), labels
+    return scaled.astype(kind), labels
 
 
 def shared(runtime, model, values, labels, settings, batch, moved=False):
     """Fit on all but the last 20 images, which are of validation."""
     known = len(labels) - 20
     own = runtime.part(20)
-    val, val_labels = Rows(values.values[known:][own]), labels[known:][own]
-    train_labels, seen = labels[:known], Rows(values.values[:known])
+    val, val_labels = Activations.of(values[known:][own]), labels[known:][own]
+    train_labels, seen = labels[:known], Activations.of(values[:known])
 
     def train(epoch, start):
         rows = batch_rows(train_labels, batch, 0, epoch)[start:]

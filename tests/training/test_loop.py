@@ -20,13 +20,6 @@ CPU = Runtime(torch.device("cpu"), torch.float32)
 HALF = Runtime(torch.device("cpu"), torch.float16)
 
 
-def view_of(values):
-    count = len(values)
-    return Activations(
-        [values], np.zeros(count, np.int32), np.arange(count), values.shape[1:], values.dtype
-    )
-
-
 @pytest.fixture
 def blobs():
     random = np.random.default_rng(0)
@@ -44,14 +37,14 @@ def trained(x, y, chosen, clean=None, runtime=CPU, **options):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         head = Head(x.shape[1], 3, 0, 0.0, 0.0)
-    head.standardize(*statistics(view_of((x if clean is None else clean)[:400])))
+    head.standardize(*statistics(Activations.of((x if clean is None else clean)[:400])))
     history = fit(
         head,
         lambda epoch, start: shuffled(
-            [view_of(x[:400])], y[:400], batch_rows(y[:400], 32, 1, epoch)[start:], epoch
+            [Activations.of(x[:400])], y[:400], batch_rows(y[:400], 32, 1, epoch)[start:], epoch
         ),
         steps_of(400, 32),
-        lambda: in_order(view_of(x[400:500]), y[400:500]),
+        lambda: in_order(Activations.of(x[400:500]), y[400:500]),
         chosen,
         runtime,
         **options,
@@ -62,7 +55,7 @@ def trained(x, y, chosen, clean=None, runtime=CPU, **options):
 def test_a_linear_head_is_about_as_good_as_logistic_regression(blobs):
     x, y = blobs
     head, _ = trained(x, y, settings())
-    logits, labels = logits_of(head, in_order(view_of(x[500:]), y[500:]), CPU)
+    logits, labels = logits_of(head, in_order(Activations.of(x[500:]), y[500:]), CPU)
     reference = LogisticRegression(max_iter=1000).fit(x[:400].astype(float), y[:400])
     expected = reference.score(x[500:].astype(float), y[500:])
     assert (logits.argmax(1) == labels).mean() >= expected - 0.05
@@ -72,7 +65,7 @@ def test_the_best_epoch_is_restored_and_not_the_last(blobs):
     x, y = blobs
     head, history = trained(x, y, settings(epochs=30, learning_rate=0.5))
     losses = [epoch.val_calibrated_loss for epoch in history]
-    logits, labels = logits_of(head, in_order(view_of(x[400:500]), y[400:500]), CPU)
+    logits, labels = logits_of(head, in_order(Activations.of(x[400:500]), y[400:500]), CPU)
     calibrated = torch.from_numpy(logits).double() / fit_temperature(logits, labels)
     found = torch.nn.functional.cross_entropy(calibrated, torch.from_numpy(labels))
     assert float(found) == pytest.approx(min(losses), rel=1e-5)
@@ -165,9 +158,9 @@ def test_float16_trains_as_well_and_skips_the_steps_whose_gradients_overflow(blo
         assert state.scaler.get_scale() == 2**15, "the gradients are to overflow"
     assert all(torch.equal(*pair) for pair in zip(before, state.model.parameters(), strict=True))
     head, _ = trained(*blobs, settings(), runtime=HALF)
-    logits, labels = logits_of(head, in_order(view_of(blobs[0][500:]), y[500:]), CPU)
+    logits, labels = logits_of(head, in_order(Activations.of(blobs[0][500:]), y[500:]), CPU)
     reference, _ = trained(*blobs, settings())
-    expected, _ = logits_of(reference, in_order(view_of(blobs[0][500:]), y[500:]), CPU)
+    expected, _ = logits_of(reference, in_order(Activations.of(blobs[0][500:]), y[500:]), CPU)
     right = (logits.argmax(1) == labels).mean()
     assert right >= (expected.argmax(1) == labels).mean() - 0.03
 
@@ -243,7 +236,9 @@ def test_gradients_are_clipped_to_the_norm_given_and_not_at_all_at_0(blobs):
 
 def test_an_epoch_holds_every_image_once_and_takes_the_views_in_turn():
     labels = np.arange(50)
-    views = [view_of(np.stack([labels, np.full(50, v)], 1).astype(np.float16)) for v in range(3)]
+    views = [
+        Activations.of(np.stack([labels, np.full(50, v)], 1).astype(np.float16)) for v in range(3)
+    ]
     seen = {i: set() for i in range(50)}
     for epoch in range(1, 4):
         rows = [(x, y) for x, y in shuffled(views, labels, batch_rows(labels, 7, 0, epoch), epoch)]
@@ -258,7 +253,7 @@ def test_an_epoch_holds_every_image_once_and_takes_the_views_in_turn():
 
 def test_statistics_are_those_of_a_float64_loop():
     x = np.random.default_rng(0).normal(3, 2, (1300, 5)).astype(np.float16)
-    mean, std = statistics(view_of(x))
+    mean, std = statistics(Activations.of(x))
     assert mean.numpy() == pytest.approx(x.astype(np.float64).mean(0), rel=1e-6)
     assert std.numpy() == pytest.approx(x.astype(np.float64).std(0), rel=1e-5)
 
@@ -278,7 +273,9 @@ def test_small_images_are_moved_over_their_reflection_and_mirrored_every_other_e
     shifts, flips = set(), {i: [] for i in range(20)}
     for epoch in range(1, 5):
         rows = batch_rows(labels, 6, 1, epoch)
-        for x, y in jittered(view_of(images), labels, rows, epoch, seed=1, shift=2, flip=True):
+        for x, y in jittered(
+            Activations.of(images), labels, rows, epoch, seed=1, shift=2, flip=True
+        ):
             for out, i in zip(x, y, strict=True):
                 padded = np.pad(images[i], ((2, 2), (2, 2), (0, 0)), "reflect")
                 found = [
@@ -299,7 +296,7 @@ def test_small_images_are_moved_over_their_reflection_and_mirrored_every_other_e
 
 def test_a_gray_square_lies_anywhere_on_a_small_image_and_perhaps_half_beyond_its_edge():
     images = np.full((400, 8, 8, 3), 7, np.uint8)
-    rows, view = [np.arange(400)], view_of(images)
+    rows, view = [np.arange(400)], Activations.of(images)
     ((x, _),) = jittered(view, np.zeros(400, int), rows, 1, seed=1, shift=1, flip=True, erased=4)
     assert set(np.unique(x)) == {7, 128}
     gray = (x == 128).all(3)

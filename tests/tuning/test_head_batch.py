@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from graft.features.activations import Activations
 from graft.models.runtime import Runtime
 from graft.training.loop import FitSettings, fit
 from graft.tuning.candidate import Candidate
@@ -13,19 +14,6 @@ from graft.tuning.merged_head import one_head
 from graft.tuning.ridge_path import SCALE, ridge_path, ridge_weights, standardized
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
-
-
-class Rows:
-    """Features in memory that look like those of a cache."""
-
-    def __init__(self, values):
-        self.values, self.shape, self.dtype = values, values.shape[1:], values.dtype
-
-    def __len__(self):
-        return len(self.values)
-
-    def __getitem__(self, rows):
-        return self.values[rows]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +27,8 @@ def clusters():
 
 def data_of(clusters, first=180):
     x, labels = clusters
-    return HeadData([Rows(x[:first])], labels[:first], Rows(x[first:]), labels[first:], 3)
+    train, val = Activations.of(x[:first]), Activations.of(x[first:])
+    return HeadData([train], labels[:first], val, labels[first:], 3)
 
 
 @pytest.mark.parametrize("count", [240, 10])
@@ -77,7 +66,7 @@ def test_heads_fitted_to_the_end_are_logistic_regressions_of_scikit_learn(cluste
     groups = model.groups()
 
     def whole(epoch, start):
-        yield data.views[0].values, np.repeat(data.labels[:, None], 3, 1)
+        yield data.views[0].whole(), np.repeat(data.labels[:, None], 3, 1)
 
     # SGD's decay is part of the gradient: an L2 penalty, of the intercept, too.
     settings = FitSettings(
@@ -96,9 +85,9 @@ def test_heads_fitted_to_the_end_are_logistic_regressions_of_scikit_learn(cluste
     def keep(epoch):
         final.update({m: model.state_of(m) for m in range(3)})
 
-    fit(model, whole, 1, lambda: iter([(data.val.values, data.val_labels)]), settings, CPU, keep,
+    fit(model, whole, 1, lambda: iter([(data.val.whole(), data.val_labels)]), settings, CPU, keep,
         groups=groups)  # fmt: skip
-    x = standardized(torch.from_numpy(data.views[0].values)).numpy()
+    x = standardized(torch.from_numpy(data.views[0].whole())).numpy()
     with_ones = np.column_stack([x, np.ones(len(x))])
     for m, decay in enumerate(decays):
         other = LogisticRegression(
@@ -129,7 +118,7 @@ def test_a_head_learns_among_others_what_it_learns_alone(clusters):
             model,
             lambda epoch, start: batches(data, len(which), epoch, start, 3),
             steps(data),
-            lambda: iter([(data.val.values, data.val_labels)]),
+            lambda: iter([(data.val.whole(), data.val_labels)]),
             settings,
             CPU,
             lambda epoch: seen.append([model.state_of(m) for m in range(len(which))]),

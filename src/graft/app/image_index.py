@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from threading import Event, Thread
 from graft.data.image_file import BYTES, UnusableImageError, read_bytes
 from graft.data.reader import cores
 from graft.utils.csv_table import write_table
+from graft.utils.in_blocks import in_blocks
 
 COLUMNS = ("path", "bytes", "changed", "sha256")
 # Files that are read before the page is told of them.
@@ -98,7 +99,7 @@ class ImageIndex:
     def _read(self, wanted: list[IndexedFile], stopped: Event) -> None:
         learned = False
         with ThreadPoolExecutor(cores(), thread_name_prefix="graft-digest") as pool:
-            for some in _chunks(wanted, AT_ONCE):
+            for some in in_blocks(wanted, AT_ONCE):
                 if stopped.is_set():
                     break
                 for file, (key, entry) in zip(some, pool.map(self._looked_up, some), strict=True):
@@ -126,11 +127,6 @@ class ImageIndex:
         except UnusableImageError:
             digest = ""
         return key, (size, changed, digest)
-
-
-def _chunks(files: list[IndexedFile], size: int) -> Iterator[list[IndexedFile]]:
-    for start in range(0, len(files), size):
-        yield files[start : start + size]
 
 
 def _remembered(store: Path) -> dict[str, tuple[str, str, str]]:

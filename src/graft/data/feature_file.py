@@ -28,6 +28,7 @@ from graft.data.dataset import Example
 from graft.data.image_file import UnusableImageError
 from graft.data.shard import Shard
 from graft.errors import DataError
+from graft.utils.json_digest import json_digest
 from graft.utils.mapped_tensors import Blocks, mapped_tensors, read_header, write_tensors
 
 FORMAT = "1"
@@ -72,11 +73,6 @@ def file_name(shard: Shard) -> str:
     return f"features-{shard.name}.safetensors"
 
 
-def key_of_job(job: Mapping[str, Any]) -> str:
-    """The digest of a job's description: equal only if every value is."""
-    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:32]
-
-
 def write_file(
     folder: Path,
     shard: Shard,
@@ -98,7 +94,7 @@ def write_file(
         tensors |= {f"view{number}_rows": own, f"view{number}": features}
     metadata = {
         "graft_features": FORMAT,
-        "key": key_of_job(job),
+        "key": json_digest(job),
         "job": json.dumps(job, sort_keys=True),
         "shard": str(shard),
         "images": str(len(rows.examples)),
@@ -122,7 +118,7 @@ def read_head(path: Path) -> Head:
         images, job = int(said["images"]), json.loads(said["job"])
         shapes = {name: header[name].get("shape") for name in header if name != "__metadata__"}
         views = [shapes[f"view{n}"] for n in range(sum(f"view{n}" in shapes for n in range(99)))]
-        if said["key"] != key_of_job(job) or shapes["digests"] != [images, 32] or not views:
+        if said["key"] != json_digest(job) or shapes["digests"] != [images, 32] or not views:
             raise ValueError("its parts do not fit together")
         number, _, count = said["shard"].partition("/")
         shard = Shard(int(number), int(count))

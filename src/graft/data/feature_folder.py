@@ -16,24 +16,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from graft.data.feature_file import FORMAT, Head, file_name, key_of_job, read_head
+from graft.data.feature_file import FORMAT, Head, file_name, read_head
+from graft.data.remote_address import public_address
 from graft.data.shard import Shard
 from graft.errors import DataError, UsageError
+from graft.utils.json_digest import json_digest
 
 JOB = "features.json"
 _FILE = re.compile(r"features-(\d{5,7})-of-(\d{5,7})\.safetensors")
 
 
 def source_name(source: str | Path) -> str:
-    """A source as a job names it: an address without user, password and signature."""
-    text = str(source)
-    if "://" not in text:
-        return text.rstrip("/\\") or text
-    parts = urlsplit(text)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+    """A source as a job names it: an address without what is secret in it, no slash at its end."""
+    shown = public_address(source)
+    return shown.rstrip("/\\") or shown
 
 
 def is_feature_folder(path: Path) -> bool:
@@ -162,7 +159,7 @@ def folder_status(folder: Path) -> FolderStatus:
             f"{folder}: expected a folder of `graft features`, which has a {JOB} in it"
         )
     job = read_job(folder)
-    key = key_of_job(job)
+    key = json_digest(job)
     done: dict[int, Head] = {}
     broken: dict[int, str] = {}
     for name in sorted(file.name for file in folder.iterdir()):
@@ -182,16 +179,18 @@ def folder_status(folder: Path) -> FolderStatus:
     return FolderStatus(folder, job, done, broken)
 
 
-def is_done(folder: Path, shard: Shard, job: Mapping[str, Any]) -> bool:
-    """Whether a shard's file is there, whole, and of this job: its first kilobytes are read."""
+def done_head(folder: Path, shard: Shard, job: Mapping[str, Any]) -> Head | None:
+    """The head of a shard's file if it is there, whole, and of this job; its first kilobytes are
+    read.
+    """
     path = folder / file_name(shard)
     if not path.is_file():
-        return False
+        return None
     try:
         head = read_head(path)
     except DataError:
-        return False
-    return head.key == key_of_job(job) and head.shard == shard
+        return None
+    return head if head.key == json_digest(job) and head.shard == shard else None
 
 
 def remove_leftovers(folder: Path, older_than: float) -> None:

@@ -16,21 +16,16 @@ from numpy.typing import NDArray
 from graft.data.dataset import Dataset, Example
 from graft.data.feature_file import Rows, file_name, read_rows
 from graft.data.feature_folder import folder_status
+from graft.data.file_listing import walk_order
 from graft.data.image_file import UnusableImageError
 from graft.errors import DataError
 
 SHOWN = 3
 
 
-def _as_walked(example: Example) -> tuple[tuple[bool, str], ...]:
-    # Files of a folder before its folders, each by name: data/file_listing.py.
-    *folders, name = example.path.split("/")
-    return (*((True, folder) for folder in folders), (False, name))
-
-
 # The orders that listings are in, by which the rows of shards come together as one listing.
 ORDERS: dict[str, Callable[[Example], Any]] = {
-    "folder": _as_walked,
+    "folder": lambda example: walk_order(example.path),
     "table": lambda example: (example.path, example.label),
 }
 

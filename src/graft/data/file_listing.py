@@ -76,6 +76,12 @@ def walk(
         waiting += reversed(folders)
 
 
+def walk_order(path: str) -> list[tuple[bool, str]]:
+    """Sorts paths below a folder, with slashes, as `walk` gives them."""
+    *folders, name = path.split("/")
+    return [*((True, folder) for folder in folders), (False, name)]
+
+
 def _entries(folder: str) -> "list[os.DirEntry[str]]":
     try:
         with os.scandir(folder) as entries:

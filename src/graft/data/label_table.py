@@ -70,16 +70,17 @@ def table(
     return read.dataset()
 
 
-def rows_of(path: Path, cache: Path) -> tuple[Iterator[Row], list[str]]:
+def rows_of(path: Path, cache: Path, labeled: bool = True) -> tuple[Iterator[Row], list[str]]:
     """The rows of a table of either kind, lazily, and what there is to say about its form; images
-    in it become files below `cache`. Raises DataError for a table that cannot be read.
+    in it become files below `cache`. Unless `labeled`, a Parquet table need have no labels. Raises
+    DataError for a table that cannot be read.
     """
     if path.suffix.lower() != PARQUET:
         return rows_of_text(path)
     from graft.data.parquet import opened, rows_of_parquet
 
     opened(path)  # before its bytes are counted up, which takes long if there are many
-    return rows_of_parquet(path, cache / "unpacked" / file_key(path))
+    return rows_of_parquet(path, cache / "unpacked" / file_key(path), labeled)
 
 
 def add_rows(

@@ -2,7 +2,7 @@
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,6 @@ from graft.data.brace_notation import expanded, has_braces
 from graft.data.class_folders import class_folders
 from graft.data.dataset import Dataset, Example
 from graft.data.fetched import note_at_hand
-from graft.data.file_listing import is_image_name, is_unread_picture
 from graft.data.label_table import table
 from graft.data.remote_address import is_remote, public_address, scheme_of
 from graft.data.remote_errors import not_there
@@ -24,6 +23,7 @@ from graft.data.shard_files import (
     CLASS_LISTS,
     ShardFile,
     gaps,
+    holds_shards,
     is_shard_file,
     read_class_names,
     shards,
@@ -89,16 +89,6 @@ def remote_folder(
     if shard is None:
         note_at_hand(store.shown, found.examples, cache)
     return found
-
-
-def holds_shards(names: Iterable[str]) -> bool:
-    """Whether files of these names are shards: a tar or a Parquet file among them, and no image."""
-    there = False
-    for name in names:
-        if is_image_name(name) or is_unread_picture(name):
-            return False
-        there = there or is_shard_file(name)
-    return there
 
 
 def remote_shards(

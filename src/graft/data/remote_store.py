@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-from graft.data.file_listing import is_hidden, is_image_name, is_unread_picture
+from graft.data.file_listing import is_hidden, is_image_name, is_unread_picture, walk_order
 from graft.data.remote_address import SCHEMES, WEB, has_password, public_address, scheme_of
 from graft.data.remote_errors import no_answer, not_there, told
 from graft.errors import ModelError, UsageError
@@ -95,8 +95,8 @@ class Store:
         """The files below, hidden ones left out, in the order of a local walk: one listing of each
         folder, several at a time.
 
-        Of what `keep` does not want, by its name, only the first picture of each folder is held:
-        it shows where the class folders are.
+        Of what `keep` does not want, by its name, only the first image of each folder is held: it
+        shows where the class folders are.
         """
         found: list[RemoteFile] = []
         waiting, seen = [""], 0
@@ -110,13 +110,13 @@ class Store:
                             inner.append(f"{folder}{name}/")
                             continue
                         seen += 1
-                        picture = is_image_name(name) or is_unread_picture(name)
-                        if keep(file.name) or (picture and first):
+                        image = is_image_name(name) or is_unread_picture(name)
+                        if keep(file.name) or (image and first):
                             found.append(file)
-                        first = first and not picture
+                        first = first and not image
                     on_count(seen)
                 waiting = inner
-        found.sort(key=lambda file: _walk_order(file.name))
+        found.sort(key=lambda file: walk_order(file.name))
         return found
 
     def file(self, name: str) -> RemoteFile:
@@ -200,11 +200,6 @@ def _checksum(entry: dict[str, Any]) -> tuple[str, str] | None:
     if isinstance(md5, str):
         return "md5", base64.b64decode(md5).hex()
     return ("md5", bytes(md5).hex()) if isinstance(md5, bytes | bytearray) and md5 else None
-
-
-def _walk_order(name: str) -> list[tuple[bool, str]]:
-    parts = name.split("/")
-    return [(True, part) for part in parts[:-1]] + [(False, parts[-1])]
 
 
 def _opened(scheme: str, address: str) -> tuple[Any, str]:

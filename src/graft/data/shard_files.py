@@ -12,6 +12,7 @@ from pathlib import Path
 from graft.data.archive import file_key
 from graft.data.class_folders import SPLIT_NAMES, Names
 from graft.data.dataset import Dataset, Example
+from graft.data.file_listing import is_image_name, is_unread_picture
 from graft.data.label_table import PARQUET, TableRead, add_rows, rows_of
 from graft.data.tar_shards import is_tar_shard, read_index, unpack_samples
 from graft.errors import DataError
@@ -40,6 +41,16 @@ class ShardFile:
 def is_shard_file(name: str) -> bool:
     """Whether a file of this name may hold many images."""
     return name.lower().endswith(PARQUET) or is_tar_shard(name)
+
+
+def holds_shards(names: Iterable[str]) -> bool:
+    """Whether files of these names are shards: a tar or a Parquet file among them, and no image."""
+    there = False
+    for name in names:
+        if is_image_name(name) or is_unread_picture(name):
+            return False
+        there = there or is_shard_file(name)
+    return there
 
 
 def shards(

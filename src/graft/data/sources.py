@@ -21,7 +21,6 @@ from graft.data.named_datasets import SAMPLES, materialize
 from graft.data.remote_address import is_remote, local_path, public_address
 from graft.data.remote_source import (
     Cells,
-    holds_shards,
     is_braced,
     one_file,
     remote_folder,
@@ -33,13 +32,14 @@ from graft.data.shard_files import (
     CLASS_LISTS,
     ShardFile,
     gaps,
+    holds_shards,
     is_shard_file,
     read_class_names,
     shards,
 )
 from graft.data.tar_shards import holds_samples, is_tar_shard
 from graft.errors import DataError, UsageError
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -49,9 +49,8 @@ __all__ = [
     "find_images",
     "listing_of",
     "load_dataset",
+    "part_of",
 ]
-
-SILENT = Progress()
 
 
 def load_dataset(
@@ -89,7 +88,7 @@ def load_dataset(
     path = local_path(source)
     if name in SAMPLES and not path.exists():
         folder = materialize(name, cache / "datasets", on_progress=on_progress)
-        return _part(_folder(folder, name, cache, label_by, False), shard)
+        return part_of(_folder(folder, name, cache, label_by, False), shard)
     if not path.exists() and has_braces(name):
         return _braced(path, name, cache, shard)
     if not path.exists():
@@ -143,8 +142,10 @@ def _elsewhere(
     return _archive(one_file(address, cache, progress), last, name, cache, label_by, shard)
 
 
-def _part(dataset: Dataset, shard: Shard | None) -> Dataset:
-    """The images of a shard alone; all of them without one."""
+def part_of(dataset: Dataset, shard: Shard | None) -> Dataset:
+    """The images of a listing that a shard takes, and its share of what was left out; all of them
+    without one.
+    """
     if shard is None:
         return dataset
     left_out = {
@@ -170,7 +171,7 @@ def _folder(
     files = [(file.relative_to(root).parts, file) for file in walk(root, outside, follow_links)]
     if holds_shards(names[-1] for names, _ in files):
         return _shards(files, source, cache, shard)
-    found = _part(class_folders(files, source, label_by), shard)
+    found = part_of(class_folders(files, source, label_by), shard)
     if not outside:
         return found
     links = tuple(str(link.relative_to(root)).encode(errors="replace").decode() for link in outside)
@@ -207,10 +208,10 @@ def _archive(
 ) -> Dataset:
     """The data set of an archive, whose file was called `shown` where it came from."""
     if is_tar_shard(path.name) and holds_samples(path):
-        return _part(shards([ShardFile((shown,), path)], name, cache), shard)
+        return part_of(shards([ShardFile((shown,), path)], name, cache), shard)
     if not is_archive(path):
         raise _something_else(name)
-    return _part(_unpacked(path, name, cache, label_by), shard)
+    return part_of(_unpacked(path, name, cache, label_by), shard)
 
 
 def _something_else(name: str) -> DataError:

@@ -4,24 +4,28 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from graft.data.file_listing import find_images, is_image_name, walk
-from graft.data.label_table import PARQUET
+from graft.data.label_table import PARQUET, rows_of
 from graft.data.remote_address import is_remote, local_path, public_address
 from graft.data.remote_fetch import fetched, folder_of, local_place
 from graft.data.remote_source import (
     braced_files,
-    holds_shards,
     is_braced,
     remote_files,
     shard_files,
 )
 from graft.data.remote_store import RemoteFile, Store
 from graft.data.shard import Shard
-from graft.data.shard_files import NOT_THERE, ShardFile, is_shard_file, tar_folder
+from graft.data.shard_files import (
+    NOT_THERE,
+    ShardFile,
+    holds_shards,
+    is_shard_file,
+    tar_folder,
+)
 from graft.data.tar_shards import holds_samples, is_tar_shard, read_index
 from graft.errors import DataError
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
-SILENT = Progress()
 Named = tuple[str, Path]
 
 
@@ -115,11 +119,7 @@ def _of_shards(files: Iterable[ShardFile], shown: str, cache: Path) -> Iterator[
 
 
 def _of_parquet(path: Path, above: str, cache: Path) -> Iterator[Named]:
-    from graft.data.archive import file_key
-    from graft.data.parquet import opened, rows_of_parquet
-
-    opened(path)
-    rows, _ = rows_of_parquet(path, cache / "unpacked" / file_key(path), labeled=False)
+    rows, _ = rows_of(path, cache, labeled=False)
     stem = above[: -len(PARQUET)]
     for row in list(rows):
         image = row.texts["image"].strip()

@@ -14,9 +14,8 @@ from graft.export.write import FILES
 from graft.inference.saved_model import load
 from graft.runs.digest_file import digest_of
 from graft.runs.run import Run
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
-SILENT = Progress()
 _VERSIONED = "*/[0-9]*/model.onnx"
 
 

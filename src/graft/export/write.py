@@ -41,7 +41,7 @@ from graft.inference.saved_model import load
 from graft.models.openvino_body import ARCHITECTURE
 from graft.runs.run import Run
 from graft.utils.files import write_json, write_text
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
 # What is made for each word of --to: module and function, which fills `job.folder`.
 WRITERS = {
@@ -53,7 +53,6 @@ WRITERS = {
     "repository": "graft.export.repository:write_repository",
 }
 FILES = {"onnx": "model.onnx", "openvino": "model.xml", "torch": "model.pt2"}
-SILENT = Progress()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ finished. Rows are read through memory maps, so no more of them is in memory tha
 """
 
 import contextlib
-import hashlib
-import json
 import math
 import os
 import time
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from graft.utils.files import replacing
+from graft.utils.json_digest import json_digest
 from graft.utils.mapped_tensors import forget_pages, mapped_tensors
 
 SHARD_ROWS = 1024
@@ -48,6 +47,13 @@ class Activations:
     ):
         self._maps, self._shard, self._row, self._columns = maps, shard, row, columns
         self.shape, self.dtype = shape, dtype
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> "Activations":
+        """The rows of an array (N, …) in memory."""
+        count = len(values)
+        shard = np.zeros(count, np.int32)
+        return cls([values], shard, np.arange(count), values.shape[1:], values.dtype)
 
     def __len__(self) -> int:
         return len(self._shard)
@@ -76,11 +82,6 @@ class Activations:
         for values in self._maps:
             forget_pages(values)
 
-    def rows(self, chosen: NDArray[np.int64]) -> "Activations":
-        """These rows alone, in this order; nothing is read."""
-        where = self._shard[chosen], self._row[chosen]
-        return Activations(self._maps, *where, self.shape, self.dtype, self._columns)
-
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         out = np.empty((len(rows), *self.shape), self.dtype)
         shards = self._shard[rows]
@@ -94,7 +95,7 @@ class Activations:
         return self[np.arange(len(self))]
 
     def select(self, rows: NDArray[np.int64]) -> "Activations":
-        """Some of the rows."""
+        """These rows alone, in this order; nothing is read."""
         shard, row = self._shard[rows], self._row[rows]
         return Activations(self._maps, shard, row, self.shape, self.dtype, self._columns)
 
@@ -184,8 +185,7 @@ def _map(shard: Path) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def key_of(**described: Any) -> str:
     """The KEY of a description: equal only if every value is."""
-    text = json.dumps(described, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return json_digest(described)
 
 
 def open_store(cache: Path, key: str, view: str, shape: tuple[int, ...], dtype: Any) -> Store:

@@ -1,5 +1,8 @@
 """Activations read block by block, so that no more of them is in memory than a block."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +17,19 @@ def blocks_of(count: int, shape: tuple[int, ...]) -> list[NDArray[np.int64]]:
     """The numbers of `count` rows of this shape, in order, block by block."""
     size = int(np.clip(BLOCK_SIZE // max(1, int(np.prod(shape))), 16, MOST_ROWS))
     return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def as_on_disk(
+    features: Activations, size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """Every row once, `size` at a time in the order in which they lie on disk: their numbers and
+    values. What was read is not kept in memory.
+    """
+    order = features.order_on_disk()
+    for first in range(0, len(order), size):
+        rows = order[first : first + size]
+        yield rows, features[rows]
+        features.forget()
 
 
 def statistics(features: Activations, on_disk: bool = False) -> tuple[torch.Tensor, torch.Tensor]:

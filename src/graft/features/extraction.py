@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from graft.data.decode import Pixels, Preprocess
 from graft.data.reader import PLAIN, WINDOW, Loaded, stream
 from graft.errors import ModelError
 from graft.features.backends import BATCH, Backend, infer
+from graft.utils.in_blocks import in_blocks
 
 
 @dataclass(slots=True)
@@ -83,8 +83,7 @@ def encode_pixels(
     """
 
     def batches() -> Iterator[tuple[None, Pixels]]:
-        rest = iter(pixels)
-        while group := list(islice(rest, batch)):
+        for group in in_blocks(pixels, batch):
             yield None, np.stack(group)
 
     for _, values in infer_float16(backend, batches()):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.features.activations import Activations
+from graft.features.blocks import as_on_disk
 
 Floats = NDArray[np.float64]
 
@@ -73,9 +74,6 @@ def sums_of(features: Activations, labels: NDArray[np.int64], k: int) -> Feature
     """The sums over activations (N, D) with labels (N,), read as they lie on disk."""
     width = features.shape[0]
     found = FeatureSums(np.zeros(k, np.int64), np.zeros((k, width)), np.zeros((width, width)))
-    order = features.order_on_disk()
-    for first in range(0, len(order), BLOCK):
-        rows = order[first : first + BLOCK]
-        found += FeatureSums.of(features[rows], labels[rows], k)
-        features.forget()
+    for rows, x in as_on_disk(features, BLOCK):
+        found += FeatureSums.of(x, labels[rows], k)
     return found

@@ -46,7 +46,7 @@ class FeatureTable:
     digests: list[bytes | None]
     problems: dict[int, UnusableImageError]
     encoder: "CachedEncoder | None" = None
-    read: "NDArray[np.uint8] | Activations | None" = None  # raw fingerprints (N, F), no encoder
+    read: Activations | None = None  # raw fingerprints (N, F), no encoder
     cameras: Mapping[int, str] | None = None
 
     def __len__(self) -> int:
@@ -68,13 +68,13 @@ class FeatureTable:
             dataset=self.dataset.select(chosen),
             digests=[self.digests[i] for i in chosen],
             problems={n: self.problems[i] for n, i in enumerate(chosen) if i in self.problems},
-            read=_chosen(self.read, np.array(chosen, np.int64)),
+            read=None if self.read is None else self.read.select(np.array(chosen, np.int64)),
         )
 
     def fingerprints(self, rows: Rows) -> Fingerprints:
         """What the audit needs to know of these readable images, records (n,)."""
         if self.encoder is None:
-            raw = np.empty((0, FINGERPRINT.itemsize), np.uint8) if self.read is None else self.read
+            raw = self.read or Activations.of(np.empty((0, FINGERPRINT.itemsize), np.uint8))
             return fingerprints(raw[np.asarray(rows, np.int64)])
         return fingerprints(
             self.encoder.fingerprints.gather([self.digest(int(i)) for i in rows]).whole()
@@ -192,7 +192,7 @@ def read_table(dataset: Dataset, progress: Progress) -> FeatureTable:
         return _of_folder(dataset, dataset.features)
     files = [example.file for example in dataset.examples]
     raw = np.zeros((len(files), FINGERPRINT.itemsize), np.uint8)
-    table = FeatureTable(dataset, [None] * len(files), {}, None, raw)
+    table = FeatureTable(dataset, [None] * len(files), {}, None, Activations.of(raw))
     progress.start("checking", len(files))
     for loaded in stream(files, _SIZE, lambda row, digest: (), fingerprinted=lambda digest: True):
         _note(table, loaded, range(len(files)))
@@ -222,14 +222,6 @@ def _of_folder(
         raw = Activations(maps, found.file[rows], found.row[rows], maps[0].shape[1:], np.uint8)
     digests = [found.digests[int(i)] for i in rows]
     return FeatureTable(dataset, digests, problems, encoder, raw, found.cameras)
-
-
-def _chosen(
-    read: "NDArray[np.uint8] | Activations | None", rows: NDArray[np.int64]
-) -> "NDArray[np.uint8] | Activations | None":
-    return (
-        read.rows(rows) if isinstance(read, Activations) else None if read is None else read[rows]
-    )
 
 
 def _note(table: FeatureTable, loaded: Loaded, rows: Sequence[int]) -> None:

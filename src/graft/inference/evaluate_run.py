@@ -23,14 +23,12 @@ from graft.runs.folder import is_finished
 from graft.runs.image_table import KnownDigests
 from graft.runs.run import Run
 from graft.runs.tables import keeps_all
-from graft.runs.top_probabilities import Probabilities, TopProbabilities
+from graft.runs.top_probabilities import AT_ONCE, Probabilities, TopProbabilities
 from graft.utils.cache_folder import cache_in_use, sources_folder
 from graft.utils.progress import Progress
 
 # More names than these are counted in a message.
 LISTED = 12
-# Probabilities that are held before the largest are kept, where they are too many.
-AT_ONCE = 2**23
 
 
 @cache_in_use()

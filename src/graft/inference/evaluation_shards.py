@@ -7,7 +7,6 @@ classes what TopProbabilities keeps. What the listing left out is in its metadat
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from graft.data.dataset import Dataset, Example
 from graft.data.decode import UnusableImageError
 from graft.data.fetched import remove_fetched
+from graft.data.file_listing import walk_order
 from graft.data.remote_address import public_address
 from graft.data.shard import Shard
 from graft.data.sources import listing_of, load_dataset
@@ -24,16 +24,22 @@ from graft.errors import DataError
 from graft.inference.evaluate_run import Chosen, Seen, finished_run, measured
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
-from graft.inference.shard_job import ShardJob, model_digest, opened, whole_job
+from graft.inference.shard_job import (
+    ROWS,
+    ShardJob,
+    block_rows,
+    model_digest,
+    opened,
+    whole_job,
+)
 from graft.runs.image_table import KnownDigests
-from graft.runs.parquet_files import KEPT, as_lists
-from graft.runs.top_probabilities import TOP, TopProbabilities
+from graft.runs.parquet_files import KEPT, as_lists, kept_columns, kept_fields
+from graft.runs.top_probabilities import TopProbabilities
 from graft.utils.cache_folder import cache_in_use, sources_folder
-from graft.utils.progress import Progress
+from graft.utils.in_blocks import in_blocks
+from graft.utils.progress import SILENT, Progress
 
-SILENT = Progress()
 MOST_WHOLE = 1_000
-ROWS, NUMBERS = 4_096, 2**21
 LABELED = ("path", "label", "split", "group")
 
 Row = tuple[Example, bytes | None, UnusableImageError | None, NDArray[np.float64] | None]
@@ -47,7 +53,7 @@ def evaluation_job(run: str, source: str, out: Path, count: int) -> ShardJob:
 
 @cache_in_use()
 def evaluate_shard(
-    run: str, source: str, out: str, backend: str, shard: Shard, progress: Progress | None = None
+    run: str, source: str, out: str, backend: str, shard: Shard, progress: Progress = SILENT
 ) -> dict[str, int]:
     """Predict the labeled images of a shard, unless its file is done, and return how many there
     were and how many could not be read. Raises as `evaluate_run` and `ShardJob.is_done`.
@@ -55,7 +61,6 @@ def evaluate_shard(
     job = evaluation_job(run, source, Path(out), shard.count)
     if job.is_done(shard):
         return {"images": 0, "failed": 0}
-    progress = progress or Progress()
     stored = finished_run(run)
     asked = listing_of(stored.config["settings"])
     dataset = load_dataset(source, sources_folder(), shard=shard, progress=progress, **asked)
@@ -70,7 +75,8 @@ def evaluate_shard(
         progress.start(f"evaluating shard {shard}", len(dataset.examples))
         done = 0
         with job.writer(shard, schema, more) as writer:
-            for block in _blocks(_rows(predictor, dataset), len(predictor.classes)):
+            size = block_rows(len(predictor.classes))
+            for block in in_blocks(_rows(predictor, dataset), size):
                 done += len(block)
                 counted["failed"] += sum(problem is not None for _, _, problem, _ in block)
                 writer.write_table(_table(block, schema, predictor.classes))
@@ -147,19 +153,13 @@ def _put_together(
     places: list[list[int]] = [[] for _ in told]
     for place, i in sorted(enumerate(order), key=lambda pair: pair[1]):
         places[shards[i]].append(place)
-    kept = {kind: tuple(sorted(set(paths), key=_walked)) for kind, paths in left_out.items()}
+    kept = {kind: tuple(sorted(set(paths), key=walk_order)) for kind, paths in left_out.items()}
     whole = Dataset(source, tuple(examples[i] for i in order), kept, {}, tuple(remarks))
     return whole, places
 
 
 def _place(example: Example) -> tuple[Any, str]:
-    return _walked(example.path), example.label
-
-
-def _walked(path: str) -> list[tuple[bool, str]]:
-    """Sorts paths as folders are listed: the files of one before the folders in it."""
-    *folders, name = path.split("/")
-    return [*((True, folder) for folder in folders), (False, name)]
+    return walk_order(example.path), example.label
 
 
 def _examples(file: Path) -> Iterator[Example]:
@@ -179,7 +179,7 @@ def _seen(
     """Of each image of a shard the digest, the problem and the probabilities."""
     whole = count <= MOST_WHOLE
     names = ["sha256", "kind", "problem", "number", *(["probabilities"] if whole else KEPT)]
-    for batch in _batches(file, names, max(1, min(ROWS, NUMBERS // count))):
+    for batch in _batches(file, names, block_rows(count)):
         digests, kinds, problems = (batch.column(i).to_pylist() for i in range(3))
         labels = batch.column(3).to_numpy()
         columns = [_numbers(column, len(batch)) for column in batch.columns[4:]]
@@ -220,11 +220,6 @@ def _rows(predictor: Predictor, dataset: Dataset) -> Iterator[Row]:
         yield example, item.loaded.digest, item.loaded.problem, probabilities
 
 
-def _blocks(rows: Iterator[Row], count: int) -> Iterator[list[Row]]:
-    while block := list(islice(rows, max(1, min(ROWS, NUMBERS // count)))):
-        yield block
-
-
 def _schema(count: int) -> Any:
     import pyarrow as pa
 
@@ -232,8 +227,7 @@ def _schema(count: int) -> Any:
     fields = [*texts, ("sha256", pa.binary(32)), ("number", pa.int64())]
     if count <= MOST_WHOLE:
         return pa.schema([*fields, ("probabilities", pa.list_(pa.float64(), count))])
-    lists = (pa.list_(pa.int32(), TOP), pa.list_(pa.float32(), TOP))
-    return pa.schema([*fields, *zip(KEPT, (*lists, pa.float32(), pa.float32()), strict=True)])
+    return pa.schema([*fields, *kept_fields()])
 
 
 def _table(block: list[Row], schema: Any, classes: Sequence[str]) -> Any:
@@ -251,11 +245,9 @@ def _table(block: list[Row], schema: Any, classes: Sequence[str]) -> Any:
     labels = np.array([number.get(example.label, -1) for example in examples], np.int64)
     empty = np.zeros(len(classes))
     values = np.stack([empty if found is None else found for _, _, _, found in block])
-    if len(classes) <= MOST_WHOLE:
-        numbers: list[NDArray[Any]] = [values]
-    else:
-        kept = TopProbabilities.of(values, np.maximum(labels, 0))
-        numbers = [kept.top, kept.values, kept.of_label, kept.squares]
     arrays = [pa.array(c, t) for c, t in zip([*columns, labels], schema.types, strict=False)]
-    arrays += [as_lists(n) if n.ndim > 1 else pa.array(n) for n in numbers]
+    if len(classes) <= MOST_WHOLE:
+        arrays.append(as_lists(values))
+    else:
+        arrays += kept_columns(TopProbabilities.of(values, np.maximum(labels, 0)))
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -5,7 +5,6 @@ column for each, `top_labels` and `top_probabilities` have the TOP most probable
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,13 @@ from graft.inference.predictions_csv import COLUMNS, PREFIX, PROBLEM
 from graft.inference.predictor import Predictor
 from graft.inference.saved_model import load
 from graft.inference.shard_images import images_of_shard
-from graft.inference.shard_job import ShardJob, model_digest
+from graft.inference.shard_job import ShardJob, block_rows, model_digest
 from graft.runs.top_probabilities import TOP
 from graft.utils.cache_folder import cache_in_use, sources_folder
-from graft.utils.progress import Progress
+from graft.utils.in_blocks import in_blocks
+from graft.utils.progress import SILENT, Progress
 
 MOST_COLUMNS = 1_000
-# Images held at one time before they are written, and probabilities.
-ROWS, NUMBERS = 4_096, 2**21
 
 
 def prediction_job(run: str, source: str, out: Path, count: int, policy: Policy) -> ShardJob:
@@ -50,7 +48,7 @@ def predict_shard(
     policy: Policy,
     backend: str,
     shard: Shard,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, int]:
     """Predict the images of a shard, unless its file is done, and return how many images there
     were and how many could not be read.
@@ -60,7 +58,6 @@ def predict_shard(
     job = prediction_job(run, source, Path(out), shard.count, policy)
     if job.is_done(shard):
         return {"images": 0, "failed": 0}
-    progress = progress or Progress()
     counted = {"images": 0, "failed": 0}
     with load(run, backend) as predictor:
         schema = _schema(predictor.classes)
@@ -68,7 +65,7 @@ def predict_shard(
         images: list[tuple[str, Path]] = []
         with job.writer(shard, schema, {"classes": list(predictor.classes)}) as writer:
             results = _results(predictor, images_of_shard(source, shard, progress), policy, images)
-            for block in _blocks(results, predictor.classes):
+            for block in in_blocks(results, block_rows(len(predictor.classes))):
                 counted["images"] += len(block)
                 counted["failed"] += sum(result.prediction is None for _, result in block)
                 writer.write_table(_table(block, schema, predictor.classes))
@@ -93,14 +90,6 @@ def _results(
 
     for place, result in enumerate(predictor.predict_files(files(), policy)):
         yield images[place][0], result
-
-
-def _blocks(
-    results: Iterator[tuple[str, FileResult]], classes: Sequence[str]
-) -> Iterator[list[tuple[str, FileResult]]]:
-    size = max(1, min(ROWS, NUMBERS // len(classes)))
-    while block := list(islice(results, size)):
-        yield block
 
 
 def _schema(classes: Sequence[str]) -> Any:

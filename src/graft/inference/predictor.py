@@ -34,6 +34,7 @@ from graft.models.classifier import Classifier
 from graft.models.head import Head
 from graft.models.ood import OODDetector
 from graft.runs.run import Run
+from graft.utils.in_blocks import in_blocks
 
 # An image whose two best classes are closer than this is computed again, in float32 and from a
 # JPEG decoded at its full size: half precision and decoding at a half, a quarter or an eighth move
@@ -173,7 +174,7 @@ class Predictor(FittedEstimator):
         encoded = encode(
             itertools.chain(first, rest), self.backbone.preprocess, backend, batch=backend.batch
         )
-        while chunk := list(itertools.islice(encoded, BATCH)):
+        for chunk in in_blocks(encoded, BATCH):
             usable = [item for item in chunk if item.loaded.problem is None]
             rows = iter(self._of_files(usable) if usable else ())
             for item in chunk:
@@ -239,7 +240,7 @@ class Predictor(FittedEstimator):
                 yield item[1]
 
         encoded = encode_pixels(pixels(), backend, backend.batch)
-        while chunk := list(itertools.islice(encoded, backend.batch)):
+        for chunk in in_blocks(encoded, backend.batch):
             given = [waiting.popleft() for _ in chunk]
             features = np.stack(chunk)
 

@@ -18,11 +18,12 @@ from graft.data.shard import Shard
 from graft.errors import DataError, ModelError, UsageError
 from graft.runs.digest_file import digest_of
 from graft.runs.folder import model_files
+from graft.runs.parquet_files import KEY, table_writer
 from graft.runs.reading import checked_size, shown
-from graft.utils.files import replacing
 
-KEY = b"graft"
 LARGEST = 2**40  # bytes
+# Images of a shard that are held at one time, and probabilities.
+ROWS, NUMBERS = 4_096, 2**21
 LISTED = 5
 
 Facts = Mapping[str, Any]
@@ -76,16 +77,15 @@ class ShardJob:
     @contextmanager
     def writer(self, shard: Shard, schema: Any, more: Facts) -> Iterator[Any]:
         """A ParquetWriter of a shard's file, all or nothing; `more` goes to its metadata."""
-        import pyarrow.parquet as pq
-
         known = {"shard": str(shard), "facts": dict(self.facts), **more}
         text = json.dumps(known, ensure_ascii=False).encode(errors="surrogateescape")
-        whole = schema.with_metadata({KEY: text})
-        with (
-            replacing(self.file(shard)) as beside,
-            pq.ParquetWriter(beside, whole, compression="zstd") as writer,
-        ):
+        with table_writer(self.file(shard), schema.with_metadata({KEY: text})) as writer:
             yield writer
+
+
+def block_rows(classes: int) -> int:
+    """How many images of a shard are held at one time."""
+    return max(1, min(ROWS, NUMBERS // classes))
 
 
 def model_digest(run: Path) -> str:

@@ -17,14 +17,13 @@ from graft.quality.looks import TableThumbnails, looks_of
 from graft.quality.lost_classes import lost_class_findings
 from graft.quality.near_cache import (
     LARGE,
-    SILENT,
     NearClusters,
     near_clusters,
     near_clusters_of_many,
 )
 from graft.quality.shortcuts import shortcut_findings
 from graft.quality.unreadable import unreadable_findings
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)

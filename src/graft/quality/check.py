@@ -14,9 +14,7 @@ from graft.quality.corrected import applied_to, existing_journal
 from graft.quality.finding import Finding
 from graft.quality.listing import check_listing
 from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
-from graft.utils.progress import Progress
-
-SILENT = Progress()
+from graft.utils.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,11 @@ from graft.quality.near_duplicates import LEAST_SIDE, NEAR_FORMAT, Ints, cluster
 from graft.quality.near_search import SEARCH_FORMAT, near_pairs_in_cells
 from graft.quality.near_sketches import Thumbnails
 from graft.utils.files import replacing
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
 # More images than this are looked for in an index. Of 12,000 it finds 99.4 % of the planted copies
 # that comparing them all finds.
 LARGE = 50_000
-SILENT = Progress()
 
 
 @dataclass(frozen=True)

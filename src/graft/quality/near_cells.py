@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.quality.near_duplicates import Floats, Ints
-from graft.quality.near_sketches import Sketches, blocks, unit
+from graft.quality.near_duplicates import Floats, Ints, unit
+from graft.quality.near_sketches import Sketches, blocks
 
 # Rows a cell, and how many times as many one has at most.
 CELL, MOST = 512, 4

@@ -54,7 +54,7 @@ def near_pairs(fingerprints: Fingerprints) -> Ints:
     gray = np.ascontiguousarray(fingerprints["gray"])
     # In blocks, here and below: NumPy would make numbers of eight bytes out of all at once.
     blocks = (among[i : i + BLOCK] for i in range(0, len(among), BLOCK))
-    among = among[np.concatenate([gray[block].std((1, 2)) >= FLAT for block in blocks])]
+    among = among[np.concatenate([lively(gray[block]) for block in blocks])]
     if len(among) < 2:
         return np.empty((0, 2), np.int64)
     pairs, variants = candidates(gray, among)
@@ -213,12 +213,21 @@ def _turned(blocks: Floats, turn: int) -> Floats:
     return blocks[:, before[..., 0], before[..., 1]]
 
 
+def lively(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which thumbnails (n, SIDE, SIDE) show anything, (n,)."""
+    return np.asarray(gray.std((1, 2)) >= FLAT)
+
+
+def unit(rows: Floats) -> Floats:
+    """The rows (n, D) at length 1."""
+    of_length: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return of_length
+
+
 def _unit(blocks: Floats) -> Floats:
     """Rows of mean 0 and length 1, (N, BLUR²)."""
     rows = blocks.reshape(len(blocks), -1)
-    rows = rows - rows.mean(1, keepdims=True)
-    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-    return unit
+    return unit(rows - rows.mean(1, keepdims=True))
 
 
 def _centers(rows: Floats) -> Floats:

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from graft.data.reader import cores
 from graft.quality.alignment import agreement
 from graft.quality.near_cells import Cells, cells_of
-from graft.quality.near_duplicates import Floats, Ints, starts, strongest
+from graft.quality.near_duplicates import Floats, Ints, lively, starts, strongest
 from graft.quality.near_sketches import (
     REDUCED,
     WIDTH,
     Sketches,
     Thumbnails,
     blocks,
-    lively,
     reduced,
     sketcher,
 )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.fingerprint import SIDE
-from graft.quality.near_duplicates import BLUR, FLAT, Floats, Ints, all_variants
+from graft.quality.near_duplicates import BLUR, Floats, Ints, all_variants, unit
 
 REDUCED = 16  # pixels a side of what is kept of a thumbnail
 EVEN = 0.75
@@ -42,11 +42,6 @@ class Thumbnails(Protocol):
 def blocks(count: int, size: int = ROWS) -> Iterator[slice]:
     """The numbers from 0 to `count` in slices of `size`."""
     return (slice(i, min(i + size, count)) for i in range(0, count, size))
-
-
-def lively(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which thumbnails (n, SIDE, SIDE) show anything, (n,)."""
-    return np.asarray(gray.std((1, 2)) >= FLAT)
 
 
 def reduced(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -143,9 +138,3 @@ class Sketches:
     def rough(self, rows: Ints) -> Floats:
         """These rows' sketches without the whitening."""
         return self.sketcher.rough(self[rows])
-
-
-def unit(rows: Floats) -> Floats:
-    """The rows (n, D) at length 1."""
-    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-    return unit

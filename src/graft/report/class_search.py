@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+from graft.data.dataset import SPLITS
 from graft.report.run_tables import ClassCount
 from graft.runs.run import Record
 
 # Classes; of more there is only the CSV: the page would take too long to load.
 MOST = 30_000
-SPLITS = ("train", "val", "test")
 SCORES = ("precision", "recall", "f1")
 
 

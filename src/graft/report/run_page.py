@@ -45,7 +45,8 @@ def write_report(run: Run) -> Path:
 
     Images whose files are gone are shown by name.
     """
-    chosen = _choose(run)
+    counts = run_tables.class_counts(run.images)
+    chosen = _choose(run, counts)
     with ThreadPoolExecutor() as pool:
         # Pillow works without the interpreter lock: the images shrink while the plots are drawn.
         paths = {side: list(dict.fromkeys(chosen.paths(side))) for side in SIDES.values()}
@@ -56,7 +57,7 @@ def write_report(run: Run) -> Path:
         drawings = _draw(run)
         tiles = {side: dict(zip(paths[side], small[side], strict=True)) for side in paths}
     shown = {path: tile for own in tiles.values() for path, tile in own.items()}
-    numbers = _numbers(run)
+    numbers = _numbers(run, counts, chosen)
     if len(run.classes) > TABLE_MOST:
         run.write_class_table(*class_search.class_table(run.metrics, numbers["counts"]))
     return run.write_report(
@@ -77,8 +78,9 @@ def write_report(run: Run) -> Path:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The images that the report shows."""
+    """The images that the report shows; `wrong` is how many of the test split are."""
 
+    wrong: int
     samples: list[tuple[ClassCount, list[str]]]
     mistakes: list[ImageResult]
     nearest: Mapping[str, Sequence[str]]
@@ -100,15 +102,16 @@ class Chosen:
         ]
 
 
-def _choose(run: Run) -> Chosen:
+def _choose(run: Run, counts: Sequence[ClassCount]) -> Chosen:
     answers = Answers.of(run, "test")
     pairs = run_tables.confusions(run.metrics["confusion"], run.classes, SHOWN_PAIRS)
     shown = answers.results(answers.wrong, MISTAKES)
     return Chosen(
         samples=[
             (row, run_tables.samples(run.images, row.name, SAMPLES))
-            for row in run_tables.spread(run_tables.class_counts(run.images), MANY)
+            for row in run_tables.spread(counts, MANY)
         ],
+        wrong=int(answers.wrong.sum()),
         mistakes=shown,
         nearest={m.path: run.nearest[m.path] for m in shown if run.nearest.get(m.path)},
         confused=[(pair, run_tables.confused_images(answers, pair, SAMPLES)) for pair in pairs],
@@ -117,10 +120,8 @@ def _choose(run: Run) -> Chosen:
     )
 
 
-def _numbers(run: Run) -> dict[str, Any]:
+def _numbers(run: Run, counts: Sequence[ClassCount], chosen: Chosen) -> dict[str, Any]:
     """What the page says, besides images and plots."""
-    counts = run_tables.class_counts(run.images)
-    label_errors = run_tables.label_errors(run.findings)[:LABEL_ERRORS]
     settings = run.config.get("resolved") or run.config.get("settings", {})
     return {
         "run": run,
@@ -132,9 +133,9 @@ def _numbers(run: Run) -> dict[str, Any]:
         "counts": counts,
         "largest": max(row.total for row in counts),
         "splits": run_tables.split_counts(run.images),
-        "mistakes": int(Answers.of(run, "test").wrong.sum()),
+        "mistakes": chosen.wrong,
         "pairs": run_tables.confusions(run.metrics["confusion"], run.classes, PAIRS),
-        "label_of": values_of(run.images, "label", label_errors),
+        "label_of": values_of(run.images, "label", chosen.label_errors),
         "search": class_search.search(run.metrics, counts)
         if len(run.classes) > TABLE_MOST
         else None,

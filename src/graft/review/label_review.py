@@ -30,9 +30,8 @@ from graft.training.defaults import network, resolve
 from graft.training.plan import make_plan
 from graft.training.refit import Refit
 from graft.utils.cache_folder import cache_folder, cache_in_use, sources_folder
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
-SILENT = Progress()
 # Training images to see beside a doubtful one.
 BESIDE = 4
 # Findings on single images, and on sets of which a person can tell which one is right.

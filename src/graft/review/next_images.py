@@ -23,9 +23,8 @@ from graft.review.drop_query import PASSES, drop_query, simulate
 from graft.runs.run import Run
 from graft.utils.cache_folder import cache_folder, cache_in_use
 from graft.utils.files import write_text
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
-SILENT = Progress()
 # A simulation needs so many labeled images in train, and in test.
 FEWEST, FEWEST_TEST = 40, 20
 

@@ -21,13 +21,12 @@ from graft.runs.csv_files import COLUMNS, ROUNDING, Predictions, own_columns
 from graft.runs.image_table import ImageTable
 from graft.runs.reading import checked_size, shown
 from graft.runs.text_column import TextColumn
-from graft.runs.top_probabilities import TOP, PredictionRow, TopProbabilities
+from graft.runs.top_probabilities import AT_ONCE, TOP, PredictionRow, TopProbabilities
 from graft.utils.files import replacing
+from graft.utils.in_blocks import in_blocks
 
 MOST_ROWS, MOST_BYTES = 1_000_000_000, 2**40
 BLOCK = 65_536  # rows written at one time, fewer of many classes
-# Probabilities held at one time while they are written.
-NUMBERS = 2**23
 KEY = b"graft"
 TEXTS = ("path", "label", "split", "group_id")
 KEPT = ("top_classes", "top_probabilities", "label_probability", "sum_of_squares")
@@ -46,7 +45,7 @@ def write_dataset(
     own = own_columns(examples)
     schema = pa.schema(
         [
-            *((name, pa.string()) for name in ("path", "label", "split", "group_id")),
+            *((name, pa.string()) for name in TEXTS),
             ("sha256", pa.binary(32)),
             *((shown_as, pa.string()) for shown_as in own.values()),
         ]
@@ -102,7 +101,7 @@ def write_predictions(
     number = {name: i for i, name in enumerate(classes)}
     schema = predictions_schema(classes, whole)
     with table_writer(file, schema) as writer:
-        for block in _blocks(rows, max(1, min(BLOCK, NUMBERS // len(classes)))):
+        for block in in_blocks(rows, max(1, min(BLOCK, AT_ONCE // len(classes)))):
             paths, splits, names, values = zip(*block, strict=True)
             labels = np.array([number[name] for name in names])
             columns = [pa.array(text, pa.string()) for text in (paths, splits, names)]
@@ -115,10 +114,7 @@ def write_predictions(
                     if own
                     else TopProbabilities.of(np.stack(values), labels)
                 )
-                columns += [
-                    *(as_lists(kept.top), as_lists(kept.values)),
-                    *(pa.array(kept.of_label), pa.array(kept.squares)),
-                ]
+                columns += kept_columns(kept)
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
@@ -171,8 +167,7 @@ def predictions_schema(classes: Sequence[str], whole: bool) -> Any:
             f"to {TOP}. Not known: the calibration of single classes, and the size of prediction "
             f"sets of more than {TOP} classes"
         )
-        types = (pa.list_(pa.int32(), TOP), pa.list_(pa.float32(), TOP), pa.float32(), pa.float32())
-        values = list(zip(KEPT, types, strict=True))
+        values = kept_fields()
     texts = [(name, pa.string()) for name in ("path", "split", "label")]
     return pa.schema([*texts, *values], {KEY: json.dumps(known, ensure_ascii=False).encode()})
 
@@ -190,6 +185,22 @@ def _classes(opened: Any) -> list[str]:
     return classes
 
 
+def kept_fields() -> list[tuple[str, Any]]:
+    """The names and types of the columns of TopProbabilities."""
+    import pyarrow as pa
+
+    types = (pa.list_(pa.int32(), TOP), pa.list_(pa.float32(), TOP), pa.float32(), pa.float32())
+    return list(zip(KEPT, types, strict=True))
+
+
+def kept_columns(kept: TopProbabilities) -> list[Any]:
+    """The columns of `kept_fields`."""
+    import pyarrow as pa
+
+    lists = [as_lists(kept.top), as_lists(kept.values)]
+    return [*lists, pa.array(kept.of_label), pa.array(kept.squares)]
+
+
 def as_lists(values: NDArray[Any]) -> Any:
     """Numbers (N, M) as a pyarrow column of N lists of M."""
     import pyarrow as pa
@@ -202,7 +213,7 @@ def _filled(opened: Any, name: str, width: int, kind: Any) -> NDArray[Any]:
     """A column of lists (N, width), or with a width of 0 of numbers (N,), a block at a time."""
     count = opened.metadata.num_rows
     found = np.empty((count, width) if width else count, kind)
-    rows = max(1, min(BLOCK, NUMBERS // max(width, 1)))
+    rows = max(1, min(BLOCK, AT_ONCE // max(width, 1)))
     done = 0
     for batch in opened.iter_batches(rows, columns=[name]):
         column = batch.column(0)
@@ -244,17 +255,6 @@ def _largest(opened: Any, count: int, targets: NDArray[np.int64]) -> TopProbabil
         if not ((numbers >= 0) & (numbers <= 1 + ROUNDING)).all():
             raise ValueError(f"{name}: not from 0 to 1")
     return kept
-
-
-def _blocks(rows: Iterable[PredictionRow], size: int) -> Iterator[list[PredictionRow]]:
-    block: list[PredictionRow] = []
-    for row in rows:
-        block.append(row)
-        if len(block) == size:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 @contextmanager

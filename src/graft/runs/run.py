@@ -36,7 +36,7 @@ from graft.errors import DataError, ModelError
 from graft.runs import image_table, records, tables
 from graft.runs.csv_files import Predictions
 from graft.runs.digest_file import renew, seal
-from graft.runs.folder import LARGE_TABLES, NEEDED, lacking, lacks_report, remove_unfinished
+from graft.runs.folder import LARGE_TABLES, lacking, lacks_report, remove_unfinished
 from graft.runs.folder_files import files_of_large
 from graft.runs.image_table import Images, values_of
 from graft.runs.records import Record
@@ -48,7 +48,7 @@ from graft.utils.files import naming, replacing, write_json, write_text
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["NEEDED", "Record", "Run"]
+__all__ = ["Record", "Run"]
 
 
 class Run:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 TOP = 20
+# Probabilities of a whole run that are in memory at one time.
+AT_ONCE = 2**23
 
 Rows = NDArray[np.int64] | NDArray[np.bool_] | slice
 

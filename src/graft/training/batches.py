@@ -27,15 +27,24 @@ def batch_rows(
     single image joins the one before it: batch normalization cannot learn from one.
     """
     count, random = len(labels), np.random.default_rng([seed, epoch])
-    if balanced:
-        weights = 1 / np.bincount(labels)[labels]
-        order = random.choice(count, count, p=weights / weights.sum())
-    else:
-        order = random.permutation(count)
+    order = equally_often(labels, random) if balanced else random.permutation(count)
+    return np.split(order, batch_stops(count, batch))
+
+
+def equally_often(labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+    """As many row numbers as there are labels (N,), drawn with replacement, every class equally
+    often.
+    """
+    weights = 1 / np.bincount(labels)[labels]
+    return random.choice(len(labels), len(labels), p=weights / weights.sum())
+
+
+def batch_stops(count: int, batch: int) -> list[int]:
+    """Where the batches of `count` images end, but the last; see `batch_rows`."""
     stops = list(range(batch, count, batch))
     if stops and count - stops[-1] == 1:
         stops.pop()
-    return np.split(order, stops)
+    return stops
 
 
 def shuffled(
@@ -49,13 +58,20 @@ def shuffled(
     In epoch e, image i comes in view (i + e) mod V, so that all V views are seen equally often.
     """
     for rows in batches:
-        numbers = (rows + epoch) % len(views)
-        x = np.empty((len(rows), *views[0].shape), views[0].dtype)
-        for number, view in enumerate(views):
-            chosen = np.flatnonzero(numbers == number)
-            if len(chosen):
-                x[chosen] = view[rows[chosen]]
-        yield x, labels[rows]
+        yield in_turn(views, rows, epoch), labels[rows]
+
+
+def in_turn(
+    views: Sequence[Activations], rows: NDArray[np.int64], epoch: int
+) -> NDArray[np.float16]:
+    """These rows (n, …), each in the view that is due in an epoch; see `shuffled`."""
+    numbers = (rows + epoch) % len(views)
+    x = np.empty((len(rows), *views[0].shape), views[0].dtype)
+    for number, view in enumerate(views):
+        chosen = np.flatnonzero(numbers == number)
+        if len(chosen):
+            x[chosen] = view[rows[chosen]]
+    return x
 
 
 def jittered(

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.features.activations import Activations
+from graft.features.blocks import as_on_disk
+from graft.training.batches import batch_stops, equally_often, in_turn
 from graft.training.loop import Batches
 from graft.utils.memory import memory_bytes
 
@@ -63,7 +65,8 @@ class BlockShuffle:
         """The batches of an epoch from number `start` on; as `batches.shuffled`, image i comes in
         view (i + epoch) mod V, and a last batch of one image joins the one before it.
         """
-        edges = self._edges()
+        count = len(self.labels)
+        edges = [0, *batch_stops(count, self.batch), count]
         x, y = self.views[0][np.arange(0)], self.labels[:0]
         seen, number = 0, start  # rows of pools so far, and the batch that is due
         for rows, mixed in self._pools(epoch):
@@ -86,21 +89,12 @@ class BlockShuffle:
             x = np.concatenate([x, held[rest]])
             y = np.concatenate([y, self.labels[rows[rest]]])
 
-    def _edges(self) -> list[int]:
-        """Where batches begin and the last ends, as `batches.batch_rows` cuts them."""
-        count = len(self.labels)
-        stops = list(range(self.batch, count, self.batch))
-        if stops and count - stops[-1] == 1:
-            stops.pop()
-        return [0, *stops, count]
-
     def _pools(self, epoch: int) -> Iterator[tuple[Ints, Ints]]:
         """The rows of each pool as they lie on disk, and an order of them."""
         random = np.random.default_rng([self.seed, epoch])
         drawn = self.order
         if self.balanced:
-            weights = 1 / np.bincount(self.labels)[self.labels]
-            chosen = random.choice(len(drawn), len(drawn), p=weights / weights.sum())
+            chosen = equally_often(self.labels, random)
             times = np.bincount(chosen, minlength=len(drawn))
             drawn = np.repeat(self.order, times[self.order])
         sequence = random.permutation(-(-len(drawn) // self.block))
@@ -111,20 +105,13 @@ class BlockShuffle:
             yield rows, random.permutation(len(rows))
 
     def _read(self, rows: Ints, epoch: int) -> NDArray[np.float16]:
-        numbers = (rows + epoch) % len(self.views)
-        held = np.empty((len(rows), *self.views[0].shape), self.views[0].dtype)
-        for number, view in enumerate(self.views):
-            chosen = np.flatnonzero(numbers == number)
-            if len(chosen):
-                held[chosen] = view[rows[chosen]]
-                view.forget()
+        held = in_turn(self.views, rows, epoch)
+        for view in self.views:
+            view.forget()
         return held
 
 
 def on_disk(view: Activations, labels: Ints, block: int = 512) -> Batches:
     """Every image once, in the order in which they lie on disk."""
-    order = view.order_on_disk()
-    for first in range(0, len(order), block):
-        rows = order[first : first + block]
-        yield view[rows], labels[rows]
-        view.forget()
+    for rows, x in as_on_disk(view, block):
+        yield x, labels[rows]

@@ -46,14 +46,14 @@ from graft.training.results import (
 from graft.training.settings_record import (
     dataset_digest,
     described_fit,
-    digest_of_json,
     settings_record,
     trained_parameters,
 )
 from graft.training.stages import Trained, fit_stages
 from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
+from graft.utils.json_digest import json_digest
 from graft.utils.other_work import other_work
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,6 @@ class Chosen:
     described: Mapping[str, Any]
 
 
-SILENT = Progress()
 USUAL = Chosen(fit_stages, {})
 
 
@@ -112,7 +111,7 @@ def train(
         encoded = time.perf_counter()
 
         identity = described_fit(plan.config, split_config, backbone, split, table)
-        agreed(runtime, "settings, splits or networks", lambda: digest_of_json(identity))
+        agreed(runtime, "settings, splits or networks", lambda: json_digest(identity))
         with recording(run, progress, runtime, identity, resume, tensorboard) as recorder:
             trained = chosen.fit(plan, table, split, recorder)
         fitted, notes = time.perf_counter(), recorder.notes

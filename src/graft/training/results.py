@@ -27,7 +27,7 @@ from graft.models.ranks import gathered_rows
 from graft.models.runtime import Runtime
 from graft.runs.run import Run
 from graft.runs.tables import MOST_WHOLE, keeps_all
-from graft.runs.top_probabilities import Probabilities, TopProbabilities, each_image
+from graft.runs.top_probabilities import AT_ONCE, Probabilities, TopProbabilities, each_image
 from graft.training.block_shuffle import in_memory
 from graft.training.new_weights import with_weights
 from graft.training.plan import Plan
@@ -37,8 +37,6 @@ from graft.utils.progress import Progress
 
 # Nearest training images of a mistake.
 SHOWN = 3
-# Probabilities that are computed at one time, where they are too many to be held.
-AT_ONCE = 2**23
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What a run keeps of how it was made: config.json, and which fit a checkpoint belongs to."""
 
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,6 +19,7 @@ from graft.models.runtime import Runtime
 from graft.training.block_shuffle import in_memory
 from graft.training.plan import WITHOUT_IMAGES, Plan
 from graft.training.stages import Trained
+from graft.utils.json_digest import json_digest
 
 PACKAGES = ("graft", "torch", "timm", "openvino", "pillow", "numpy")
 
@@ -83,13 +83,7 @@ def described_fit(
 def dataset_digest(dataset: Dataset) -> str:
     """How many images a listing has, and a digest of their paths and labels."""
     told = [[e.path, e.label, e.split, e.group] for e in dataset.examples]
-    return f"{len(told):,} of digest {digest_of_json(told)}"
-
-
-def digest_of_json(value: Any) -> str:
-    """The first letters of the SHA-256 of a value as JSON."""
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{len(told):,} of digest {json_digest(told)[:12]}"
 
 
 def trained_parameters(plan: Plan, trained: Trained) -> int:

@@ -1,7 +1,5 @@
 """Candidate: everything that a trial tries, in one record."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -27,6 +25,7 @@ from graft.config import (
     TrainConfig,
 )
 from graft.errors import UsageError
+from graft.utils.json_digest import json_digest
 
 Strength = Annotated[float, Field(gt=0, le=1e6)]
 Units = Annotated[int, Field(ge=0, le=4096)]
@@ -109,8 +108,7 @@ Members = tuple[Candidate, ...]
 
 def name_of(members: Sequence[Candidate]) -> str:
     """A name of 16 hexadecimal digits: equal for equal candidates."""
-    text = json.dumps([one.to_json() for one in members], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return json_digest([one.to_json() for one in members])[:16]
 
 
 def complexity(members: Members, default: Candidate) -> tuple[float, ...]:

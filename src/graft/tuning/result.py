@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from graft.evaluation.paired_tests import LEVEL
 from graft.tuning.candidate import Members, described
-from graft.tuning.choice import DRAWS, choose, corrected_p, optimism
+from graft.tuning.choice import choose, corrected_p, optimism
 from graft.tuning.trial_files import Pass
 from graft.tuning.trial_table import TrialTable
 
@@ -39,7 +39,7 @@ def conclusion(table: TrialTable, seed: int) -> dict[str, Any]:
     p = corrected_p(hits, tested, chosen.simplest, seed)
     better = chosen.accuracy[chosen.simplest] > chosen.accuracy[0] and p < LEVEL
     winner = chosen.simplest if better else 0
-    luck = optimism(hits, tested, table.order, seed, DRAWS)
+    luck = optimism(hits, tested, table.order, seed)
     # The default was not chosen for its figure.
     own = luck["chosen"] if winner else 0.0
     return {

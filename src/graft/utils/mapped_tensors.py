@@ -67,6 +67,11 @@ def read_header(path: Path) -> dict[str, Any]:
 
     Raises ValueError, KeyError or TypeError for a file that is none or is not whole, OSError.
     """
+    return _header_and_start(path)[0]
+
+
+def _header_and_start(path: Path) -> tuple[dict[str, Any], int]:
+    """The header, and where the tensors begin."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 0 < length <= MOST_HEADER:
@@ -78,7 +83,7 @@ def read_header(path: Path) -> dict[str, Any]:
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     if size != (wanted := 8 + length + max(ends, default=0)):
         raise ValueError(f"it has {size:,} bytes, not {wanted:,}")
-    return header
+    return header, 8 + length
 
 
 def mapped_tensors(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
@@ -86,9 +91,7 @@ def mapped_tensors(path: Path, names: Iterable[str] | None = None) -> dict[str, 
 
     `names`: only these.
     """
-    header = read_header(path)
-    with path.open("rb") as stream:
-        start = 8 + int.from_bytes(stream.read(8), "little")
+    header, start = _header_and_start(path)
     whole = np.memmap(path, np.uint8, "r")
     found = {}
     for name in header if names is None else names:

@@ -31,6 +31,9 @@ class Progress:
         """End the stage."""
 
 
+SILENT = Progress()
+
+
 class _Plain(Progress):
     def say(self, message: str) -> None:
         print(one_line(message), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,9 +1,9 @@
 """Networks by their names from a model hub on this machine, which serves random weights.
 
-    python hub_networks.py FOLDER SOURCE NAME…
+    python hub_networks.py FOLDER SOURCE NAME… --train NAME…
 
-Each is fetched by graft, its features are held against timm's own, and the networks that take 96
-pixels a side are trained on SOURCE for an epoch. Prints a line of JSON each. Large transformers
+Each is fetched by graft, its features are held against timm's own, and those that are to be trained
+are, on SOURCE for an epoch with 96 pixels a side. Prints a line of JSON each. Large transformers
 are made small first (in this process alone): their code, names and configs are the same.
 """
 
@@ -52,7 +52,7 @@ def serve(folder):
     return f"http://127.0.0.1:{server.server_port}"
 
 
-def told(name, folder, source):
+def told(name, folder, source, is_trained):
     """What graft makes of the network of that name."""
     import timm
     import torch
@@ -83,7 +83,7 @@ def told(name, folder, source):
         found = encoder.body.forward_head(encoder.body.forward_features(x), pre_logits=True)
     off = (found - expected).abs().max() / expected.abs().max()
     row = {"source": backbone.source, "features": expected.shape[1], "off": float(off)}
-    if fed.height > SIDE and backbone.architecture in NOTEBOOKS:
+    if is_trained:
         run = graft.train(
             source, out=folder / architecture, model=name, image_size=SIDE, epochs=1, views=1
         )
@@ -91,19 +91,9 @@ def told(name, folder, source):
     return row
 
 
-NOTEBOOKS = (
-    "mobilenetv2_100",
-    "resnet50",
-    "vgg16",
-    "inception_v3",
-    "efficientnet_b0",
-    "vit_small_patch16_224",
-)
-
-
 def main():
     folder, source, *names = sys.argv[1:]
-    folder = Path(folder)
+    folder, where = Path(folder), names.index("--train")
     os.environ |= {
         "HF_ENDPOINT": serve(folder / "served"),
         "HF_HOME": str(folder / "hub"),
@@ -115,8 +105,9 @@ def main():
     for architecture, arguments in SMALL.items():
         entry = _registry._model_entrypoints[architecture]
         _registry._model_entrypoints[architecture] = functools.partial(entry, **arguments)
-    for name in names:
-        print(json.dumps({"name": name} | told(name, folder, source)), flush=True)
+    for name in [*names[:where], *names[where + 1 :]]:
+        is_trained = name in names[where:]
+        print(json.dumps({"name": name} | told(name, folder, source, is_trained)), flush=True)
 
 
 if __name__ == "__main__":

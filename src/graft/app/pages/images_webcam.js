@@ -7,7 +7,7 @@ import { Webcam } from "./webcam.js";
 const find = (id) => document.getElementById(id);
 const TAKE = 10; // frames that stay together in one split
 const PAUSE = 200; // ms between frames
-const LAST = 6; // frames that are shown beside the picture
+const LAST = 6; // frames that are shown beside the image
 
 // `current()` is the class that images go to.
 export function startWebcam(current) {
