@@ -43,5 +43,5 @@ bench: setup
 dist: setup
 	$(BIN)/python -m build
 
-installed: setup
-	$(BIN)/python .ci/installed.py
+installed:
+	$(PYTHON) .ci/installed.py

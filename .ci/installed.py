@@ -29,11 +29,15 @@ def main() -> None:
         work = Path(made)
         clone, took = work / "clone", {}
         took["clone"] = timed("git", "clone", "-q", ROOT, clone)
-        wheel = built(clone, work / "dist")
+        tools = environment(work / "tools")
+        run(tools, "-m", "pip", "install", "-q", "-c", PINNED, "build")
+        wheel = built(tools, clone, work / "dist")
         direct = ("-q", "--no-deps", "-w", work / "direct")
-        took["build"] = timed(sys.executable, "-m", "pip", "wheel", *direct, clone)
+        took["build"] = timed(tools, "-m", "pip", "wheel", *direct, clone)
         complete(wheel, clone, work / "direct")
-        python = environment(work, took)
+        begun = time.perf_counter()
+        python = environment(work / "venv")
+        took["venv"] = time.perf_counter() - begun
         took["install"] = timed(python, "-m", "pip", "install", "-q", "-c", PINNED, wheel)
         run(python, "-m", "pip", "check")
         used(python.parent / "graft", work, took)
@@ -58,9 +62,9 @@ def timed(*command: object, **options: object) -> float:
     return time.perf_counter() - begun
 
 
-def built(clone: Path, dist: Path) -> Path:
+def built(python: Path, clone: Path, dist: Path) -> Path:
     """The wheel, built from the sdist, which is built from the clone."""
-    run(sys.executable, "-m", "build", "--outdir", dist, clone)
+    run(python, "-m", "build", "--outdir", dist, clone)
     (wheel,) = dist.glob("*.whl")
     return wheel
 
@@ -92,12 +96,10 @@ def contents(wheel: Path) -> dict[str, int]:
         return {entry.filename: entry.CRC for entry in opened.infolist()}
 
 
-def environment(work: Path, took: dict[str, float]) -> Path:
+def environment(folder: Path) -> Path:
     """The Python of a new environment without any package."""
-    begun = time.perf_counter()
-    venv.create(work / "venv", with_pip=True)
-    took["venv"] = time.perf_counter() - begun
-    return work / "venv" / "bin" / "python"
+    venv.create(folder, with_pip=True)
+    return folder / "bin" / "python"
 
 
 def without_network() -> list[str]:
