@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,26 @@ def test_a_shard_that_is_there_is_skipped_and_a_broken_one_is_computed_again(
     assert again.complete
     assert second.read_bytes() == whole
     assert first.stat().st_mtime_ns == before
+
+
+def test_what_was_unpacked_for_a_shard_is_removed(images, finished, tmp_path, monkeypatch):
+    from graft.utils.cache_folder import sources_folder
+
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
+    tars = tmp_path / "tars"
+    tars.mkdir()
+    for number in range(2):
+        with tarfile.open(tars / f"train-{number}.tar", "w") as made:
+            for label in "012":
+                file = sorted((images / label).glob("*.png"))[number]
+                made.add(file, f"{number}{label}.png")
+                (tmp_path / "label").write_text(label)
+                made.add(tmp_path / "label", f"{number}{label}.cls")
+    out = tmp_path / "out"
+    status = graft.extract_features(tars, out, shards=2, model=str(finished))
+    assert (status.complete, status.images) == (True, 6)
+    assert not list(sources_folder().rglob("*.png"))
+    assert len(list(tars.iterdir())) == 2
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,7 @@ def test_killing_workers_and_drivers_loses_nothing(ray, make_digits, finished, t
         assert driver.returncode == -signal.SIGKILL, said
         while workers():  # those of a driver that was killed end by themselves
             time.sleep(0.1)
+    assert kills.total() == 20, (kills, "the shards were done before")
     status = folder_status(out)
     assert status.complete
     assert status.images == 600

@@ -11,7 +11,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,22 @@ from numpy.typing import NDArray
 
 from graft.config import ResolvedConfig, SplitConfig, TrainConfig
 from graft.data.dataset import Dataset
-from graft.data.feature_file import FORMAT, Rows, file_name, read_head, write_file
+from graft.data.feature_file import FORMAT, Rows, write_file
 from graft.data.feature_folder import (
     claim_folder,
+    done_head,
     folder_status,
-    is_done,
     is_feature_folder,
     source_name,
 )
 from graft.data.feature_listing import orders_of
+from graft.data.fetched import remove_fetched
 from graft.data.file_listing import walk
 from graft.data.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT
 from graft.data.groups import grouped
-from graft.data.remote_source import holds_shards
 from graft.data.shard import Shard
-from graft.data.sources import listing_of, load_dataset
+from graft.data.shard_files import holds_shards
+from graft.data.sources import listing_of, load_dataset, part_of
 from graft.errors import DataError, UsageError
 from graft.features.backends import LazyBackend, backend_of
 from graft.features.blocks import blocks_of
@@ -47,9 +48,8 @@ from graft.training.defaults import network, resolve
 from graft.training.plan import frozen_encoder
 from graft.utils.cache_folder import cache_folder, cache_in_use, cache_limit, sources_folder
 from graft.utils.mapped_tensors import Blocks
-from graft.utils.progress import Progress
+from graft.utils.progress import SILENT, Progress
 
-SILENT = Progress()
 # The settings of a job that say how an image becomes features; those that say which views of it
 # there are, and which images have them, which matter where there are several.
 FED = ("model", "image_size", "resize", "pixels", "backend")
@@ -146,18 +146,6 @@ def _names(folder: Path) -> Iterator[str]:
     return (file.name for file in walk(folder))
 
 
-def part_of(whole: Dataset, shard: Shard) -> Dataset:
-    """The images of a listing that a shard takes, and of what was left out its share."""
-    return replace(
-        whole,
-        examples=tuple(example for example in whole.examples if shard.takes(example.path)),
-        left_out={
-            kind: tuple(name for name in names if shard.takes(name))
-            for kind, names in whole.left_out.items()
-        },
-    )
-
-
 def prepare(work: FeatureWork) -> Prepared:
     """The network of a job, not compiled yet.
 
@@ -183,13 +171,13 @@ prepared_here = functools.lru_cache(maxsize=1)(prepare)  # for the shards of one
 def features_of_shard(work: FeatureWork, shard: Shard, progress: Progress = SILENT) -> ShardDone:
     """Compute and write the file of a shard, unless it is there and whole.
 
-    An image that cannot be decoded is named in the file and stops nothing. Raises DataError where
-    no file of the shard can be read at all, as from a disk that is not there, UsageError where
-    `work.out` is of another job.
+    An image that cannot be decoded is named in the file and stops nothing. What was fetched or
+    unpacked for the shard is removed: a worker's disk holds one shard at a time. Raises DataError
+    where no file of the shard can be read at all, as from a disk that is not there, UsageError
+    where `work.out` is of another job.
     """
     began, made = time.perf_counter(), prepared_here(work)
-    if is_done(work.out, shard, made.job()):
-        head = read_head(work.out / file_name(shard))
+    if head := done_head(work.out, shard, made.job()):
         return ShardDone(head.images, head.problems, skipped=True)
     if not any(map(len, made.encoder.stores)):
         made.encoder.name_engine(made.backend())  # the name of what really runs
@@ -203,6 +191,7 @@ def features_of_shard(work: FeatureWork, shard: Shard, progress: Progress = SILE
     rows = _rows(table, dataset, order)
     views = [_view(table, made.encoder, split_config, view) for view in range(made.encoder.views)]
     write_file(work.out, shard, job, rows, views)
+    remove_fetched((example.file for example in dataset.examples), sources_folder())
     trim(cache_folder(), cache_limit())
     named = tuple(f"{dataset.examples[n].path} {told}" for n, told in table.problems.items())
     seconds = time.perf_counter() - began
