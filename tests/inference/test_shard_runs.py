@@ -263,3 +263,24 @@ def test_evaluate_takes_a_source_or_shards(finished, source, graft_here, tmp_pat
         ended = graft_here("evaluate", finished, *given)
         assert ended.code == 2
         assert "expected RUN SOURCE, or RUN --from FOLDER" in ended.err
+
+
+@pytest.mark.slow
+def test_tasks_of_ray_give_the_files_of_this_process(finished, source, evaluated, tmp_path):
+    ray = pytest.importorskip("ray", reason="needs the package ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
+        package.evaluate_shards(
+            finished, source, tmp_path / "evaluation", shards=COUNT, cluster="local"
+        )
+        there = package.predict_shards(
+            finished, source, tmp_path / "there", shards=COUNT, cluster="local"
+        )
+    here = package.predict_shards(finished, source, tmp_path / "here", shards=COUNT)
+    assert not ray.is_initialized()
+    alike(
+        package.evaluate_from(finished, tmp_path / "evaluation"),
+        package.evaluate_from(finished, evaluated),
+    )
+    for file, other in zip(there, here, strict=True):
+        alike(pq.read_table(file).to_pylist(), pq.read_table(other).to_pylist())
