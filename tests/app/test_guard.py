@@ -51,7 +51,7 @@ def test_whoever_else_asks_is_refused(app, headers):
 def test_a_page_without_the_key_says_what_to_do(app):
     status, headers, body = app.ask("/images", cookie=None)
     assert (status, headers["content-type"]) == (403, "text/html; charset=utf-8")
-    assert b"Start <code>graft app</code> with the same folder once more" in body
+    assert b"Give the same command once more" in body
 
 
 def test_a_wrong_token_is_no_way_in(app):

@@ -1,4 +1,4 @@
-"""Who may ask the app: only the browser that opened the address with its token, on this machine."""
+"""Who may ask a page: only the browser that opened the address with its token, on this machine."""
 
 import secrets
 from http.cookies import CookieError, SimpleCookie
@@ -23,7 +23,7 @@ HEADERS = {
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
 KEY_IS_MISSING = (
-    "open the address that graft app printed when it started: it holds the key to this page"
+    "open the address that graft printed when it started: it holds the key to this page"
 )
 # A page of its own, as the styles of all others are behind the token, too.
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
@@ -33,8 +33,8 @@ body { font: 17px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto
 h1 { font: 600 1.6rem Charter, Georgia, serif } code { font-size: .95em }</style>
 <h1>graft: this page needs its key</h1>
 <p>Please SAID.</p>
-<p>That window is gone? Start <code>graft app</code> with the same folder once more: it says the
-whole address. Nothing is lost.</p></html>
+<p>That window is gone? Give the same command once more: it says the whole address. Nothing is
+lost.</p></html>
 """.replace("SAID", KEY_IS_MISSING)
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 TOKEN = "token"  # noqa: S105 - what it is called in the address

@@ -1,16 +1,15 @@
-"""The server of the app: uvicorn, at an address of this machine only."""
+"""The server of pages for one person: uvicorn, at an address of this machine only."""
 
 import contextlib
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from urllib.parse import parse_qsl, urlsplit
 
-from graft.app.application import application
+from starlette.types import ASGIApp
+
 from graft.app.guard import TOKEN, Guard
-from graft.app.project import Project
-from graft.app.step_page import STEPS, read_texts
 from graft.errors import UsageError
 from graft.serve.listening import bound
 from graft.serve.stoppable_server import StoppableServer
@@ -22,26 +21,19 @@ STOP_SECONDS = 3
 
 
 class LocalServer(StoppableServer):
-    """Serves the app of a project at `address` until it is told to stop (Ctrl-C, SIGTERM).
+    """Serves an app at `address` until it is told to stop (Ctrl-C, SIGTERM).
 
     `port` None takes the one of before, else PORT or, if that is in use, a free one; 0 takes a free
-    one. `earlier` is the address that the project had when it was open before: with its key, a page
-    that is still open goes on.
+    one. `earlier` is the address that it had when it was open before: with its key, a page that is
+    still open goes on.
 
     Raises UsageError for a port that is in use.
     """
 
-    def __init__(
-        self,
-        project: Project,
-        port: int | None = None,
-        steps: Sequence[str] = STEPS,
-        earlier: str = "",
-    ) -> None:
+    def __init__(self, app: ASGIApp, port: int | None = None, earlier: str = "") -> None:
         before = urlsplit(earlier)
         self.socket = _listening(port, before.port)
         token = dict(parse_qsl(before.query)).get(TOKEN, "")
-        app = application(project, read_texts(), steps)
         self.guard = Guard(app, self.socket.getsockname()[1], token)
         self.address = self.guard.address()
         self.ready: Callable[[], object] = lambda: None

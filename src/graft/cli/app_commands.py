@@ -28,13 +28,16 @@ def app(folder: str | None, port: int | None, no_browser: bool, home: str | None
     training.
     """
     require_packages("app", PAGE)
+    from graft.app.application import application
     from graft.app.local_server import LocalServer
     from graft.app.project import Project
     from graft.app.project_folder import earlier_address, home_of
+    from graft.app.step_page import read_texts
 
     project = Project(home=home)
     kept = home or (home_of(folder) if folder is not None else None)
-    server = LocalServer(project, port, earlier=earlier_address(Path(kept)) if kept else "")
+    earlier = earlier_address(Path(kept)) if kept else ""
+    server = LocalServer(application(project, read_texts()), port, earlier)
     project.address = server.address
     if folder is not None:
         project.choose(folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from graft.cli.answers import print_json, print_line
+from graft.cli.needed_packages import PAGE, require_packages
 from graft.cli.options import JSON, files
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def chat(
 
     if bool(llm) != bool(llm_model):
         raise click.UsageError("--llm and --llm-model go together")
+    if serve:
+        require_packages("chat --serve", PAGE)
     talk = Chat(run_folder, images, understanding=understand)  # type: ignore[arg-type]
     ask: Callable[[str], Answer] = talk.ask
     if llm and llm_model:
@@ -115,14 +118,12 @@ def _say(answer: "Answer") -> None:
 
 
 def _serve(talk: "Chat", ask: "Callable[[str], Answer]", port: int) -> None:
-    from graft.chat.local_page import LocalPage
+    from graft.app.chat_page_routes import chat_application
+    from graft.app.local_server import LocalServer
 
-    page = LocalPage(talk, ask, port)
-    click.echo(f"{page.address} (Ctrl-C ends it)")
-    sys.stdout.flush()
-    with contextlib.suppress(KeyboardInterrupt):
-        page.serve_forever()
-    page.server_close()
+    server = LocalServer(chat_application(talk.subject, ask), port)
+    print_line(f"{server.address}  Ctrl-C ends it")
+    server.serve_until_stopped()
 
 
 @click.command()

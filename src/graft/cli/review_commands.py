@@ -34,9 +34,11 @@ def review(
     train SOURCE --corrections takes. Step 2 of graft app, by itself. Ctrl-C ends it.
     """
     require_packages("review", PAGE)
+    from graft.app.application import application
     from graft.app.local_server import LocalServer
     from graft.app.project import Project
     from graft.app.project_folder import earlier_address, home_of
+    from graft.app.step_page import read_texts
     from graft.runs.folder import is_finished
     from graft.runs.run import Run
 
@@ -50,7 +52,7 @@ def review(
     if model:
         project.review_settings |= {"model": model}
     earlier = earlier_address(Path(home or home_of(source)))
-    server = LocalServer(project, port, ("check",), earlier)
+    server = LocalServer(application(project, read_texts(), ("check",)), port, earlier)
     project.address = server.address
     project.choose(source)
     print_line(f"{server.address}  Ctrl-C ends it; decisions: {project.journal}")

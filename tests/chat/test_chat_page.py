@@ -12,26 +12,39 @@ from pathlib import Path
 import pytest
 
 import graft as package
-from graft.chat.local_page import LocalPage
-from graft.errors import ModelError, UsageError
+from graft.errors import ModelError
+
+pytest.importorskip("starlette", reason="needs graft[serve]")
+from graft.app.chat_page_routes import LONGEST, chat_application
+from graft.app.local_server import LocalServer
+
+
+def served(chat, ask):
+    """A server of the page in a thread; to be ended by `stopped`."""
+    server = LocalServer(chat_application(chat.subject, ask), 0)
+    server.thread = threading.Thread(target=server.serve_until_stopped)
+    server.thread.start()
+    return server
+
+
+def stopped(server):
+    server.should_exit = True
+    server.thread.join()
 
 
 @pytest.fixture(scope="module")
 def page(flower_run, two_images):
     chat = package.Chat(flower_run, two_images)
-    server = LocalPage(chat, chat.ask)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+    server = served(chat, chat.ask)
     yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    stopped(server)
 
 
 def request(page, method, path, body=None, **headers):
-    """Status, headers and body of a request."""
-    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=60)
-    connection.request(method, path, body, headers)
+    """Status, headers and body of a request, with the cookie unless `headers` say else."""
+    cookie = {"Cookie": f"{page.guard.cookie}={page.guard.token}"}
+    connection = http.client.HTTPConnection("127.0.0.1", page.guard.port, timeout=60)
+    connection.request(method, path, body, cookie | headers)
     reply = connection.getresponse()
     found = reply.status, dict(reply.getheaders()), reply.read().decode()
     connection.close()
@@ -40,20 +53,20 @@ def request(page, method, path, body=None, **headers):
 
 def asked(page, text, **headers):
     named = {"Content-Type": "application/json"} | headers
-    return request(page, "POST", f"/{page.token}/ask", json.dumps({"text": text}), **named)
+    return request(page, "POST", "/api/ask", json.dumps({"text": text}), **named)
 
 
 def test_the_page_shows_the_images_and_loads_nothing_from_elsewhere(page, two_images):
-    status, headers, text = request(page, "GET", f"/{page.token}/")
+    status, headers, text = request(page, "GET", "/")
     assert status == 200
-    assert headers["Content-Type"].startswith("text/html")
+    assert headers["content-type"].startswith("text/html")
     for image in two_images:
         assert f"<bdi>{image.name}</bdi>" in text
     assert text.count("data:image/jpeg;base64") == 2
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
-    nonce = re.search(r"script-src 'nonce-([\w-]+)'", text)[1]
+    nonce = re.search(r"script-src 'nonce-([\w-]+)'", headers["content-security-policy"])[1]
     assert f'<script nonce="{nonce}">' in text
-    assert nonce not in request(page, "GET", f"/{page.token}/")[2]
+    assert nonce not in request(page, "GET", "/")[2]
 
 
 def test_an_answer_comes_with_evidence_and_images(page):
@@ -67,61 +80,66 @@ def test_an_answer_comes_with_evidence_and_images(page):
 
 
 def test_only_its_own_address_is_answered(page):
-    good = f"127.0.0.1:{page.server_port}"
+    port = page.guard.port
     assert asked(page, "hi", Host="evil.example")[0] == 403
-    assert asked(page, "hi", Host=f"evil.example:{page.server_port}")[0] == 403
+    assert asked(page, "hi", Host=f"evil.example:{port}")[0] == 403
     assert asked(page, "hi", Origin="http://evil.example")[0] == 403
     assert asked(page, "hi", Origin="null")[0] == 403
-    assert asked(page, "hi", Origin=f"http://{good}")[0] == 200
-    assert asked(page, "hi", Host=f"localhost:{page.server_port}")[0] == 200
-    for path in ("/", "/ask", "/wrong/", f"/{page.token}", f"/{page.token}/../etc/passwd"):
+    assert asked(page, "hi", Cookie="")[0] == 403
+    assert request(page, "GET", "/", Cookie="")[0] == 403
+    assert asked(page, "hi", Origin=f"http://127.0.0.1:{port}")[0] == 200
+    assert asked(page, "hi", Host=f"localhost:{port}")[0] == 200
+    for path in ("/ask", "/wrong/", "/../etc/passwd", "/api/project"):
         assert request(page, "GET", path)[0] == 404
-    assert page.server_address[0] == "127.0.0.1"
+    assert page.socket.getsockname()[0] == "127.0.0.1"
 
 
 def test_what_is_no_question_is_refused(page):
-    path, kind = f"/{page.token}/ask", {"Content-Type": "application/json"}
+    kind = {"Content-Type": "application/json"}
     for body in ("", "no json", "[]", '{"text": 3}', "{}"):
-        assert request(page, "POST", path, body, **kind)[0] == 400
-    assert request(page, "POST", path, '{"text": "hi"}')[0] == 400, "a form cannot send JSON"
-    assert asked(page, "a" * 30_000)[0] == 413
+        assert request(page, "POST", "/api/ask", body, **kind)[0] == 400
+    sent = request(page, "POST", "/api/ask", '{"text": "hi"}')
+    assert sent[0] == 400, "a form cannot send JSON"
+    status, _, text = asked(page, "a" * (LONGEST + 1))
+    assert status == 400
+    assert "too long" in json.loads(text)["error"]
 
 
 def test_a_language_model_that_fails_is_told_on_the_page(flower_run):
     def fails(text):
         raise ModelError("nobody is there")
 
-    server = LocalPage(package.Chat(flower_run), fails)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+    server = served(package.Chat(flower_run), fails)
     try:
         status, _, text = asked(server, "hi")
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        stopped(server)
     assert status == 502
-    assert json.loads(text) == {"problem": "nobody is there"}
+    assert json.loads(text) == {"error": "nobody is there"}
 
 
-def test_a_port_in_use_is_one_clear_line(page, flower_run):
-    chat = package.Chat(flower_run)
-    with pytest.raises(UsageError, match=f"port {page.server_port} cannot be used"):
-        LocalPage(chat, chat.ask, page.server_port)
+def test_a_port_in_use_is_one_clear_line(page, flower_run, graft_here):
+    port = page.guard.port
+    ended = graft_here("chat", flower_run, "--serve", "--port", port)
+    assert ended.code == 2
+    assert f"127.0.0.1 port {port} cannot be used" in ended.err
 
 
-def test_the_command_prints_the_address_and_serves(flower_run):
+def test_the_command_prints_the_address_and_serves_until_it_is_stopped(flower_run):
     command = [Path(sys.executable).parent / "graft", "chat", flower_run, "--serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
         try:
             address = process.stdout.readline().split()[0]
-            port, token = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/([\w-]+)/", address).groups()
+            port, token = re.fullmatch(
+                r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]+)", address
+            ).groups()
             connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
-            connection.request("GET", f"/{token}/")
+            connection.request("GET", "/", headers={"Cookie": f"graft-{port}={token}"})
             assert connection.getresponse().status == 200
             connection.close()
         finally:
             process.terminate()
+        assert process.wait(30) == 0
 
 
 @pytest.mark.slow
