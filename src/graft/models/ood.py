@@ -24,7 +24,8 @@ class OODDetector:
     is the ood_score: 0 for nothing new, above 1 for out of distribution.
 
     The residual of a principal subspace is the half of ViM (Wang et al. 2022, arXiv:2203.10807)
-    that told flowers from other images best (docs/recipes.md).
+    that tells flowers from other images as well as any score tried (docs/recipes.md), in little
+    space.
     """
 
     mean: Tensor
