@@ -95,7 +95,7 @@ def process() -> None:
     streams = Streams()
     ended_by_signals()
     # PyTorch's threads wait for one another by spinning, 300,000 times unless told otherwise: on a
-    # core that other work shares, fitting a head then takes 12 times as long (docs/recipes.md).
+    # core that other work shares, fitting a head then takes four times as long (docs/recipes.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     code = 0
     try:
