@@ -111,7 +111,7 @@ async function addAll(wanted, added) {
   const first = new Map(); // of two copies of an image one is new
   for (const each of came) if (each.state === "new" && !first.has(each.id)) first.set(each.id, each);
   const ids = [...first.keys()];
-  const others = came
+  const known = came
     .filter((each) => first.get(each.id) !== each)
     .map((each) => ({ ...each, state: each.state === "new" ? "there" : each.state }));
   let kept = ids.length;
@@ -119,16 +119,16 @@ async function addAll(wanted, added) {
   for (const archive of archives) {
     const found = await addArchive(archive, batch);
     kept += found.count;
-    others.push(...found.others);
+    known.push(...found.others);
     left.count += found.left_out;
     left.names.push(...found.named);
   }
   find("adding").hidden = true;
   sayLeftOut(left.count, left.names);
   await refresh();
-  await sayAdded(kept, others, batch);
+  await sayAdded(kept, known, batch);
   const labels = [...new Set(images.map((each) => each.label))];
-  const seen = ids.length ? ids : others.map((each) => each.id);
+  const seen = ids.length ? ids : known.map((each) => each.id);
   if (images.length && seen.length) await added(seen, ids.length && labels.length === 1 ? labels[0] : null);
 }
 
