@@ -162,8 +162,10 @@ def test_messages_are_two_at_most_and_not_over_a_dialog(page):
     choose(page, "bowl")
     page.locator("#grid .cell").first.dblclick()
     for left in (7, 6, 5):
+        shown = page.get_attribute("#view-image", "src")
         page.keyboard.press("Delete")
         counts(page, bowl=left)
+        api.expect(page.locator("#view-image")).not_to_have_attribute("src", shown)
     message = page.locator("#view .toast")
     message.get_by_role("button", name="Undo").click()
     counts(page, bowl=6)
