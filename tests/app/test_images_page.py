@@ -113,6 +113,69 @@ def test_only_the_last_message_offers_to_undo_and_none_once_it_is_undone(page):
     api.expect(page.locator(".toast[data-undo]")).to_have_count(0)
 
 
+def drop(page, place, files):
+    page.evaluate(DROP, [place, [[file.name, as_text(file)] for file in files]])
+
+
+def test_an_image_that_is_there_already_is_said_to_be_and_offers_no_undo(page, app, rendered):
+    new = sorted((rendered / "teapot").iterdir())[:4]
+    drop(page, '[data-class="mug"]', new[:3])
+    counts(page, mug=11)
+    drop(page, '[data-class="mug"]', new[:1])
+    said = page.locator(".toast", has_text=f"1 image was there already: {new[0].name}.")
+    api.expect(said).to_be_visible()
+    api.expect(said).not_to_contain_text("added")
+    api.expect(said.get_by_role("button", name="Undo")).to_have_count(0)
+    drop(page, '[data-class="mug"]', [new[3], new[1]])
+    both = page.locator(
+        ".toast", has_text=f"1 image added. 1 image was there already: {new[1].name}."
+    )
+    both.get_by_role("button", name="Undo").click()
+    counts(page, mug=11)
+
+
+def test_an_image_of_another_class_stays_there_unless_it_is_moved(page, app):
+    own = sorted((app[0] / "bowl").iterdir())[0]
+    drop(page, '[data-class="mug"]', [own])
+    said = page.locator(".toast", has_text=f"another class has it: {own.name} is in “bowl”")
+    api.expect(said).to_be_visible()
+    counts(page, bowl=8, mug=8)
+    said.get_by_role("button", name="Move to “mug”").click()
+    counts(page, bowl=7, mug=9)
+
+
+def test_the_undo_of_a_message_goes_when_something_newer_is_done(page, rendered):
+    api.expect(page.locator("#undo")).to_be_disabled()
+    drop(page, '[data-class="mug"]', sorted((rendered / "teapot").iterdir())[:3])
+    counts(page, mug=11)
+    api.expect(page.locator(".toast[data-undo]")).to_have_count(1)
+    page.fill("#new", "jug")
+    page.press("#new", "Enter")
+    counts(page, jug=0)
+    api.expect(page.locator(".toast[data-undo]")).to_have_count(0)
+    page.click("#undo")
+    api.expect(page.locator(".toast", has_text="the class “jug” was made")).to_be_visible()
+    counts(page, mug=11)
+
+
+def test_messages_are_two_at_most_and_not_over_a_dialog(page):
+    choose(page, "bowl")
+    page.locator("#grid .cell").first.dblclick()
+    for left in (7, 6, 5):
+        shown = page.get_attribute("#view-image", "src")
+        page.keyboard.press("Delete")
+        counts(page, bowl=left)
+        api.expect(page.locator("#view-image")).not_to_have_attribute("src", shown)
+    message = page.locator("#view .toast")
+    message.get_by_role("button", name="Undo").click()
+    counts(page, bowl=6)
+    assert page.locator(".toast").count() <= 2
+    page.keyboard.press("Escape")
+    assert page.locator("body > #toasts").count() == 1
+    page.mouse.move(0, 0)
+    api.expect(page.locator(".toast")).to_have_count(0, timeout=9000)
+
+
 def test_images_stay_where_they_are_when_one_is_selected(page):
     choose(page, "bowl")
     assert "bowl" not in page.locator("#move option").all_inner_texts()

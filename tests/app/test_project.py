@@ -8,6 +8,8 @@ from app_client import contents
 from PIL import Image
 
 import graft
+from graft.app.arrivals import arrive
+from graft.app.last_action import last_action, undo_last
 from graft.app.project import Project
 from graft.data.sources import load_dataset
 from graft.errors import DataError, UsageError
@@ -115,6 +117,31 @@ def test_each_step_takes_back_its_own_last_action(project):
     assert [image.label for image in project.images()[:3]] == ["bowl"] * 3
 
 
+def test_no_other_action_is_undone_than_the_one_that_is_named(project):
+    assert last_action(project, SORTING) == ""
+    project.add("bowl", "x.png", noise(0), batch="20991231235959999d")
+    assert last_action(project, SORTING) == "20991231235959999d"
+    with pytest.raises(UsageError, match="something else was done since"):
+        undo_last(project, SORTING, "2026-01-01T00:00:00.000000+00:00")
+    assert undo_last(project, SORTING, "20991231235959999d").what == "add"
+    for act in (lambda: project.add_class("jug"), lambda: project.delete_class("mug")):
+        act()
+        assert undo_last(project, SORTING, last_action(project, SORTING)) is not None
+
+
+def test_of_what_arrives_it_is_said_whether_it_is_new(project):
+    own = project.images()[0]
+    bytes_of_own = own.file.read_bytes()
+    batch = "20260101120000000d"
+    assert arrive(project, "jug", "x.png", noise(0), batch)["state"] == "new"
+    again = arrive(project, "mug", "y.png", noise(0), batch)
+    assert (again["state"], again["label"]) == ("there", "jug")
+    assert arrive(project, "mug", "z.png", bytes_of_own, batch)["label"] == "bowl"
+    project.delete([own.path])
+    assert arrive(project, "mug", "z.png", bytes_of_own, batch)["state"] == "back"
+    assert project.image(own.sha256).label == "mug"
+
+
 def test_what_the_other_step_has_built_on_is_not_taken_back_beneath_it(project):
     first, second = project.images()[:2]
     project.record([decided("relabel", first, "vase"), decided("relabel", second, "vase")])
@@ -207,7 +234,7 @@ def test_frames_of_one_take_stay_together_in_one_split(project):
 
 def test_what_is_no_image_is_not_kept(project):
     for data in (b"", b"text", b"\x89PNG\r\n\x1a\n cut off"):
-        with pytest.raises(DataError, match=r"notes\.jpg: .*expected an image"):
+        with pytest.raises(DataError, match=r"notes\.jpg .*expected an image"):
             project.add("jug", "notes.jpg", data)
     assert list(project.added.rglob("*.*")) == []
     assert "jug" not in project.counts()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from graft.app.arrivals import NEW, arrive
 from graft.app.json_routes import Record
 from graft.app.project import Project
 from graft.app.project_folder import UNPACKING
@@ -36,7 +37,8 @@ def archive_room(project: Project, name: str, size: int) -> Iterator[Path]:
 def add_archive(project: Project, archive: Path, name: str, label: str, batch: str) -> Record:
     """Add the images of an archive that its owner calls `name`, each to the class of its folder in
     it and those in no folder to `label` or, without one, to a class of the archive's own name; as
-    one action. What it returns says how many, in which classes, and what was left out.
+    one action. What it returns says how many are new, in which classes, which were there already
+    (see graft.app.arrivals), and what was left out.
 
     The limits are those of graft.data.archive; raises DataError as it does, and for one without
     images.
@@ -52,18 +54,21 @@ def add_archive(project: Project, archive: Path, name: str, label: str, batch: s
     found += [(file, own) for file in loose if file.is_file()]
     if not found:
         raise DataError(f"{name} holds no images")
-    classes: dict[str, int] = {}
+    came: list[Record] = []
     left_out = []
     for file, its_class in found:
+        name_in_it = os.path.relpath(file, unpacked)
         try:
-            project.add(its_class, file.name, read_bytes(file), batch)
+            one = arrive(project, its_class, file.name, read_bytes(file), batch)
         except (DataError, UnusableImageError, UsageError):
-            left_out.append(os.path.relpath(file, unpacked))
+            left_out.append(name_in_it)
             continue
-        classes[its_class] = classes.get(its_class, 0) + 1
+        came.append(one | {"name": name_in_it, "wanted": its_class})
+    added = [one for one in came if one["state"] == NEW]
     return {
-        "count": sum(classes.values()),
-        "classes": sorted(classes),
+        "count": len(added),
+        "classes": sorted({one["label"] for one in added}),
+        "others": [one for one in came if one["state"] != NEW],
         "left_out": len(left_out),
         "named": left_out[:NAMED],
     }

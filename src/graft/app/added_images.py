@@ -49,18 +49,28 @@ def keep(folder: Path, label: str, name: str, data: bytes, batch: str) -> Indexe
     if not BATCH.fullmatch(batch):
         raise UsageError(f"expected 17 digits, d or w, and a number as batch, not {batch[:99]!r}")
     try:
+        if not data:
+            raise UnusableImageError("empty", "has no bytes in it")
         with open_image(data) as image:
             kind = image.format or ""
             image.load()
     except UNREADABLE as error:
-        reason = str(error) if isinstance(error, UnusableImageError) else "cannot be read"
-        raise DataError(f"{name}: {reason}; expected an image, such as a JPEG or PNG") from error
+        raise no_image(name, error) from error
     digest = hashlib.sha256(data).hexdigest()
     ending = ENDINGS.get(kind, kind.lower())
     place = folder / _folder_name(label) / f"{digest}.{batch}.{ending}"
     with replacing(place) as beside:
         beside.write_bytes(data)
     return _indexed(place, folder, digest)
+
+
+def no_image(name: str, problem: Exception) -> DataError:
+    """What is said of a file that cannot be used as an image, in every step."""
+    said = str(problem)
+    own = isinstance(problem, UnusableImageError) and not said.startswith("cannot be decoded")
+    # The words of a library say nothing to those who did not write the file.
+    reason = said if own else "cannot be read: it is damaged, or no image"
+    return DataError(f"{name} {reason}; expected an image, such as a JPEG or PNG")
 
 
 def added(folder: Path) -> list[IndexedFile]:
@@ -70,8 +80,8 @@ def added(folder: Path) -> list[IndexedFile]:
 
 def last_batch(files: Sequence[IndexedFile]) -> list[IndexedFile]:
     """Of these the added ones of the last batch, all takes of it."""
-    last = max((_batch(file) for file in files), default="")
-    return [file for file in files if last and _batch(file) == last]
+    last = max((batch_of(file) for file in files), default="")
+    return [file for file in files if last and batch_of(file) == last]
 
 
 def remove(files: Sequence[IndexedFile], folder: Path, removed: Path) -> None:
@@ -82,7 +92,8 @@ def remove(files: Sequence[IndexedFile], folder: Path, removed: Path) -> None:
         file.file.replace(place)
 
 
-def _batch(file: IndexedFile) -> str:
+def batch_of(file: IndexedFile) -> str:
+    """The batch that a file was added with, without its take; "" for one that was not added."""
     found = NAME.fullmatch(file.file.name) if file.added else None
     return f"{found[2]}{found[3]}" if found else ""
 

@@ -1,7 +1,6 @@
 """Step 1, Images: collect images in classes, look at them, sort them."""
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from starlette.routing import Route
 from graft.app import json_routes
 from graft.app.added_archive import add_archive, archive_room
 from graft.app.added_images import batch_now
+from graft.app.arrivals import arrive
 from graft.app.folder_listing import folders_below
 from graft.app.json_routes import Record, asked, number, told
-from graft.app.last_action import undo_last
+from graft.app.last_action import last_action, undo_last
 from graft.app.project import Project
 from graft.data.image_file import MAX_BYTES
 from graft.errors import DataError, UsageError
@@ -36,24 +36,32 @@ def routes(project: Project) -> list[Route]:
         asked("/api/images/folders", lambda query: folders_below(query.get("path", ""))),
         told("/api/images/open", lambda body: _open(project, body)),
         told("/api/images/read-again", lambda body: _read_again(project)),
-        told("/api/images/new-class", lambda b: {"class": project.add_class(_text(b, "name"))}),
-        told(
+        _acts(
+            project,
+            "/api/images/new-class",
+            lambda b: {"class": project.add_class(_text(b, "name"))},
+        ),
+        _acts(
+            project,
             "/api/images/rename-class",
             lambda b: {"class": project.rename_class(_text(b, "class"), _text(b, "to"))},
         ),
-        told(
+        _acts(
+            project,
             "/api/images/delete-class",
             lambda b: {"count": project.delete_class(_text(b, "class"))},
         ),
-        told(
+        _acts(
+            project,
             "/api/images/move",
             lambda b: {"count": project.move(json_routes.texts(b, "paths"), _text(b, "to"))},
         ),
-        told(
+        _acts(
+            project,
             "/api/images/delete",
             lambda b: {"count": project.delete(json_routes.texts(b, "paths"))},
         ),
-        told("/api/images/undo", lambda body: _undo(project)),
+        told("/api/images/undo", lambda body: _undo(project, body)),
         Route("/api/images/add", _add(project), methods=["PUT"]),
         Route("/api/images/add-archive", _add_archive(project), methods=["PUT"]),
     ]
@@ -62,18 +70,30 @@ def routes(project: Project) -> list[Route]:
 _text = json_routes.text
 
 
+def _acts(project: Project, path: str, act: Callable[[Record], Record]) -> Route:
+    """What an action of this step answers, and the name of that action, by which it is undone."""
+
+    def named(body: Record) -> Record:
+        with project.lock:
+            return act(body) | {"action": last_action(project, SORTING)}
+
+    return told(path, named)
+
+
 def _page(request: Request) -> Response:
     found: Response = request.app.state.pages.response("images")
     return found
 
 
 def _classes(project: Project) -> Record:
-    counts = project.counts()
+    with project.lock:
+        counts, action = project.counts(), last_action(project, SORTING)
     total = sum(counts.values())
     return {
         "revision": project.revision,
         "classes": [{"name": name, "count": count} for name, count in counts.items()],
         "total": total,
+        "action": action,  # what Undo takes back; "" for nothing
     }
 
 
@@ -115,9 +135,11 @@ def _read_again(project: Project) -> Record:
     return {}
 
 
-def _undo(project: Project) -> Record:
+def _undo(project: Project, body: Record) -> Record:
+    """Take back the last action of this step, or none but the one that the request names."""
+    only = _text(body, "action") if "action" in body else ""
     with project.lock:
-        undone = undo_last(project, SORTING)  # what step Check decided is taken back there
+        undone = undo_last(project, SORTING, only)  # step Check takes back what it decided
     if undone is None:
         return {"undone": False}
     return {
@@ -143,9 +165,8 @@ def _add(project: Project) -> Callable[[Request], Awaitable[Response]]:
                 data += some
                 if len(data) > MAX_BYTES:
                     raise DataError(f"{name}: has more than {MAX_BYTES:,} bytes")
-            path = await run_in_threadpool(project.add, label, name, bytes(data), batch)
-            digest = hashlib.sha256(data).hexdigest()
-        return JSONResponse({"id": path, "sha256": digest})
+            found = await run_in_threadpool(arrive, project, label, name, bytes(data), batch)
+        return JSONResponse(found)
 
     return add
 

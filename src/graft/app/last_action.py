@@ -4,9 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from graft.app import added_images
-from graft.app.added_images import last_batch
+from graft.app.added_images import batch_of, last_batch
 from graft.app.decided_images import exact_stamp, stamp_of
 from graft.app.empty_classes import last_change, names_before, read_classes, take_back_change
+from graft.app.image_index import IndexedFile
 from graft.app.project_state import ProjectState
 from graft.errors import UsageError
 from graft.quality import corrections
@@ -29,43 +30,92 @@ class Undone:
     new: str = ""
 
 
-def undo_last(project: ProjectState, kinds: Collection[str]) -> Undone | None:
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """What each kind of action did last; the newest of the three was the last action."""
+
+    batch: list[IndexedFile]
+    decided: list[Correction]
+    standing: Sequence[Correction]
+    changed: str  # the moment of a change of classes without images
+
+    @property
+    def when(self) -> str:
+        return self.decided[-1].when if self.decided else ""
+
+    @property
+    def moments(self) -> tuple[str, str, str]:
+        added = self.batch[0].added if self.batch else NEVER
+        return added, stamp_of(self.changed), stamp_of(self.when)
+
+    @property
+    def is_batch(self) -> bool:
+        return self.moments[0] > max(self.moments[1:])
+
+    @property
+    def is_class_change(self) -> bool:
+        # Two actions of a program may fall into one millisecond.
+        return exact_stamp(self.changed) >= exact_stamp(self.when)
+
+    @property
+    def name(self) -> str:
+        if max(self.moments) == NEVER:
+            return ""
+        if self.is_batch:
+            return batch_of(self.batch[0])
+        return self.changed if self.is_class_change else self.when
+
+
+def last_action(project: ProjectState, kinds: Collection[str]) -> str:
+    """The name of the action that `undo_last` would take back, "" if there is none: that of a batch
+    of added images (see graft.app.added_images), or the moment of a decision or of a change of
+    classes.
+    """
+    return _last(project, kinds).name
+
+
+def undo_last(project: ProjectState, kinds: Collection[str], only: str = "") -> Undone | None:
     """Take back the last action among decisions of these `kinds` and, where those of step Images
     are among them, added images and changes of classes without images. None if there is nothing to
-    take back.
+    take back. With `only`, an action as `last_action` names it, no other one is taken back.
 
-    Raises UsageError for decisions on images about which the other step has decided since, and as
-    `corrections.undo`.
+    Raises UsageError for decisions on images about which the other step has decided since, for
+    another action than `only`, and as `corrections.undo`.
     """
-    sorts = not {*SORTING}.isdisjoint(kinds)
-    standing = read_journal(project.journal).standing
-    decided = _last_decided([one for one in standing if one.decision in kinds])
-    shown = {image.path for image in project.images()}
-    files = [file for file in project.index.files if file.path in shown] if sorts else []
-    batch, when = last_batch(files), decided[-1].when if decided else ""
-    changed = last_change(project.home) if sorts else ""
-    moments = batch[0].added if batch else NEVER, stamp_of(changed), stamp_of(when)
-    last = max(moments)
-    if last == NEVER:
+    last = _last(project, kinds)
+    if only and only != last.name:
+        raise UsageError(
+            "something else was done since, so that is not taken back; Undo takes back the last "
+            "action"
+        )
+    if not last.name:
         return None
     undone = None
-    if moments[0] == last > max(moments[1:]):
-        added_images.remove(batch, project.added, project.home / "removed")
-        project.index.forget(batch)
-        labels = [file.label for file in batch]
-        undone = Undone("add", tuple(file.sha256 for file in batch), new=_only(labels))
+    if last.is_batch:
+        added_images.remove(last.batch, project.added, project.home / "removed")
+        project.index.forget(last.batch)
+        labels = [file.label for file in last.batch]
+        undone = Undone("add", tuple(file.sha256 for file in last.batch), new=_only(labels))
     else:
-        # Two actions of a program may fall into one millisecond.
-        by_class = exact_stamp(changed) >= exact_stamp(when)
-        if not by_class or changed == when:  # a class with images is decided about in both places
-            _check_free(decided, standing)
-            corrections.undo(project.journal, len(decided), kinds=kinds)
-            undone = _decisions(decided)
-        if by_class:
+        # A class with images is decided about in both places.
+        if not last.is_class_change or last.changed == last.when:
+            _check_free(last.decided, last.standing)
+            corrections.undo(project.journal, len(last.decided), kinds=kinds)
+            undone = _decisions(last.decided)
+        if last.is_class_change:
             undone = _class_change(project) if undone is None else undone
             take_back_change(project.home)
     project.changed()
     return undone
+
+
+def _last(project: ProjectState, kinds: Collection[str]) -> _Last:
+    sorts = not {*SORTING}.isdisjoint(kinds)
+    standing = read_journal(project.journal).standing
+    decided = _last_decided([one for one in standing if one.decision in kinds])
+    shown = {image.path for image in project.images()} if sorts else set()
+    batch = last_batch([file for file in project.index.files if file.path in shown])
+    return _Last(batch, decided, standing, last_change(project.home) if sorts else "")
 
 
 def _last_decided(some: list[Correction]) -> list[Correction]:

@@ -122,8 +122,10 @@ class Project(ProjectState):
                     return image.path
         file = added_images.keep(self.added, label, name, data, batch or added_images.batch_now())
         with self.lock:
-            self.index.add(file)
-            self.changed()
+            # Of two copies that come at one time the first is kept.
+            if file.path not in {each.path for each in self.index.files}:
+                self.index.add(file)
+                self.changed()
         return file.path
 
     def write_table(self) -> Path:

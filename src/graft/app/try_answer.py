@@ -18,6 +18,7 @@ from graft.explanation.seen_before import seen_before, splits_of
 from graft.inference.policy import Policy
 from graft.inference.prediction import Prediction
 from graft.inference.predictor import Predictor
+from graft.models.ood import REFUSED, expected_refusals
 from graft.runs.run import Run
 
 NEAREST = 6  # training images that are shown
@@ -32,8 +33,15 @@ def warm_up(run: Run, predictor: Predictor) -> Record:
         "run": run.name,
         "classes": list(predictor.classes),
         "none_of_these": predictor.ood_detector is not None,
+        "within": within_limit(run),
         "most_bytes": MAX_BYTES,
     }
+
+
+def within_limit(run: Run) -> float:
+    """The share of images like the validation ones that are within the limit of likeness."""
+    validated = sum(row["split"] == "val" for row in run.images)
+    return 1 - expected_refusals(validated) if validated else 1 - REFUSED
 
 
 def answer(run: Run, predictor: Predictor, image: Path, min_probability: float = 0.0) -> Record:
@@ -59,6 +67,7 @@ def shown(prediction: Prediction) -> Record:
     """A prediction for the page, the likeliest classes first."""
     return prediction.to_json() | {
         "refusal": prediction.refusal,
+        "unlike": prediction.ood_score is not None and prediction.ood_score > 1,
         "ranked": [
             {"name": name, "probability": value, "said": share(value)}
             for name, value in prediction.ranked
@@ -66,16 +75,24 @@ def shown(prediction: Prediction) -> Record:
     }
 
 
-def heat_map(predictor: Predictor, image: Path, label: str | None = None) -> Record:
-    """Where in an image the evidence for its best guess lies, or for `label`, as drawings in data:
-    addresses and sentences. By gradients, and by occlusion for a network that these do not fit:
-    `method` says which.
+def explained(
+    predictor: Predictor, image: Path, *, label: str | None = None, against: str | None = None
+) -> Explanation:
+    """The explanation that the page and its chat share: by gradients, which takes a second, and by
+    occlusion for a network that these do not fit.
     """
     try:
-        found = explain(predictor, image, method="gradients", label=label)
-        suspicious = of_image(found.map)
+        return explain(predictor, image, method="gradients", label=label, against=against)
     except ModelError:  # a network whose stages are not known
-        found, suspicious = explain(predictor, image, label=label), ""
+        return explain(predictor, image, label=label, against=against)
+
+
+def heat_map(predictor: Predictor, image: Path, label: str | None = None) -> Record:
+    """Where in an image the evidence for its best guess lies, or for `label`, as drawings in data:
+    addresses and sentences; `method` says how it was found.
+    """
+    found = explained(predictor, image, label=label)
+    suspicious = of_image(found.map) if found.method == "gradients" else ""
     return {
         "label": found.label,
         "method": found.method,

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from graft.app.added_images import no_image
 from graft.app.project import Project
 from graft.data.decode import UnusableImageError, decode
-from graft.errors import DataError, UsageError
+from graft.errors import UsageError
 from graft.utils.files import replacing
 
 KEPT = 60  # images; the oldest give way
@@ -42,9 +43,7 @@ def keep_tried(project: Project, name: str, data: bytes) -> TriedImage:
             raise UnusableImageError("empty", "has no bytes in it")
         decode(data)
     except UnusableImageError as problem:
-        raise DataError(
-            f"{file_name(name)} {problem}; expected an image, such as a JPEG"
-        ) from problem
+        raise no_image(file_name(name), problem) from problem
     digest = hashlib.sha256(data).hexdigest()
     folder = _folder(project) / digest
     file = next(_files(folder), folder / file_name(name))

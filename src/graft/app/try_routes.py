@@ -136,8 +136,12 @@ def _teach(project: Project, body: Record) -> Record:
     """Put a tried image among the project's images, so that the next training learns from it."""
     image = tried_image(project, json_routes.text(body, "image"))
     label = json_routes.text(body, "label")
-    path = project.add(label, image.name, image.file.read_bytes())
-    return {"id": path, "label": label}
+    with project.lock:
+        before = project.image(image.sha256)
+        path = project.add(label, image.name, image.file.read_bytes())
+        now = project.image(image.sha256)
+    label = now.label if now else label
+    return {"id": path, "label": label, "before": before and before.label}
 
 
 def _image(project: Project, request: Request) -> Response:

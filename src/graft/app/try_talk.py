@@ -7,6 +7,7 @@ from threading import Lock
 from graft.app.chat_page_routes import LONGEST, first_questions
 from graft.app.json_routes import Record
 from graft.app.results_runs import predictor_of
+from graft.app.try_answer import explained
 from graft.app.try_images import TriedImage
 from graft.chat.conversation import Chat
 from graft.errors import UsageError
@@ -54,9 +55,12 @@ class Talks:
 
 
 def chat_about(run: Run, image: TriedImage | None) -> Chat:
-    """A chat that shares the classifier of the page."""
+    """A chat that shares the classifier of the page and its way of explaining, and that speaks of
+    the steps of the app instead of commands.
+    """
     chat = Chat(run.path, [image.file] if image else [])
-    chat.subject.predictor = predictor_of(run)
+    chat.subject.predictor, chat.subject.explain = predictor_of(run), explained
+    chat.subject.in_app = True
     return chat
 
 

@@ -27,8 +27,7 @@ def what_is_it(subject: Subject, asked: Asked) -> Answer:
     }
     if found.label is None:
         said = [
-            f"I would rather not name {name}: it is {_times(found.ood_score)} the limit for how "
-            "unlike my training images an image may be.",
+            f"I would rather not name {name}: it is {_unlike(found.ood_score)}.",
             f"If it has to be one of my {counted(len(subject.classes), 'class', 'classes')}, my "
             f"best guess is {quoted(found.best_guess)}, with {percent(found.probability)}.",
         ]
@@ -67,8 +66,7 @@ def how_sure(subject: Subject, asked: Asked) -> Answer:
     if found.label is None:
         evidence["ood_score"] = found.ood_score
         said.append(
-            f"But the image is {_times(found.ood_score)} the limit for images unlike my training "
-            "images, so do not take that number at its word."
+            f"But the image is {_unlike(found.ood_score)}, so do not take that number at its word."
         )
         return answer(said, NOW, evidence)
     for row in subject.run.metrics["reliability"]:
@@ -79,7 +77,8 @@ def how_sure(subject: Subject, asked: Asked) -> Answer:
                 f"({span(row['low'], row['high'])}), I was right on {percent(row['accuracy'])}."
             )
     said.append(_learned(subject, place, evidence))
-    return answer(said, f"{NOW} The comparison is in metrics.json.", evidence)
+    where = subject.told("is in metrics.json", "was made in the test after the training")
+    return answer(said, f"{NOW} The comparison {where}.", evidence)
 
 
 def alternatives(subject: Subject, asked: Asked) -> Answer:
@@ -154,9 +153,8 @@ def familiar(subject: Subject, asked: Asked) -> Answer:
     }
     if found.ood_score > 1:
         said = [
-            f"{subject.name(place)} is unlike my training images: "
-            f"{_times(found.ood_score)} "
-            "the limit. So I say “none of these” instead of a label."
+            f"{subject.name(place)} is {_unlike(found.ood_score)}. So I say “none of "
+            "these” instead of a label."
         ]
     else:
         said = [
@@ -186,7 +184,10 @@ def compare_images(subject: Subject, asked: Asked) -> Answer:
     if len(subject.images) < 2:
         raise CannotAnswerError(
             f"I can compare two images, and was given {counted(len(subject.images), 'image')}. "
-            "Give me more after the run: graft chat RUN IMAGE IMAGE."
+            + subject.told(
+                "Give me more after the run: graft chat RUN IMAGE IMAGE.",
+                "This page shows me one at a time.",
+            )
         )
     places = asked.images if len(asked.images) > 1 else (0, 1)
     subject.image(Asked(images=(max(places),)))
@@ -239,8 +240,8 @@ def caution(subject: Subject, place: int, evidence: dict[str, Any]) -> str:
         return ""
     evidence.setdefault("ood_scores", {})[subject.name(place)] = found.ood_score
     return (
-        f"But {subject.name(place)} is {_times(found.ood_score)} the limit for images unlike my "
-        "training images, so I would rather say that it is none of my classes."
+        f"But {subject.name(place)} is {_unlike(found.ood_score)}, so I would rather say "
+        "that it is none of my classes."
     )
 
 
@@ -267,8 +268,10 @@ def _learned(subject: Subject, place: int, evidence: dict[str, Any]) -> str:
     return "I learned from this very image, so my being right on it proves nothing."
 
 
-def _times(score: float | None) -> str:
-    return f"{score:.2f} times" if score is not None else "beyond"
+def _unlike(score: float | None) -> str:
+    """What it means to be beyond the limit, which the validation images set."""
+    times = "" if score is None else f" ({score:.2f} times the limit)"
+    return f"more unlike my training images than nearly all validation images were{times}"
 
 
 def _picture(subject: Subject, place: int) -> list[tuple[str, Image.Image]]:

@@ -121,7 +121,7 @@ def input_size(subject: Subject, asked: Asked) -> Answer:
     else:
         said.append("I squeeze the whole photo into that shape, so nothing is cut off.")
     said.append("Then each color is shifted and scaled as in the training of my weights.")
-    return answer(said, "That is in model.json.", evidence)
+    return answer(said, subject.kept_in("model.json"), evidence)
 
 
 def show_filter(subject: Subject, asked: Asked) -> Answer:

@@ -11,10 +11,12 @@ from graft.explanation.heat_map import Explanation
 from graft.explanation.what_if import CHANGES, what_if
 from graft.report.numbers import quoted
 
-COVERED = (
-    "I covered the image part by part just now and watched the probability. A heat map shows what "
-    "my answer rests on, not whether that is the right reason."
-)
+COVERED = {
+    "occlusion": "I covered the image part by part just now and watched the probability.",
+    "gradients": "I followed the gradients of my network through the image just now, then covered "
+    "what matters most and watched the probability.",
+}
+RESTS = "A heat map shows what my answer rests on, not whether that is the right reason."
 PLACES = (
     ("the upper left", "the top middle", "the upper right"),
     ("the left", "the center", "the right"),
@@ -40,7 +42,7 @@ def why(subject: Subject, asked: Asked) -> Answer:
             f"{'is' if same == 1 else 'are'} labeled {quoted(explained.label)}."
         )
     said.append(caution(subject, place, evidence))
-    return answer(said, COVERED, evidence, _maps(subject, place, explained))
+    return answer(said, _how(explained), evidence, _maps(subject, place, explained))
 
 
 def why_not(subject: Subject, asked: Asked) -> Answer:
@@ -61,7 +63,7 @@ def why_not(subject: Subject, asked: Asked) -> Answer:
     )
     evidence["against"] = {against: found.probabilities[against]}
     said.append(caution(subject, place, evidence))
-    return answer(said, COVERED, evidence, _maps(subject, place, explained))
+    return answer(said, _how(explained), evidence, _maps(subject, place, explained))
 
 
 def where_looked(subject: Subject, asked: Asked) -> Answer:
@@ -73,14 +75,14 @@ def where_looked(subject: Subject, asked: Asked) -> Answer:
     shares = ninths(explained.map)
     said, evidence = _told(subject, place, explained)
     if not shares:  # no part matters on its own, as `said` tells
-        return answer(said, COVERED, evidence)
+        return answer(said, _how(explained), evidence)
     (first, most), (second, more) = sorted(shares.items(), key=lambda each: -each[1])[:2]
     said[:2] = [
         f"For {quoted(explained.label)} I looked most at {first} of {subject.name(place)}: "
         f"{percent(most)} of the evidence lies there, and {percent(more)} in {second}."
     ]
     evidence["share_by_place"] = shares
-    return answer(said, COVERED, evidence, _maps(subject, place, explained))
+    return answer(said, _how(explained), evidence, _maps(subject, place, explained))
 
 
 def changed(subject: Subject, asked: Asked) -> Answer:
@@ -147,6 +149,10 @@ def ninths(values: "np.ndarray[Any, Any]") -> dict[str, float]:
             name = PLACES[line][min(int(3 * (column + 0.5) / columns), 2)]
             found[name] += float(values[row, column]) / total
     return found
+
+
+def _how(found: Explanation) -> str:
+    return f"{COVERED[found.method]} {RESTS}"
 
 
 def _told(subject: Subject, place: int, found: Explanation) -> tuple[list[str], dict[str, Any]]:

@@ -9,7 +9,6 @@ from graft.report.numbers import quoted, whole
 from graft.report.thumbnails import square
 from graft.runs.confusion_counts import ConfusionCounts
 
-FILE = "That is in metrics.json, from the test images, which training never saw."
 SIDE = 224
 
 
@@ -35,7 +34,7 @@ def accuracy(subject: Subject, asked: Asked) -> Answer:
         f"{percent(baseline['accuracy']['value'])}.",
         f"My macro F1, in which every class counts the same, is {percent(metrics['macro_f1'])}.",
     ]
-    return answer(said, FILE, evidence)
+    return answer(said, _of_test(subject), evidence)
 
 
 def class_quality(subject: Subject, asked: Asked) -> Answer:
@@ -50,7 +49,7 @@ def class_quality(subject: Subject, asked: Asked) -> Answer:
             f"worst at {quoted(worst)}, with {percent(per_class[worst]['f1'])}.",
             "F1 is high only if I find most of a class and rarely say it wrongly.",
         ]
-        return answer(said, FILE, evidence)
+        return answer(said, _of_test(subject), evidence)
     said, evidence = [], {}
     for name in asked.classes[:2]:
         row = per_class[name]
@@ -66,7 +65,7 @@ def class_quality(subject: Subject, asked: Asked) -> Answer:
             f"When I say {quoted(name)}, I am right {percent(row['precision'])} of the time (the "
             f"precision; {span(row['precision_low'], row['precision_high'])}).",
         ]
-    return answer(said, FILE, evidence)
+    return answer(said, _of_test(subject), evidence)
 
 
 def confusions(subject: Subject, asked: Asked) -> Answer:
@@ -100,13 +99,15 @@ def confusions(subject: Subject, asked: Asked) -> Answer:
             if (named)
             else "No class was mixed up with another"
         )
-        return answer([f"{what} on {counted(metrics['n'], 'test image')}."], FILE, evidence)
+        return answer(
+            [f"{what} on {counted(metrics['n'], 'test image')}."], _of_test(subject), evidence
+        )
     said = [
         f"Of {counted(pair.n, 'test image')} of {quoted(pair.label)}, I took {whole(pair.count)} "
         f"for {quoted(pair.predicted)} ({percent(pair.count / pair.n)})."
         for pair in shown
     ]
-    return answer(said, FILE, evidence)
+    return answer(said, _of_test(subject), evidence)
 
 
 def mistakes(subject: Subject, asked: Asked) -> Answer:
@@ -140,7 +141,8 @@ def mistakes(subject: Subject, asked: Asked) -> Answer:
         said.append(f"Where I was surest and wrong: {'; '.join(listing)}.")
     said.append("Look at these labels, too: some may be wrong." if shown else "")
     files = [(each.path, square(subject.run.files.get(each.path), SIDE)) for each in shown]
-    how = "I compared predictions.csv with the labels just now."
+    of = subject.told("predictions.csv", "my predictions in the test")
+    how = f"I compared {of} with the labels just now."
     return answer(said, how, evidence, [(path, image) for path, image in files if image])
 
 
@@ -173,7 +175,7 @@ def trust(subject: Subject, asked: Asked) -> Answer:
             f"{whole(refused)} of the test images."
         )
     said.append("Do not trust me on images of another kind than those I was tested on.")
-    return answer(said, FILE, evidence)
+    return answer(said, _of_test(subject), evidence)
 
 
 def photograph_next(subject: Subject, asked: Asked) -> Answer:
@@ -217,11 +219,26 @@ def photograph_next(subject: Subject, asked: Asked) -> Answer:
     if wrong:
         evidence["label_errors"] = len(wrong)
         said.append(
-            f"Before that, look at the {counted(len(wrong), 'label')} that graft check doubts: "
-            "that is less work."
+            subject.told(
+                f"Before that, look at the {counted(len(wrong), 'label')} that graft check "
+                "doubts: that is less work.",
+                "Before that, decide about what step Check still doubts: that is less work.",
+            )
         )
     said.append(
-        "How many more images it takes I cannot tell: graft validate --learning-curve shows "
-        "what more would bring."
+        "How many more images it takes I cannot tell: "
+        + subject.told(
+            "graft validate --learning-curve shows what more would bring.",
+            "add some in step Images, train again, and compare the two runs in step Train.",
+        )
     )
-    return answer(said, "That is from metrics.json, dataset.csv and findings.json.", evidence)
+    how = subject.told(
+        "That is from metrics.json, dataset.csv and findings.json.",
+        "That is from the test, the training images and the findings about them.",
+    )
+    return answer(said, how, evidence)
+
+
+def _of_test(subject: Subject) -> str:
+    where = subject.told("in metrics.json, from", "from")
+    return f"That is {where} the test images, which training never saw."

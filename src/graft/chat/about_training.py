@@ -8,8 +8,6 @@ from graft.models.openvino_body import named
 from graft.report import run_tables
 from graft.report.numbers import decimal, duration, quoted, whole
 
-CONFIG = "That is in config.json, model.json and history.jsonl."
-
 
 def how_trained(subject: Subject, asked: Asked) -> Answer:
     """What was trained, on how many images, for how long, and with which settings."""
@@ -53,7 +51,7 @@ def how_trained(subject: Subject, asked: Asked) -> Answer:
     if seconds := (run.metrics.get("seconds") or {}).get("total"):
         evidence["seconds"] = seconds
         said.append(f"The whole run took {duration(seconds)}.")
-    return answer(said, CONFIG, evidence)
+    return answer(said, subject.kept_in("config.json, model.json and history.jsonl"), evidence)
 
 
 def training_size(subject: Subject, asked: Asked) -> Answer:
@@ -70,7 +68,7 @@ def training_size(subject: Subject, asked: Asked) -> Answer:
             for each in chosen
         ]
         found = {each.name: {**each.splits, "total": each.total} for each in chosen}
-        return answer(said, "I counted them in dataset.csv just now.", found)
+        return answer(said, _counted(subject), found)
     largest = max(counts, key=lambda each: each.splits["train"])
     smallest = min(counts, key=lambda each: each.splits["train"])
     evidence = {
@@ -89,7 +87,7 @@ def training_size(subject: Subject, asked: Asked) -> Answer:
         f"{whole(smallest.splits['train'])}.",
         f"They are from {run.config.get('source')}.",
     ]
-    return answer(said, "I counted them in dataset.csv just now.", evidence)
+    return answer(said, _counted(subject), evidence)
 
 
 def classes(subject: Subject, asked: Asked) -> Answer:
@@ -110,7 +108,7 @@ def classes(subject: Subject, asked: Asked) -> Answer:
         f"I know {counted(len(known), 'class', 'classes')}: {joined(shown)}.",
         "Whatever you show me, I can only name one of these, or say that it is none of them.",
     ]
-    return answer(said, "That is in model.json.", evidence)
+    return answer(said, subject.kept_in("model.json"), evidence)
 
 
 def overfitting_check(subject: Subject, asked: Asked) -> Answer:
@@ -148,8 +146,8 @@ def overfitting_check(subject: Subject, asked: Asked) -> Answer:
             "weights were kept."
         )
     how = (
-        "That is in history.jsonl and metrics.json. Dropout and augmentation make training "
-        "accuracy look lower than it is."
+        f"{subject.kept_in('history.jsonl and metrics.json')} Dropout and augmentation make "
+        "training accuracy look lower than it is."
     )
     return answer(said, how, evidence)
 
@@ -174,11 +172,19 @@ def data_problems(subject: Subject, asked: Asked) -> Answer:
     if not kinds:
         return answer(
             ["The audit found nothing wrong with your images and labels."],
-            "That is in findings.json.",
+            subject.kept_in("findings.json"),
             evidence,
         )
     said = [f"The audit found {counted(len(kinds), 'thing')} worth a look."]
     for finding in evidence["findings"][:4]:
         message = finding["message"].rstrip(".")
         said.append(f"{message[:1].upper()}{message[1:]}.")
-    return answer(said, "That is in findings.json; graft check shows the files.", evidence)
+    how = subject.told(
+        "That is in findings.json; graft check shows the files.",
+        "That was found before the training; step Check shows what is left of it now.",
+    )
+    return answer(said, how, evidence)
+
+
+def _counted(subject: Subject) -> str:
+    return f"I counted them{subject.told(' in dataset.csv', '')} just now."

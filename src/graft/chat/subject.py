@@ -1,6 +1,6 @@
 """What is talked about: a run, its classifier, and images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,7 @@ class Subject:
             if not image.is_file():
                 raise UsageError(f"{image}: no such image file")
         self.focus = 0
+        self.in_app = False  # whether the one who asks has graft app, or else a terminal
         self._predictions: dict[int, Prediction] = {}
         self._explanations: dict[tuple[int, str | None, str | None], Explanation] = {}
 
@@ -62,6 +63,21 @@ class Subject:
 
         return load(self.run.path)
 
+    @cached_property
+    def explain(self) -> "Callable[..., Explanation]":
+        """How an explanation is computed; called with a predictor, an image, label and against."""
+        from graft.explanation.heat_map import explain
+
+        return explain
+
+    def told(self, in_terminal: str, in_app: str) -> str:
+        """Of two wordings the one for where the chat is."""
+        return in_app if self.in_app else in_terminal
+
+    def kept_in(self, files: str) -> str:
+        """That an answer is from these files of the run."""
+        return f"That is in {self.told(files, 'what the run keeps of its training')}."
+
     def name(self, place: int) -> str:
         """An image's file name."""
         return self.images[place].name
@@ -70,8 +86,10 @@ class Subject:
         """The place of the image that is asked about, which "it" means from then on."""
         if not self.images:
             raise CannotAnswerError(
-                "That is a question about an image, and I was given none. Give me one after the "
-                "run: graft chat RUN IMAGE."
+                "That is a question about an image, and I was given none. "
+                + self.told(
+                    "Give me one after the run: graft chat RUN IMAGE.", "Drop one on this page."
+                )
             )
         place = asked.images[0] if asked.images else self.focus
         if place >= len(self.images):
@@ -99,11 +117,9 @@ class Subject:
         self, place: int, label: str | None = None, against: str | None = None
     ) -> "Explanation":
         """Where the evidence for a class lies in an image."""
-        from graft.explanation.heat_map import explain
-
         key = (place, label, against)
         if key not in self._explanations:
-            self._explanations[key] = explain(
+            self._explanations[key] = self.explain(
                 self.predictor, self.images[place], label=label, against=against
             )
         return self._explanations[key]

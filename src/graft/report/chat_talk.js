@@ -38,9 +38,39 @@ function evidence(rows, word, open) {
 
 // A conversation in the list `talk`, with the questions of `form` and of the buttons in `offer`.
 // `ask(text)` resolves to an answer, {text, intent, rows, images}, or fails with what is said then.
-// `answered(text, answer)` is told of each. Returns {show(text, answer), ask(text)}.
+// One question at a time: until its answer has come, the next one stays in the box.
+// `words.going(seconds)` says how long it has been. `answered(text, answer)` is told of each answer.
+// Returns {show(text, answer), clear()}; after `clear` an answer that is under way is not shown.
 function conversation({ talk, form, offer, ask, words, openEvidence = true, answered = () => {} }) {
+  const PATIENCE = 3; // seconds before it is said how long it takes
+  const send = form.querySelector("button");
+  let turn = 0;
   let busy = false;
+  let clock = 0;
+
+  function wait(reply) {
+    const started = Date.now();
+    const said = made("p", "thinking", words.computing), passed = made("span");
+    passed.ariaHidden = "true"; // not read out every second
+    said.append(passed);
+    reply.append(said);
+    clock = setInterval(() => {
+      const seconds = Math.round((Date.now() - started) / 1000);
+      if (seconds >= PATIENCE) passed.textContent = ` ${words.going(seconds)}`;
+    }, 1000);
+  }
+
+  function hold(value) {
+    busy = send.disabled = value;
+    for (const button of offer.querySelectorAll("button")) button.disabled = value;
+    clearInterval(clock);
+  }
+
+  function clear() {
+    turn += 1;
+    hold(false);
+    talk.replaceChildren();
+  }
 
   function begun(text) {
     const reply = made("li", "reply");
@@ -56,31 +86,35 @@ function conversation({ talk, form, offer, ask, words, openEvidence = true, answ
   }
 
   async function asked(text) {
-    if (busy || !text.trim()) return;
-    busy = true;
+    const mine = ++turn;
+    hold(true);
     const reply = begun(text);
-    reply.append(made("p", "thinking", words.computing));
+    wait(reply);
     reply.scrollIntoView({ block: "end" });
     try {
       const found = await ask(text);
+      if (mine !== turn) return;
       fill(reply, found);
       answered(text, found);
     } catch (error) {
+      if (mine !== turn) return;
       reply.replaceChildren(made("p", "thinking", words.none + error.message));
       reply.classList.add("unknown");
     }
     reply.scrollIntoView({ block: "nearest" });
-    busy = false;
+    hold(false);
   }
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    asked(form.elements.text.value);
+    const text = form.elements.text.value;
+    if (busy || !text.trim()) return;
     form.elements.text.value = "";
+    asked(text);
   });
   offer.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) asked(button.textContent);
+    if (button && !busy) asked(button.textContent);
   });
-  return { ask: asked, show: (text, found) => fill(begun(text), found) };
+  return { clear, show: (text, found) => fill(begun(text), found) };
 }

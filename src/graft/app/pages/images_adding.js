@@ -1,7 +1,7 @@
 // Adding images to a class: chosen files, dropped files, folders and archives.
 
-import { undo } from "./images_undo.js";
-import { refresh, sendFile, t, toast } from "./shell.js";
+import { undoing } from "./images_undo.js";
+import { getJson, refresh, sendJson, sendFile, t, toast } from "./shell.js";
 
 const find = (id) => document.getElementById(id);
 const PICTURE = /\.(jpe?g|jpe|jfif|mpo|a?png|gif|bmp|webp|tiff?|p[pgbn]m|avif|jp2|tga|hei[cf]|hif)$/i;
@@ -12,22 +12,23 @@ const NAMED = 3; // files that are named among those left out
 // Now, as the names of added images say it.
 export const stamp = () => new Date().toISOString().replace(/\D/g, "").slice(0, 17);
 
-// Sends [{file, label}], two at a time, says what came of it and gives the ids of the images.
+// Sends [{file, label}], two at a time, and gives what came of each: graft.app.arrivals says what.
 async function addImages(some, batch) {
-  const ids = [];
+  const came = [];
   let next = 0;
   let done = 0;
   async function sender() {
     while (next < some.length) {
       const { file, label } = some[next++];
       try {
-        ids.push((await sendFile("/api/images/add", { class: label, name: file.name, batch }, file)).id);
+        const one = await sendFile("/api/images/add", { class: label, name: file.name, batch }, file);
+        came.push({ ...one, name: file.name, wanted: label });
       } catch { /* was said */ }
       working(t("adding", { done: ++done, total: some.length }), done, some.length);
     }
   }
   await Promise.all([sender(), sender()]);
-  return ids;
+  return came;
 }
 
 // Sends an archive; its class folders become classes. How many images it had, and those left out.
@@ -35,7 +36,7 @@ async function addArchive({ file, label }, batch) {
   working(t("unpacking", { name: file.name }));
   const query = { name: file.name, batch, ...(label ? { class: label } : {}) };
   const found = await sendFile("/api/images/add-archive", query, file).catch(() => null);
-  return found ?? { count: 0, left_out: 0, named: [] };
+  return found ?? { count: 0, others: [], left_out: 0, named: [] };
 }
 
 function working(text, done = null, total = 1) {
@@ -45,6 +46,44 @@ function working(text, done = null, total = 1) {
   bar.max = total;
   if (done === null) bar.removeAttribute("value");
   else bar.value = done;
+}
+
+const listed = (some, name) => some.slice(0, NAMED).map(name).join(", ") + (some.length > NAMED ? ", …" : "");
+
+const isIn = ({ label, wanted }) => label.toLowerCase() === wanted.toLowerCase();
+
+// Says how many images are new, which can be undone as one, and which were there already.
+async function sayAdded(count, others, batch) {
+  const of = (state, same) => others.filter((each) => each.state === state && same === isIn(each));
+  const back = others.filter((each) => each.state === "back");
+  const there = of("there", true);
+  const elsewhere = of("there", false);
+  const said = [
+    count ? t("added", { count }) : "",
+    back.length ? t("back", { count: back.length, names: listed(back, (each) => each.name) }) : "",
+    there.length ? t("there", { count: there.length, names: listed(there, (each) => each.name) }) : "",
+  ].filter(Boolean).join(" ");
+  const { action } = await getJson("/api/images/classes").catch(() => ({ action: "" }));
+  // Only what is new is undone here, and only while nothing newer was done.
+  if (said) toast(said, count && action === batch ? { action: undoing(batch), undoes: batch } : {});
+  if (elsewhere.length) sayElsewhere(elsewhere, action);
+}
+
+// Images that another class has: nothing is done with them unless the user says so.
+function sayElsewhere(some, last) {
+  const names = listed(some, ({ name, label }) =>
+    label ? t("in_class", { name, label }) : t("in_no_class", { name }));
+  const to = some[0].wanted;
+  const move = async () => {
+    const paths = [...new Set(some.map((each) => each.id))];
+    const done = await sendJson("/api/images/move", { paths, to }).catch(() => null);
+    if (done) toast(t("moved", { count: done.count, to }), { action: undoing(done.action), undoes: done.action });
+    await refresh();
+  };
+  const one = some.every((each) => each.wanted === to);
+  toast(t("elsewhere", { count: some.length, names }), {
+    error: true, ...(one ? { action: move, label: t("move_anyway", { to }), undoes: last } : {}),
+  });
 }
 
 function sayLeftOut(count, names) {
@@ -68,21 +107,29 @@ async function addAll(wanted, added) {
   if (packed.length) toast(t("unpack_first", { name: packed[0] }), { error: true });
   else sayLeftOut(others.length, others);
   const batch = `${stamp()}d`;
-  const ids = await addImages(images.filter((each) => each.label), batch);
+  const came = await addImages(images.filter((each) => each.label), batch);
+  const first = new Map(); // of two copies of an image one is new
+  for (const each of came) if (each.state === "new" && !first.has(each.id)) first.set(each.id, each);
+  const ids = [...first.keys()];
+  const known = came
+    .filter((each) => first.get(each.id) !== each)
+    .map((each) => ({ ...each, state: each.state === "new" ? "there" : each.state }));
   let kept = ids.length;
   const left = { count: 0, names: [] };
   for (const archive of archives) {
     const found = await addArchive(archive, batch);
     kept += found.count;
+    known.push(...found.others);
     left.count += found.left_out;
     left.names.push(...found.named);
   }
   find("adding").hidden = true;
   sayLeftOut(left.count, left.names);
-  if (kept) toast(t("added", { count: kept }), { action: undo });
   await refresh();
+  await sayAdded(kept, known, batch);
   const labels = [...new Set(images.map((each) => each.label))];
-  if (ids.length) await added(ids, labels.length === 1 ? labels[0] : null);
+  const seen = ids.length ? ids : known.map((each) => each.id);
+  if (images.length && seen.length) await added(seen, ids.length && labels.length === 1 ? labels[0] : null);
 }
 
 // The files of a drop, those in folders with the folder's name as their class.

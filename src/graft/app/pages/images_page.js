@@ -4,8 +4,8 @@ import { startAdding } from "./images_adding.js";
 import { browse, startChoosing } from "./images_folder.js";
 import { startViewing } from "./images_view.js";
 import { startWebcam } from "./images_webcam.js";
-import { undo } from "./images_undo.js";
-import { element, getJson, onChange, onKeys, refresh, sendJson, t, toast } from "./shell.js";
+import { undo, undoing } from "./images_undo.js";
+import { dropUndos, element, getJson, onChange, onKeys, refresh, sendJson, t, toast } from "./shell.js";
 import { WindowedGrid } from "./windowed_grid.js";
 
 const find = (id) => document.getElementById(id);
@@ -77,6 +77,9 @@ async function showClasses() {
   const asked = performance.now();
   const found = await getJson("/api/images/classes");
   classes = found.classes;
+  find("undo").disabled = !found.action;
+  find("undo").title = found.action ? t("undo_key") : t("nothing_to_undo");
+  dropUndos(found.action, asked);
   const gone = current !== ALL && !classes.some((each) => each.name === current);
   if (gone && asked > currentSince) turnTo(ALL);
   find("classes").replaceChildren(
@@ -105,7 +108,7 @@ onChange(async (project) => {
 // Does something, says what was done with a way back, and shows how it is now.
 async function act(path, body, said) {
   const done = await sendJson(path, body).catch(() => null);
-  if (done) toast(said(done), { action: undo });
+  if (done) toast(said(done), { action: undoing(done.action), undoes: done.action });
   await refresh();
   return done;
 }

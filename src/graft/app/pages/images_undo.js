@@ -12,11 +12,15 @@ const SAID = {
   delete_class: ({ old }) => t("undone_delete_class", { label: old }),
 };
 
-export async function undo() {
-  const done = await sendJson("/api/images/undo").catch(() => null);
+// Takes back the last action or, of a message, the one of this name and no other.
+async function takeBack(body) {
+  const done = await sendJson("/api/images/undo", body).catch(() => null);
   if (done) {
     dropUndos(); // what an older message offers to undo is undone by now
     toast(done.undone ? SAID[done.what](done) : t("nothing_to_undo"));
   }
   await refresh();
 }
+
+export const undo = () => takeBack({});
+export const undoing = (action) => () => takeBack({ action });

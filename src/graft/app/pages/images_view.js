@@ -1,6 +1,6 @@
 // One image, large: the next and the one before by the arrow keys or the buttons.
 
-import { onKeys } from "./shell.js";
+import { onKeys, toastsBelow } from "./shell.js";
 
 const find = (id) => document.getElementById(id);
 
@@ -19,9 +19,12 @@ export function startViewing(grid, { nameOf, remove }) {
     find("view-name").textContent = `${nameOf(item.label)}: ${item.id}`;
     find("view-before").disabled = index === 0;
     find("view-next").disabled = index >= grid.total - 1;
-    if (!dialog.open) dialog.showModal();
+    if (dialog.open) return;
+    dialog.showModal();
+    toastsBelow(dialog.querySelector(".toolbar")); // the rest of the page is behind it
   }
 
+  dialog.addEventListener("close", () => toastsBelow(null));
   const step = (by) => {
     const index = grid.active + by;
     if (index >= 0 && index < grid.total) show(index);

@@ -63,28 +63,50 @@ function failed(message) {
   return new Error(message);
 }
 
-// A message; with `action` (what happens) and `label` it has a button.
-export function toast(message, { error = false, action = null, label = t("undo") } = {}) {
+const MOST = 2; // messages at a time
+const SHORT = 5000; // ms that a message stays, unless it is pointed at
+const LONG = 12000; // one that is an error or has to be read before it is answered
+
+// A message; with `action` (what happens) and `label` it has a button. The button takes back the
+// action of step Images called `undoes`, if that is given: it goes once something newer was done.
+export function toast(message, { error = false, action = null, label = t("undo"), undoes = null } = {}) {
   const place = document.getElementById("toasts");
   for (const old of place.children) if (old.dataset.message === message) old.remove();
   const box = element("div", { className: error ? "toast error" : "toast" }, message);
   box.dataset.message = message;
   if (action) {
-    dropUndos(); // only the last action can be taken back
-    box.dataset.undo = "";
+    if (label === t("undo")) dropUndos(); // only the last action can be taken back
+    box.dataset.undo = undoes ?? "";
+    box.dataset.since = performance.now();
     const press = () => { box.remove(); action(); };
     box.append(element("button", { type: "button", onclick: press }, label));
   } else {
     box.append(element("button", { type: "button", onclick: () => box.remove() }, t("close")));
   }
   place.append(box);
-  while (place.children.length > 3) place.firstChild.remove();
-  setTimeout(() => box.remove(), error ? 12000 : 8000);
+  while (place.children.length > MOST) place.firstChild.remove();
+  const stays = error || label !== t("undo") ? LONG : SHORT;
+  const expire = () => {
+    if (box.matches(":hover, :focus-within")) setTimeout(expire, SHORT);
+    else box.remove();
+  };
+  setTimeout(expire, stays);
 }
 
-// Takes away the messages that offer to take something back.
-export function dropUndos() {
-  for (const box of document.querySelectorAll(".toast[data-undo]")) box.remove();
+// Takes away the messages that offer to take something back, but not that of the action `last`, as
+// it was when that was `asked`: what was done since is not known to the answer.
+export function dropUndos(last = null, asked = Infinity) {
+  for (const box of document.querySelectorAll(".toast[data-undo]")) {
+    if (box.dataset.undo !== last && Number(box.dataset.since) < asked) box.remove();
+  }
+}
+
+// Shows the messages below this part of the page instead of over its end; null: there again.
+export function toastsBelow(part) {
+  const place = document.getElementById("toasts");
+  place.classList.toggle("within", part !== null);
+  if (part) part.after(place);
+  else document.body.append(place);
 }
 
 // onKeys({ z: undo, Delete: remove }): keys do nothing while somebody types. Those of a dialog, given

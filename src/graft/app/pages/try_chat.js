@@ -14,14 +14,12 @@ const talk = window.conversation({
   talk: find("talk"),
   form: find("ask-form"),
   offer: find("offer"),
-  words: { computing: t("computing"), evidence: t("evidence_rows"), none: t("no_answer") },
+  words: { computing: t("computing"), going: (seconds) => t("going", { seconds }), evidence: t("evidence_rows"), none: t("no_answer") },
   openEvidence: false, // it has names of files and of numbers, for those who want to know
   ask: async (text) => {
     const mine = about;
     const before = said.map(([question]) => question);
-    const found = await sendJson("/api/try/ask", { run: mine.run, image: mine.image, tab, text, before });
-    if (mine !== about) throw new Error(""); // another image is talked about by now
-    return found;
+    return sendJson("/api/try/ask", { run: mine.run, image: mine.image, tab, text, before });
   },
   answered: (text, found) => {
     said.push([text, found]);
@@ -45,7 +43,7 @@ function remember() {
 export async function talkAbout(run, answer) {
   if (about?.run === run && about.image === (answer?.image ?? null)) return;
   about = { run, image: answer?.image ?? null };
-  find("talk").replaceChildren();
+  talk.clear();
   said = JSON.parse(sessionStorage.getItem(place()) ?? "[]");
   for (const [text, found] of said) talk.show(text, found);
   find("chat-about").textContent = answer ? t("chat_image", { name: answer.name }) : t("chat_none");

@@ -2,6 +2,7 @@
 
 import { element, getJson, sendFile, sendJson, t, thumbnailImage, toast } from "./shell.js";
 import { keep, kept, onRun, percent, withRun } from "./run_choice.js";
+import { fillTeaching, startTeaching } from "./try_teaching.js";
 import { startWebcam } from "./try_webcam.js";
 import { talkAbout } from "./try_chat.js";
 
@@ -11,6 +12,7 @@ const BARS = 5;
 let run = null;
 let shown = null; // the answer that is in view
 let asked = 0;
+let within = 1; // the share of images like the validation ones that count as like them
 const least = () => Number(kept("from")) || 0;
 
 const listed = onRun(AREAS, async (name) => {
@@ -25,8 +27,8 @@ const listed = onRun(AREAS, async (name) => {
   const ready = await getJson("/api/try/ready", { run }).catch(() => null);
   if (!ready || run !== name) return;
   find("loading").hidden = true;
-  const classes = [...new Set([...ready.classes, ...ready.project_classes])];
-  find("teach").replaceChildren(...classes.map((each) => element("option", { value: each }, each)));
+  within = ready.within;
+  fillTeaching([...new Set([...ready.classes, ...ready.project_classes])]);
   find("evidence-for").replaceChildren(...ready.classes.map((each) => element("option", { value: each }, each)));
   document.body.dataset.ready = run;
   const image = kept("image");
@@ -79,19 +81,26 @@ function fill(found) {
   const said = found.ranked[0].said;
   find("label").textContent = none ? found.refusal : found.label;
   find("label").classList.toggle("none", none);
-  find("sure").textContent = none ? t("best_guess", { name: found.best_guess, said }) : t("sure", { said });
+  find("sure").textContent = none ? t("closest", { name: found.best_guess }) : t("sure", { said });
   find("reason").hidden = !none;
-  find("reason").textContent = none ? t("why_not", { reason: found.reason }) : "";
+  find("reason").textContent = none ? whyNot(found) : "";
   find("seen").hidden = !found.seen;
   find("seen").textContent = found.seen ? t("seen", { seen: found.seen }) : "";
   find("bars").replaceChildren(...found.ranked.slice(0, BARS).map(bar));
   const rest = found.ranked.length - BARS;
   find("others").hidden = rest <= 0;
   if (rest > 0) find("others").textContent = t("other_classes", { count: rest });
-  find("teach").value = found.best_guess;
+  teaching(found);
   find("evidence-for").value = found.best_guess;
   find("nearest").replaceChildren(...found.nearest.map(neighbor));
   if (!found.nearest.length) find("nearest").append(element("li", { className: "note" }, t("no_nearest")));
+}
+
+function whyNot(found) {
+  const unsure = found.probability < least();
+  const values = { share: percent(within), said: found.ranked[0].said, name: found.best_guess, least: percent(least()) };
+  if (found.unlike && unsure) return t("why_both", values);
+  return found.unlike ? t("why_unlike", values) : t("why_unsure", values);
 }
 
 function bar({ name, probability, said }) {
@@ -163,11 +172,7 @@ find("forget").onclick = async () => {
   toast(t("forgotten", { name }));
   await showTried();
 };
-find("teach-form").onsubmit = async (event) => {
-  event.preventDefault();
-  const label = find("teach").value;
-  if (await sendJson("/api/try/teach", { image: shown.image, label }).catch(() => null)) toast(t("taught", { label }));
-};
+const teaching = startTeaching();
 addEventListener("dragover", (event) => {
   event.preventDefault();
   document.body.classList.add("dropping");

@@ -1,6 +1,6 @@
 // The webcam in a page: shown in a <video>, and its frames as JPEG.
 
-import { t, toast } from "./shell.js";
+import { t, toast, toastsBelow } from "./shell.js";
 
 const FRAME = 640; // pixels of a frame's longer side, at most
 
@@ -23,12 +23,14 @@ export class Webcam {
       return false;
     }
     this.video.srcObject = this.stream;
+    toastsBelow(this.video.closest(".card").querySelector(".toolbar")); // not over its buttons
     return true;
   }
 
   close() {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = this.video.srcObject = null;
+    toastsBelow(null);
     this.closed();
   }
 
