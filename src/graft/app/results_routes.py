@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from graft.app.json_routes import Record, asked, number
+from graft.app.json_routes import Record, asked, number, told
 from graft.app.project import Project
+from graft.app.results_answering import choose_answering, probability
 from graft.app.results_runs import chosen_run, digests_of, listed_runs, results_of
 from graft.errors import UsageError
 from graft.report.glossary import GLOSSARY
@@ -49,6 +50,10 @@ def routes(project: Project) -> list[Route]:
         asked(
             "/api/results/threshold",
             lambda query: at_threshold(chosen_run(project, query), probability(query)),
+        ),
+        told(
+            "/api/results/answering",
+            lambda body: choose_answering(project, chosen_run(project, body), body),
         ),
         asked("/api/results/images", lambda query: _images(chosen_run(project, query), query)),
     ]
@@ -87,17 +92,6 @@ def at_threshold(run: Run, min_probability: float) -> Record:
     return {
         split: results_of(run, split).answering_from(min_probability) for split in ("test", "val")
     }
-
-
-def probability(query: Mapping[str, Any], name: str = "from") -> float:
-    """A probability of a request, 0 where it is not given; UsageError for anything else."""
-    try:
-        found = float(query.get(name) or 0)
-    except (TypeError, ValueError):
-        found = -1.0
-    if not 0 <= found <= 1:
-        raise UsageError(f"{name} is a probability from 0 to 1, not {query.get(name)!r}")
-    return found
 
 
 def _page(request: Request) -> Response:

@@ -1,7 +1,7 @@
 // Step 5, Try: an image, and what the classifier makes of it.
 
 import { element, getJson, sendFile, sendJson, t, thumbnailImage, toast } from "./shell.js";
-import { keep, kept, onRun, percent, withRun } from "./run_choice.js";
+import { answering, keep, kept, onRun, percent, withRun } from "./run_choice.js";
 import { startWebcam } from "./try_webcam.js";
 import { talkAbout } from "./try_chat.js";
 
@@ -11,7 +11,7 @@ const BARS = 5;
 let run = null;
 let shown = null; // the answer that is in view
 let asked = 0;
-const least = () => Number(kept("from")) || 0;
+const least = () => answering().from;
 
 const listed = onRun(AREAS, async (name) => {
   run = name;
