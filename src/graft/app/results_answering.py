@@ -1,5 +1,5 @@
-"""From which probability on each run of a project answers: chosen in step Results or Use it, kept in
-the project, and what every step goes by.
+"""From which probability on each run of a project answers: chosen in step Results or Use it, kept
+in the project, and what every step goes by.
 """
 
 import json
