@@ -55,7 +55,7 @@ def routes(project: Project) -> list[Route]:
             "/api/results/answering",
             lambda body: choose_answering(project, chosen_run(project, body), body),
         ),
-        asked("/api/results/images", lambda query: _images(chosen_run(project, query), query)),
+        asked("/api/results/images", lambda query: _images(project, query)),
     ]
 
 
@@ -104,8 +104,9 @@ def _curve(run: Run) -> list[dict[str, Any]]:
     return results_of(run, "test").curve()
 
 
-def _images(run: Run, query: Mapping[str, str]) -> Record:
+def _images(project: Project, query: Mapping[str, str]) -> Record:
     """Images of a cell, from `start` on, `count` at most."""
+    run = chosen_run(project, query)
     found = results_of(run, "test").cell(
         query.get("label"),
         query.get("predicted"),
@@ -114,11 +115,13 @@ def _images(run: Run, query: Mapping[str, str]) -> Record:
     )
     start, count = number(query, "start", 0), min(number(query, "count", 100), MOST_LISTED)
     digests = digests_of(run)
+    names = {image.sha256: image.path for image in project.images()}
     return {
         "total": len(found),
         "images": [
             {
                 "id": each.path,
+                "name": names.get(digests.get(each.path, ""), each.path),
                 "sha256": digests.get(each.path, ""),
                 "label": each.label,
                 "label_probability": each.label_probability,

@@ -3,8 +3,9 @@ asks it can answer others meanwhile. It ends with its stdin.
 
 A line of JSON in, lines of JSON out. The first line in is the work: `source`, a name, `images` with
 path, file, label, split and group each, `settings` of TrainConfig and SplitConfig, and `labels`, by
-sha256, that were decided before. Out come "progress" lines, then "ready" with what to look at. Each further line in has `labels`, as
-`LabelReview.effect` takes them; out comes "effect" with what they did and what is left to look at.
+sha256, that were decided before. Out come "progress" lines, then "ready" with what to look at.
+Each further line in has `labels`, as `LabelReview.effect` takes them; out comes "effect" with what
+they did and what is left to look at.
 What cannot be done is an "error", after which it ends.
 """
 

@@ -156,7 +156,7 @@ function card(found, busy) {
     const stop = element("button", { type: "button", "aria-label": t("stop_named", { name }) }, t("stop_making"));
     stop.dataset.to = found.to;
     stop.onclick = () => sendJson("/api/use/stop-export").catch(() => {}).then(watch);
-    parts.push(element("progress", { "aria-label": name }), said(t("making")), element("div", {}, stop));
+    parts.push(element("progress", { "aria-label": name }), said(found.said ? t("making_now", { said: found.said }) : t("making")), element("div", {}, stop));
   } else {
     const button = element("button", { type: "button", disabled: busy, "aria-label": t("make_named", { name }) }, t("make"));
     button.dataset.to = found.to;
