@@ -207,8 +207,9 @@ def test_test_images_are_looked_at_without_what_the_model_says(open_page, plante
             )
         )
     page.click("#measure")
-    wait_for(lambda: "95" in page.text_content("#accuracy"))
-    effect = wait_for(lambda: client.json("/api/check/state")["effect"])
+    wait_for(lambda: "After" in page.text_content("#accuracy"))
+    effect = client.json("/api/check/state")["effect"]
+    assert effect["of"] == len(blind)
     assert effect["tested"] == len(doubted)
     assert effect["from_training"] == 0
     assert effect["undoubted"] > 0
