@@ -146,6 +146,7 @@ def test_without_a_run_and_while_one_is_begun_the_app_says_what_to_do(rendered, 
 def test_a_browser_opens_cells_and_moves_the_threshold(app, browser, width):
     results = graft.results(app.runs / "guess")
     names = results.classes
+    app.json("/api/results/answering", {"run": "guess", "from": 0})
     with page_of(browser, app, "/results?run=guess", width) as page:
         page.wait_for_selector(".matrix button")
         table = results.answering_from()["confusion"]
