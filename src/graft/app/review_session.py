@@ -128,7 +128,7 @@ class ReviewSession:
                 },
                 "decided": len(decided),
                 "effect": self.effect,
-                "current": bool(self.effect) and self.effect["digest"] == self._digest(),
+                "current": self._is_current(),
                 "measuring": self.measuring,
                 "measured_every": MEASURED,
             }
@@ -187,6 +187,9 @@ class ReviewSession:
         images = [(image.sha256, image.label) for image in self.project.images()]
         return digest_of(images, self.decided())
 
+    def _is_current(self) -> bool:
+        return self.effect is not None and self.effect["digest"] == self._digest()
+
     def _measured(self) -> int:
         return int(self.effect["of"]) if self.effect else 0
 
@@ -237,7 +240,7 @@ class ReviewSession:
         elif what == "ready":
             self.left, self.tested = value, value["tested"]
             self._keep(next_pass(self.test, value["blind"], self.decided()))
-            if not self.effect or self.effect["digest"] != self._digest():
+            if not self._is_current():
                 self.measure()
         else:
             self.left, self.measuring = left or self.left, False

@@ -131,7 +131,8 @@ def _arguments(table: Path, folder: Path, settings: dict[str, Any]) -> list[str]
 def _spent(runs: Path, name: str, told: dict[str, Any]) -> float:
     """The seconds that the processes of a training took so far; each writes a line as it ends."""
     ended = (runs / f"{name}.log").stat().st_mtime
-    return float(told.get("earlier", 0.0)) + max(0.0, ended - told.get("began", ended))
+    began = float(told.get("began", ended))
+    return float(told.get("earlier", 0.0)) + max(0.0, ended - began)
 
 
 def _trains(pid: int, folder: Path) -> bool:
