@@ -50,6 +50,56 @@ def test_a_cell_gives_its_images_which_the_app_shows(app):
     assert (status, headers["content-type"]) == (200, "image/jpeg")
 
 
+def answering(app, name):
+    """From where a run answers, as every page is told."""
+    runs = app.json("/api/results/runs")["runs"]
+    return next(run["answering"] for run in runs if run["name"] == name)
+
+
+def test_the_threshold_of_a_run_is_kept_apart_from_that_of_others(app):
+    own = app.json("/api/results/answering", {"run": "first", "from": 0.8})
+    assert own == {"from": 0.8, "budget": None, "own": 0.8} == answering(app, "first")
+    assert answering(app, "guess")["from"] != 0.8
+    budget = app.json("/api/results/answering", {"run": "first", "budget": "5%"})
+    assert budget == {"from": 0.9, "budget": "5%", "own": 0.8} == answering(app, "first")
+    always = app.json("/api/results/answering", {"run": "first", "from": 0})
+    assert always == {"from": 0, "budget": None, "own": 0.8} == answering(app, "first")
+    assert json.loads((app.runs.parent / "answering.json").read_text())
+    refused = app.json("/api/results/answering", {"run": "first", "budget": "1%"}, status=400)
+    assert "at most 1% wrong cannot be promised for run first" in refused["error"]
+    assert answering(app, "first") == always
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_threshold_goes_with_the_menu_to_the_other_steps_and_back(app, browser, width):
+    app.json("/api/results/answering", {"run": "first", "from": 0})
+    with page_of(browser, app, "/results", width) as page:
+        page.wait_for_selector(".matrix button")
+        page.fill("#least-percent", "80")
+        page.keyboard.press("Enter")
+        page.wait_for_selector('#budgets button[aria-pressed="true"]', state="detached")
+        page.click("nav a[href='/try']")
+        page.wait_for_selector('#threshold-text:has-text("at least 80.0")')
+        page.click("nav a[href='/use']")
+        page.wait_for_selector("#budget option >> nth=4", state="attached")
+        assert page.locator("#budget").input_value() == "own"
+        values = "each => each.map(one => one.value)"
+        disabled = page.locator("#budget option:disabled").evaluate_all(values)
+        assert disabled == ["1%", "2%"]
+        page.select_option("#budget", "5%")
+        page.wait_for_selector('[data-step="serve"] pre:has-text("--max-error")')
+        there = page.locator("#budget option").evaluate_all(values)
+        assert there == ["", "own", "1%", "2%", "5%"]
+        page.click("nav a[href='/results']")
+        page.wait_for_selector('#budgets button[aria-pressed="true"]:has-text("5")')
+        assert page.input_value("#least-percent") == "90"
+        page.goto(app.base + "/results?from=0.7")  # a link
+        page.wait_for_selector(".matrix button")
+        assert page.input_value("#least-percent") == "70"
+        assert answering(app, "first") == {"from": 0.7, "budget": None, "own": 0.7}
+
+
 def test_the_report_is_shown_as_it_is_with_links_that_lead_to_the_images(app):
     write_report(graft.Run(app.runs / "first"))  # the run was copied: its links are relative
     status, headers, body = app.ask("/results/report?run=first")
@@ -96,6 +146,7 @@ def test_without_a_run_and_while_one_is_begun_the_app_says_what_to_do(rendered, 
 def test_a_browser_opens_cells_and_moves_the_threshold(app, browser, width):
     results = graft.results(app.runs / "guess")
     names = results.classes
+    app.json("/api/results/answering", {"run": "guess", "from": 0})
     with page_of(browser, app, "/results?run=guess", width) as page:
         page.wait_for_selector(".matrix button")
         table = results.answering_from()["confusion"]
@@ -135,6 +186,6 @@ def test_a_browser_opens_cells_and_moves_the_threshold(app, browser, width):
         page.wait_for_selector("#curve .bad")
         page.reload()
         page.wait_for_selector(f'#errors-of:has-text("{at["wrong"]} of {at["answered"]} answers")')
-        assert page.locator("#next-link").get_attribute("href") == "/try?run=guess&from=0.6"
+        assert page.locator("#next-link").get_attribute("href") == "/try?run=guess"
         page.select_option("#run", "first")
         page.wait_for_selector('#headline:has-text("of 13")')

@@ -207,10 +207,13 @@ def test_test_images_are_looked_at_without_what_the_model_says(open_page, plante
             )
         )
     page.click("#measure")
-    wait_for(lambda: "95" in page.text_content("#accuracy"))
-    effect = wait_for(lambda: client.json("/api/check/state")["effect"])
+    wait_for(lambda: "After" in page.text_content("#accuracy"))
+    effect = client.json("/api/check/state")["effect"]
+    assert effect["of"] == len(blind)
     assert effect["tested"] == len(doubted)
     assert effect["from_training"] == 0
     assert effect["undoubted"] > 0
     assert effect["accuracy"] - effect["before"] == pytest.approx(effect["from_test"])
-    assert "may flatter the model" in page.text_content("#accuracy-hidden")
+    assert "So few say little" in page.text_content("#accuracy-hidden")
+    test = client.json("/api/check/state")["test"]
+    assert (test["decided"], test["doubted"] + test["random"]) == (len(blind), len(blind))

@@ -10,7 +10,16 @@ import pytest
 from app_client import Client, served
 
 from graft.app.project import Project
-from graft.app.run_list import FAILED, FINISHED, RUNNING, STOPPED, curves_of, run_names
+from graft.app.run_list import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    STOPPED,
+    curves_of,
+    described,
+    run_names,
+)
+from graft.app.train_routes import _by_last
 from graft.app.training_process import Trainings
 from graft.errors import DataError, UsageError
 from graft.runs.run import Run
@@ -69,6 +78,22 @@ def test_the_state_of_a_run_is_read_from_its_files(with_runs):
                 trainings.resume(name)
             with pytest.raises(UsageError, match="does not run"):
                 trainings.stop(name)
+
+
+def test_a_run_that_was_stopped_and_went_on_took_the_sum(with_runs):
+    with Project(with_runs) as project:
+        ended = (project.runs / "2" / "metrics.json").stat().st_mtime
+        write_json(project.runs / "2.json", asked(earlier=40.0, began=ended - 3))
+        assert described(project.runs, "2", FINISHED)["seconds"] == pytest.approx(43)
+
+
+def test_the_time_to_learn_is_that_of_the_last_run_of_the_same_settings(with_runs):
+    with Project(with_runs) as project:
+        fit = Run(project.runs / "2").metrics["seconds"]["fit"]
+        told = {"seconds": 50.0, "encode": 1.0, "fit": 40.0, "new": 0, "images": 240}
+        found = _by_last(told, project.runs, {"model": "base_cnn", "unfreeze": "none", "seed": 3})
+        assert found["seconds"] == pytest.approx(10 + 2 * fit)
+        assert _by_last(told, project.runs, {"model": "base_cnn", "unfreeze": "all"}) == told
 
 
 def test_impossible_settings_and_no_images_begin_nothing(source, tmp_path):

@@ -39,7 +39,7 @@ def export_of(found, to):
     [
         ("", {}),
         ("&from=0.8", {"min_probability": 0.8}),
-        ("&budget=2%25&from=0.8", {"max_error": "2%"}),
+        ("&budget=5%25&from=0.8", {"max_error": "5%"}),
     ],
 )
 def test_the_lines_are_those_of_repeat_lines(app, query, given):
@@ -73,6 +73,8 @@ def test_notebook_and_script_have_the_same_lines(app):
         ("/api/use/export", {"to": "exe"}, "expected one of web, onnx"),
         ("/api/use/export", {"run": "no", "to": "onnx"}, "there is no finished run 'no'"),
         ("/api/use/serve", {"budget": "7%"}, "budget is one of 1%, 2%, 5%"),
+        ("/api/use/serve", {"run": "first", "budget": "1%"}, "at most 1% wrong cannot be promised"),
+        ("/api/use/lines?run=first&budget=2%25", None, "at most 2% wrong cannot be promised"),
         ("/use/export/onnx?run=first", None, "make it first"),
         ("/use/lines/exe?run=first", None, "expected one of notebook, script"),
     ],

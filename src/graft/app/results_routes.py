@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from graft.app.json_routes import Record, asked, number
+from graft.app.json_routes import Record, asked, number, told
 from graft.app.project import Project
+from graft.app.results_answering import choose_answering, probability
 from graft.app.results_runs import chosen_run, digests_of, listed_runs, results_of
 from graft.errors import UsageError
 from graft.report.glossary import GLOSSARY
@@ -50,7 +51,11 @@ def routes(project: Project) -> list[Route]:
             "/api/results/threshold",
             lambda query: at_threshold(chosen_run(project, query), probability(query)),
         ),
-        asked("/api/results/images", lambda query: _images(chosen_run(project, query), query)),
+        told(
+            "/api/results/answering",
+            lambda body: choose_answering(project, chosen_run(project, body), body),
+        ),
+        asked("/api/results/images", lambda query: _images(project, query)),
     ]
 
 
@@ -89,17 +94,6 @@ def at_threshold(run: Run, min_probability: float) -> Record:
     }
 
 
-def probability(query: Mapping[str, Any], name: str = "from") -> float:
-    """A probability of a request, 0 where it is not given; UsageError for anything else."""
-    try:
-        found = float(query.get(name) or 0)
-    except (TypeError, ValueError):
-        found = -1.0
-    if not 0 <= found <= 1:
-        raise UsageError(f"{name} is a probability from 0 to 1, not {query.get(name)!r}")
-    return found
-
-
 def _page(request: Request) -> Response:
     found: Response = request.app.state.pages.response("results")
     return found
@@ -110,8 +104,9 @@ def _curve(run: Run) -> list[dict[str, Any]]:
     return results_of(run, "test").curve()
 
 
-def _images(run: Run, query: Mapping[str, str]) -> Record:
+def _images(project: Project, query: Mapping[str, str]) -> Record:
     """Images of a cell, from `start` on, `count` at most."""
+    run = chosen_run(project, query)
     found = results_of(run, "test").cell(
         query.get("label"),
         query.get("predicted"),
@@ -120,11 +115,13 @@ def _images(run: Run, query: Mapping[str, str]) -> Record:
     )
     start, count = number(query, "start", 0), min(number(query, "count", 100), MOST_LISTED)
     digests = digests_of(run)
+    names = {image.sha256: image.path for image in project.images()}
     return {
         "total": len(found),
         "images": [
             {
                 "id": each.path,
+                "name": names.get(digests.get(each.path, ""), each.path),
                 "sha256": digests.get(each.path, ""),
                 "label": each.label,
                 "label_probability": each.label_probability,

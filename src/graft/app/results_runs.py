@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from graft.app.json_routes import Record
 from graft.app.project import Project
+from graft.app.results_answering import answering_of
 from graft.errors import DataError, GraftError, UsageError
 from graft.evaluation.image_results import Results
 from graft.runs.folder import MARK, is_finished
@@ -20,7 +21,8 @@ _LOADING = Lock()
 
 
 def listed_runs(project: Project) -> Record:
-    """The finished runs, the newest first, each with its accuracy; `begun` are the names of those
+    """The finished runs, the newest first, each with its accuracy and
+    from where it answers; `begun` are the names of those
     in training or cut off, `damaged` those that cannot be read, each with the reason.
     """
     found: list[Record] = []
@@ -45,6 +47,7 @@ def listed_runs(project: Project) -> Record:
                     "n": run.metrics["n"],
                     "model": run.model["backbone"]["name"],
                     "started": run.config.get("started", ""),
+                    "answering": answering_of(project, run),
                 }
             )
     return {"open": True, "runs": found, "begun": begun, "damaged": damaged}

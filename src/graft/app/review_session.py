@@ -15,6 +15,7 @@ from graft.app.decided_images import ProjectImage, decide
 from graft.app.json_routes import Record
 from graft.app.last_action import undo_last
 from graft.app.project import Project
+from graft.app.review_memory import digest_of, next_pass, read_memory, write_memory
 from graft.choices import DEFAULT_MODEL
 from graft.errors import UsageError
 from graft.quality import corrections
@@ -37,7 +38,10 @@ class ReviewSession:
         self.problem = ""
         self.progress: Record = {"done": 0, "total": None}
         self.left: Record | None = None
-        self.effect: Record | None = None
+        self.effect: Record | None = None  # with the digest of what it was measured at
+        self.test: list[Record] = []  # the pass over test images: sha256, and whether doubted
+        self.tested = 0  # test images in all
+        self.asked = ""  # the digest of what is being measured
         self.measuring = False
 
     def begin(self) -> None:
@@ -53,6 +57,8 @@ class ReviewSession:
             self.end()
             self._begun = begun
             self._forget()
+            known = read_memory(self.project.home)
+            self.effect, self.test = known["effect"], known["test"]
             files = decide(list(self.project.index.files), others)
             images = [image for image in files if image.label and image.sha256]
             if not images:
@@ -79,6 +85,7 @@ class ReviewSession:
                     for i in images
                 ],
                 "settings": {"model": DEFAULT_MODEL} | self.project.review_settings,
+                "labels": self._labels(),
             }
             Thread(target=self._tell, args=(self._process, work), daemon=True).start()
 
@@ -96,7 +103,8 @@ class ReviewSession:
         with self.lock:
             images = {image.sha256: image for image in self.project.images()}
             decided = self.decided()
-            left = self.left or {"suspects": [], "blind": [], "classes": []}
+            left = self.left or {"suspects": [], "classes": []}
+            test = [one for one in self.test if one["sha256"] in images]
             return {
                 "ready": self.left is not None,
                 "problem": self.problem,
@@ -109,11 +117,18 @@ class ReviewSession:
                 ],
                 "blind": [
                     {"sha256": one["sha256"], "label": images[one["sha256"]].label}
-                    for one in left["blind"]
-                    if one["sha256"] in images and one["sha256"] not in decided
+                    for one in test
+                    if one["sha256"] not in decided
                 ],
+                "test": {
+                    "of": self.tested,
+                    "doubted": sum(one["doubted"] for one in test),
+                    "random": sum(not one["doubted"] for one in test),
+                    "decided": sum(one["sha256"] in decided for one in test),
+                },
                 "decided": len(decided),
                 "effect": self.effect,
+                "current": self._is_current(),
                 "measuring": self.measuring,
                 "measured_every": MEASURED,
             }
@@ -155,13 +170,25 @@ class ReviewSession:
             if self._process is None or self.left is None or self.measuring:
                 return
             self.measuring = True
-            now = {i.sha256: "" if i.kept_out else i.label for i in self.project.images()}
-            work = {"labels": {d: now[d] for d in self.decided() if d in now}}
+            self.asked = self._digest()
+            work = {"labels": self._labels()}
             Thread(target=self._tell, args=(self._process, work), daemon=True).start()
 
     def decided(self) -> dict[str, str]:
         """The labels of the images that were decided about here, "" for those kept out."""
         return {one.sha256: one.new for one in self._reviewed()}
+
+    def _labels(self) -> dict[str, str]:
+        """The labels that decided images have now, "" for those kept out."""
+        now = {i.sha256: "" if i.kept_out else i.label for i in self.project.images()}
+        return {d: now[d] for d in self.decided() if d in now}
+
+    def _digest(self) -> str:
+        images = [(image.sha256, image.label) for image in self.project.images()]
+        return digest_of(images, self.decided())
+
+    def _is_current(self) -> bool:
+        return self.effect is not None and self.effect["digest"] == self._digest()
 
     def _measured(self) -> int:
         return int(self.effect["of"]) if self.effect else 0
@@ -211,15 +238,25 @@ class ReviewSession:
         elif what == "error":
             self.problem, self.measuring = str(value["message"]), False
         elif what == "ready":
-            self.left = value
-            if self.decided():
+            self.left, self.tested = value, value["tested"]
+            self._keep(next_pass(self.test, value["blind"], self.decided()))
+            if not self._is_current():
                 self.measure()
         else:
-            self.effect, self.left, self.measuring = value, left, False
+            self.left, self.measuring = left or self.left, False
+            self.effect = value | {"digest": self.asked}
+            decided = self.decided()
+            done = all(one["sha256"] in decided for one in self.test)
+            fresh = left["blind"] if left and done else self.test
+            self._keep(next_pass(self.test, fresh, decided))
             if self._is_due():
                 self.measure()
         if what != "progress":
             self.project.changed()
+
+    def _keep(self, test: list[Record]) -> None:
+        self.test = [{"sha256": one["sha256"], "doubted": one["doubted"]} for one in test]
+        write_memory(self.project.home, self.effect, self.test)
 
 
 def _line(image: ProjectImage, decision: str, label: str) -> Correction:

@@ -94,6 +94,9 @@ def described(runs: Path, name: str, state: str) -> Record:
         found["accuracy"] = metrics["accuracy"]
         found["tested"] = metrics["n"]
         found["seconds"] = metrics.get("seconds", {}).get("total")
+        if asked.get("earlier"):  # it was stopped and went on
+            ended = (runs / name / "metrics.json").stat().st_mtime
+            found["seconds"] = asked["earlier"] + max(0.0, ended - asked["began"])
     elif state == FAILED:
         found["problem"] = problem_of(runs, name)
     return found

@@ -1,6 +1,7 @@
 """Training as a process of its own, so that the pages go on answering: begun, stopped, resumed."""
 
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
@@ -69,7 +70,10 @@ class Trainings:
             self._check_free()
             if name not in run_names(self.project.runs) or self.state_of(name) != STOPPED:
                 raise UsageError(f"run {name} was not stopped, so it cannot go on")
-            self._begin(name, asked_of(self.project.runs, name), ["--resume"])
+            told = asked_of(self.project.runs, name)
+            self._begin(
+                name, told | {"earlier": _spent(self.project.runs, name, told)}, ["--resume"]
+            )
 
     def stop(self, name: str) -> None:
         """End a training; `resume` lets it go on. Raises UsageError for one that does not run."""
@@ -102,6 +106,7 @@ class Trainings:
 
     def _begin(self, name: str, told: dict[str, Any], more: list[str] | None = None) -> None:
         runs = self.project.runs
+        told |= {"began": time.time()}
         write_json(runs / f"{name}.json", told)  # before it begins: it is then never unknown
         with (runs / f"{name}.log").open("ab") as log:
             process = begin([*told["command"][1:], *(more or [])], stderr=log, lasting=True)
@@ -121,6 +126,13 @@ def _arguments(table: Path, folder: Path, settings: dict[str, Any]) -> list[str]
         else:
             words += [f"--{option}", str(value)]
     return words
+
+
+def _spent(runs: Path, name: str, told: dict[str, Any]) -> float:
+    """The seconds that the processes of a training took so far; each writes a line as it ends."""
+    ended = (runs / f"{name}.log").stat().st_mtime
+    began = float(told.get("began", ended))
+    return float(told.get("earlier", 0.0)) + max(0.0, ended - began)
 
 
 def _trains(pid: int, folder: Path) -> bool:

@@ -17,7 +17,7 @@ from graft import report
 from graft.app import json_routes
 from graft.app.json_routes import Record, asked, told
 from graft.app.project import Project
-from graft.app.results_routes import probability
+from graft.app.results_answering import probability
 from graft.app.results_runs import chosen_run, predictor_of
 from graft.app.thumbnail_store import as_jpeg
 from graft.app.try_images import forget_tried, keep_tried, tried_image, tried_images

@@ -11,14 +11,14 @@ from starlette.routing import Route
 from graft.app import json_routes
 from graft.app.json_routes import Record, asked, told
 from graft.app.project import Project
-from graft.app.results_routes import probability
+from graft.app.results_answering import budgets_of, probability, promised_from
 from graft.app.results_runs import chosen_run
 from graft.app.use_downloads import as_notebook, as_script, as_zip
 from graft.app.use_exports import Exports
 from graft.app.use_serving import Serving
 from graft.errors import UsageError
-from graft.evaluation.selective import BUDGETS
 from graft.runs.repeat_lines import RepeatLine, repeat_lines
+from graft.runs.run import Run
 
 CHUNK = 2**18
 KINDS = {
@@ -34,6 +34,10 @@ def routes(project: Project) -> list[Route]:
 
     def export(body: Record) -> Record:
         return exports.start(chosen_run(project, body), json_routes.text(body, "to"))
+
+    def serve(body: Record) -> Record:
+        run = chosen_run(project, body)
+        return serving.start(run, budget(run, body))
 
     def stop_export(body: Record) -> Record:
         exports.stop()
@@ -52,19 +56,18 @@ def routes(project: Project) -> list[Route]:
         ),
         told("/api/use/export", export),
         told("/api/use/stop-export", stop_export),
-        told("/api/use/serve", lambda b: serving.start(chosen_run(project, b), budget(b))),
+        told("/api/use/serve", serve),
         told("/api/use/stop-serving", lambda body: serving.stop()),
         Route("/use/lines/{kind}", lambda request: _file(project, request)),
         Route("/use/export/{to}", lambda request: _zip(project, exports, request)),
     ]
 
 
-def budget(values: Query) -> str | None:
-    """The error budget of a request, as "2%"; None for none."""
+def budget(run: Run, values: Query) -> str | None:
+    """The error budget of a request, as "2%"; None for none. UsageError as `promised_from`."""
     found = values.get("budget") or None
-    known = [f"{each:.0%}" for each in BUDGETS]
-    if found is not None and found not in known:
-        raise UsageError(f"budget is one of {', '.join(known)}, not {str(found)[:40]!r}")
+    if found is not None:
+        promised_from(run, found)
     return found
 
 
@@ -74,7 +77,8 @@ def _page(request: Request) -> Response:
 
 
 def _of_run(project: Project, query: Query) -> list[RepeatLine]:
-    run, most = chosen_run(project, query), budget(query)
+    run = chosen_run(project, query)
+    most = budget(run, query)
     least = 0.0 if most else probability(query)
     return repeat_lines(run.path, max_error=most, min_probability=least)
 
@@ -85,7 +89,7 @@ def _lines(project: Project, query: Query) -> Record:
         "lines": [
             {"step": line.step, "command": line.command, "python": line.python} for line in found
         ],
-        "budgets": [f"{each:.0%}" for each in BUDGETS],
+        "budgets": budgets_of(chosen_run(project, query)),
     }
 
 

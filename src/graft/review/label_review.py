@@ -114,6 +114,10 @@ class LabelReview:
         others = self._others(decided, {one.sha256 for one in listed})
         return [*self._first(others), *listed, *self._last(others)], self._blind(test, undecided)
 
+    def is_doubted(self, sha256: str) -> bool:
+        """Whether something spoke against the label of this test image, by now."""
+        return sha256 in self._doubted
+
     def effect(self, labels: Labels) -> Effect:
         """What the decisions did to the accuracy on the test split; see graft.review.effect."""
         if not self._before:

@@ -2,9 +2,10 @@
 asks it can answer others meanwhile. It ends with its stdin.
 
 A line of JSON in, lines of JSON out. The first line in is the work: `source`, a name, `images` with
-path, file, label, split and group each, and `settings` of TrainConfig and SplitConfig. Out come
-"progress" lines, then "ready" with what to look at. Each further line in has `labels` by sha256, as
-`LabelReview.effect` takes them; out comes "effect" with what they did and what is left to look at.
+path, file, label, split and group each, `settings` of TrainConfig and SplitConfig, and `labels`, by
+sha256, that were decided before. Out come "progress" lines, then "ready" with what to look at.
+Each further line in has `labels`, as `LabelReview.effect` takes them; out comes "effect" with what
+they did and what is left to look at.
 What cannot be done is an "error", after which it ends.
 """
 
@@ -51,8 +52,10 @@ def main() -> None:
     Thread(target=_listen, args=(lines,), daemon=True).start()
     try:
         with cache_in_use():
-            review = _begun(json.loads(lines.get()))
-        _say("ready", _left(review, {}))
+            work = json.loads(lines.get())
+            review = _begun(work)
+        review.suspects()  # by the labels as given: what they doubt in test is doubted from now on
+        _say("ready", _left(review, work.get("labels", {})))
         while True:
             asked = json.loads(lines.get())
             found = review.effect(asked["labels"]).to_json()
@@ -82,7 +85,8 @@ def _left(review: LabelReview, labels: Mapping[str, str]) -> dict[str, Any]:
     suspects, blind = review.suspects(labels)
     return {
         "suspects": [one.to_json() for one in suspects],
-        "blind": [one.to_json() for one in blind],
+        "blind": [one.to_json() | {"doubted": review.is_doubted(one.sha256)} for one in blind],
+        "tested": len(review.refit.split.rows("test")),
         "classes": list(review.classes),
     }
 

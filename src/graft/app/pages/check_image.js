@@ -6,7 +6,7 @@ const find = (id) => document.getElementById(id);
 const share = new Intl.NumberFormat(document.documentElement.lang, { style: "percent" });
 // Never rounded to certainty.
 const percent = (value) => (value > 0.99 ? `> ${share.format(0.99)}` : share.format(value));
-const MOST_CLASSES = 9; // beyond that a list is chosen from
+export const MOST_CLASSES = 9; // each has a number; beyond that a list is chosen from
 
 const why = (kind) =>
   ({
@@ -17,10 +17,10 @@ const why = (kind) =>
     near_two_labels: t("why_near_two_labels"),
   })[kind] ?? t("why_test");
 
-function button(key, text, action, main = false) {
+function button(keys, text, action, main = false) {
   const made = element("button", { type: "button", onclick: action, className: main ? "main" : "" });
-  made.dataset.key = key;
-  if (key) made.append(element("kbd", {}, key));
+  made.dataset.key = keys[0];
+  made.append(...keys.map((key) => element("kbd", {}, key)));
   made.append(element("span", {}, text));
   return made;
 }
@@ -37,7 +37,7 @@ export function showOne(item, next, classes, { decide, skip }) {
   const known = item.gain !== undefined && item.gain !== null;
   find("why").textContent = known ? t("gain", { gain: percent(item.gain) }) : why(item.kind);
   find("path").textContent = item.path ?? "";
-  find("buttons").replaceChildren(...choices(item, classes, decide), button("s", t("skip_image"), skip));
+  find("buttons").replaceChildren(...choices(item, classes, decide), button(["s"], t("skip_image"), skip));
   const beside = item.beside ?? [];
   find("beside-part").hidden = !beside.length;
   find("beside-title").textContent = item.kind === "label_error" ? t("nearest") : t("copies");
@@ -57,14 +57,15 @@ function choices(item, classes, decide) {
   const { label, suggested } = item;
   const relabel = (name) => () => decide("relabel", name);
   const made = [];
-  if (suggested) made.push(button("r", t("relabel", { label: suggested }), relabel(suggested), true));
-  made.push(button("k", t("keep", { label }), () => decide("keep"), !suggested));
-  const out = button("x", t("keep_out"), () => decide("keep_out"));
+  const few = classes.length <= MOST_CLASSES;
+  const number = (name) => (few ? String(classes.indexOf(name) + 1) : "");
+  if (suggested) made.push(button(`r${number(suggested)}`.split(""), t("relabel", { label: suggested }), relabel(suggested), true));
+  made.push(button(`k${number(label)}`.split(""), t("keep", { label }), () => decide("keep"), !suggested));
+  const out = button(["x"], t("keep_out"), () => decide("keep_out"));
   const others = classes.filter((name) => name !== label && name !== suggested);
   if (!others.length) return [...made, out];
-  if (classes.length <= MOST_CLASSES) {
-    const number = (name) => String(classes.indexOf(name) + 1);
-    return [...made, ...others.map((name) => button(number(name), t("relabel", { label: name }), relabel(name))), out];
+  if (few) {
+    return [...made, ...others.map((name) => button([number(name)], t("relabel", { label: name }), relabel(name))), out];
   }
   const list = element(
     "select",

@@ -3,7 +3,7 @@
 import { dropUndos, getJson, onChange, onKeys, refresh, sendJson, t, toast } from "./shell.js";
 import { showAccuracy } from "./check_accuracy.js";
 import { confirmGroup, showGroup } from "./check_group.js";
-import { showOne } from "./check_image.js";
+import { MOST_CLASSES, showOne } from "./check_image.js";
 
 const find = (id) => document.getElementById(id);
 let state = null;
@@ -15,6 +15,7 @@ const gone = new Set(); // decided here; what the app said may be older
 let told = []; // of these, what the app knows by now
 let asked = 0;
 let answered = 0;
+const ended = new Set(); // ways whose list was finished: what is new there is announced, not shown
 const skipped = new Set(JSON.parse(sessionStorage.getItem("check-skipped") || "[]"));
 
 function inOrder(items) {
@@ -44,10 +45,17 @@ function decided() {
 }
 
 // What to do when nothing is left here: the test images, then the next step.
-function showEnd(blind) {
+function showEnd(blind, fresh) {
   const more = way !== "blind" && blind > 0;
   find("nothing-text").textContent = more ? t("nothing_but_test", { count: blind }) : t("nothing");
   find("go-blind").hidden = !more;
+  find("again").textContent = fresh ? t("new_images", { count: fresh }) : state.measuring ? t("list_again") : "";
+  find("show-new").hidden = !fresh;
+}
+
+// Which test images are in the pass, and why.
+function aboutTest({ of, doubted, random }) {
+  return `${t("blind_which", { count: doubted + random, of, doubted, random })} ${t("blind_note")}`;
 }
 
 function show() {
@@ -68,20 +76,26 @@ function show() {
     button.setAttribute("aria-pressed", button.dataset.way === way);
   }
   find("blind-note").hidden = way !== "blind";
-  const many = way === "many" ? group() : [];
-  const one = way === "many" ? null : current();
+  find("blind-note").textContent = aboutTest(state.test);
+  const fresh = way === "many" ? group().length : listed().length;
+  if (!fresh) ended.add(way);
+  const calm = ended.has(way);
+  const many = way === "many" && !calm ? group() : [];
+  const one = way === "many" || calm ? null : current();
   find("one").hidden = !one;
   find("many").hidden = !many.length;
   find("nothing").hidden = Boolean(one || many.length);
-  showEnd(blind);
+  showEnd(blind, fresh);
   find("keys").hidden = !(one || many.length);
-  find("keys").textContent = { many: t("keys_many"), blind: t("keys_blind") }[way] ?? t("keys_one");
+  const numbers = state.classes.length <= MOST_CLASSES ? t("keys_numbers") : "";
+  find("keys").textContent = way === "many" ? t("keys_many")
+    : way === "blind" ? t("keys_blind", { numbers }) : t("keys_one", { numbers });
   if (one) {
     front = [one.sha256];
     showOne(one, listed().slice(1, 4), state.classes, { decide, skip });
   }
   if (many.length) showGroup(many, { open });
-  showAccuracy(state);
+  showAccuracy(state, decided(), blind);
 }
 
 function showReading({ done, total }) {
@@ -132,7 +146,7 @@ function act(body) {
 
 function decide(decision, label) {
   const item = current();
-  if (!item || way === "many") return;
+  if (!item || find("one").hidden) return;
   if (decision === "relabel" && !label) return;
   act({ decision, images: [item.sha256], ...(label ? { label } : {}) });
 }
@@ -167,6 +181,7 @@ async function undo() {
     gone.delete(image);
   }
   front = done.images;
+  ended.clear();
   await load();
 }
 
@@ -177,6 +192,7 @@ function open(sha256) {
 
 function choose(name) {
   way = name;
+  ended.delete(name);
   sessionStorage.setItem("check-way", name);
   show();
 }
@@ -185,6 +201,7 @@ for (const button of document.querySelectorAll("[data-way]")) {
   button.onclick = () => { front = []; choose(button.dataset.way); };
 }
 find("go-blind").onclick = () => { front = []; choose("blind"); };
+find("show-new").onclick = () => choose(way);
 find("undo").onclick = undo;
 find("confirm").onclick = confirm;
 find("skip-group").onclick = skip;
@@ -195,7 +212,7 @@ find("measure").onclick = async () => {
 };
 const numbered = {};
 for (let n = 1; n <= 9; n += 1) {
-  numbered[n] = () => state && decide("relabel", state.classes[n - 1]);
+  numbered[n] = () => state && state.classes.length <= MOST_CLASSES && decide("relabel", state.classes[n - 1]);
 }
 const pressed = (event) => event.target.closest("button") !== null && event.target.id !== "main";
 onKeys({

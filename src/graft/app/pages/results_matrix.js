@@ -136,10 +136,10 @@ function photo(image) {
     : t("caption_wrong", { predicted, probability, label, own: percent(image.label_probability) });
   const open = () => {
     find("view-image").src = `/image/${image.sha256}`;
-    find("view-image").alt = image.id;
-    find("view-name").textContent = `${image.id}: ${said}`;
+    find("view-image").alt = image.name;
+    find("view-name").textContent = `${image.name}: ${said}`;
     find("view").showModal();
   };
-  return element("li", {}, element("button", { type: "button", onclick: open, title: image.id },
-    thumbnailImage(image.sha256, image.id), element("small", {}, said)));
+  return element("li", {}, element("button", { type: "button", onclick: open, title: image.name },
+    thumbnailImage(image.sha256, image.name), element("small", {}, said)));
 }

@@ -1,7 +1,7 @@
 // Step 4, Results: the numbers of a run, at the threshold that is chosen here.
 
 import { element, getJson, t } from "./shell.js";
-import { keep, kept, onRun, percent, span, withRun } from "./run_choice.js";
+import { answering, choose, onRun, percent, span, withRun } from "./run_choice.js";
 import { drawCurve, moveCurve } from "./results_curve.js";
 import { openWorst, showMatrix, showImages } from "./results_matrix.js";
 
@@ -32,7 +32,7 @@ onRun(AREAS, async (name) => {
   showBudgets();
   drawCurve(find("curve"), summary.curve);
   find("cell").hidden = true;
-  await move(Number(kept("from")) || 0);
+  await move(answering().from);
   openWorst(find("matrix"));
 });
 
@@ -46,10 +46,8 @@ function showBudgets() {
     button.disabled = row.min_probability === null;
     if (row.max_error !== null) button.title = button.disabled ? t("budget_unknown") : t("budget_certain");
     button.value = row.min_probability ?? "";
-    button.onclick = () => {
-      keep({ budget: row.max_error === null ? null : `${Math.round(100 * row.max_error)}%` });
-      move(row.min_probability);
-    };
+    const chosen = row.max_error === null ? { from: 0 } : { budget: `${Math.round(100 * row.max_error)}%` };
+    button.onclick = () => Promise.all([move(row.min_probability), choose(run, chosen).catch(() => {})]);
     return button;
   }));
   find("budget-note").hidden = rows.every((row) => row.min_probability !== null);
@@ -78,7 +76,6 @@ async function move(value) {
 }
 
 function show({ test, val }) {
-  keep({ from: least });
   const share = (some, of) => percent(of ? some / of : 0);
   find("answered").textContent = share(test.answered, test.n);
   find("answered-of").textContent = t("answered_of", { answered: test.answered, n: test.n, span: span(test.answered_interval) });
@@ -96,10 +93,8 @@ function show({ test, val }) {
   find("next-link").href = withRun("/try");
 }
 
-function chosen(value) {
-  keep({ budget: null }); // it is a threshold of one's own now
-  return move(value);
-}
-
-slider.oninput = () => chosen(Number(slider.value));
-typed.onchange = () => chosen(Math.min(1, Math.max(0, Number(typed.value) / 100 || 0)));
+// While the slider is moved the numbers follow; where it is let go is what is kept.
+const choosing = (value) => Promise.all([move(value), choose(run, { from: value }).catch(() => {})]);
+slider.oninput = () => move(Number(slider.value));
+slider.onchange = () => choosing(Number(slider.value));
+typed.onchange = () => choosing(Math.min(1, Math.max(0, Number(typed.value) / 100 || 0)));

@@ -1,11 +1,11 @@
 // Step 3: one button, what it will cost, the curves while it trains, and all runs.
 
 import { element, getJson, onChange, refresh, sendJson, t, toast } from "./shell.js";
+import { percent, span } from "./run_choice.js";
 import { draw } from "./train_curves.js";
 
 const find = (id) => document.getElementById(id);
-const percent = (value, digits = 1) =>
-  new Intl.NumberFormat(document.documentElement.lang, { style: "percent", maximumFractionDigits: digits }).format(value);
+const whole = (value) => `${Math.round(100 * value)}\u00a0%`;
 let runs = [];
 let running = null;
 let watched = null; // the run whose curves are shown
@@ -71,7 +71,7 @@ function showCurves(name, epochs) {
   const best = Math.max(...column("val_accuracy").filter((value) => value !== null));
   const label = t("accuracy_label", { count: epochs.length, best: percent(best) });
   draw(find("accuracy-chart"), [{ values: column("val_accuracy") }], {
-    label, format: (v) => percent(v, 0), least: 0.5, most: 1,
+    label, format: whole, most: 1,
   });
   const lines = [
     { name: t("validation"), values: column("val_loss") },
@@ -91,7 +91,7 @@ function row(run) {
   box.setAttribute("aria-label", t("choose_run", { name: run.name }));
   box.hidden = run.state !== "finished";
   const { accuracy } = run;
-  const interval = accuracy && t("interval", { value: percent(accuracy.value), low: percent(accuracy.low), high: percent(accuracy.high) });
+  const interval = accuracy && t("interval", { value: percent(accuracy.value), interval: span([accuracy.low, accuracy.high]) });
   const tools = element("td", { className: "toolbar" });
   if (run.state === "finished") tools.append(element("a", { className: "button", href: `/report/${run.name}`, target: "_blank" }, t("report")));
   if (run.state === "stopped") tools.append(element("button", { type: "button", onclick: () => resume(run.name) }, t("resume")));
@@ -134,7 +134,7 @@ function showStage({ stage, done, total }) {
   const said = {
     starting: () => t("stage_starting"),
     reading: () => (total ? t("stage_reading", { done, total }) : t("stage_reading_on")),
-    learning: () => (total ? t("stage_learning", { share: percent(done / total, 0) }) : t("stage_learning_on")),
+    learning: () => (total ? t("stage_learning", { share: whole(done / total) }) : t("stage_learning_on")),
     finishing: () => t("stage_finishing"),
   };
   find("said").textContent = said[stage]();
@@ -190,6 +190,7 @@ find("train").onclick = async () => {
   find("cost").textContent = "";
   await sendJson("/api/train/start", { settings: settings() }).catch(() => null);
   await afterwards();
+  find("running").scrollIntoView({ block: "center" }); // far below the settings where those are open
 };
 find("stop").onclick = async () => {
   find("stop").disabled = true;
@@ -198,7 +199,9 @@ find("stop").onclick = async () => {
   for (let i = 0; i < 60 && (await showRunning()); i++) await new Promise((done) => setTimeout(done, 500));
   find("stop").disabled = false;
   await afterwards();
-  if (!running) toast(t("was_stopped", { name }));
+  if (running) return;
+  const { epochs } = await getJson(`/api/train/curves/${name}`).catch(() => ({ epochs: [] }));
+  toast(epochs.length ? t("was_stopped", { name }) : t("was_stopped_early", { name }));
 };
 find("compare").onclick = async () => {
   const found = await sendJson("/api/train/compare", { names: chosen() }).catch(() => null);

@@ -1,7 +1,7 @@
 // Step 5, Try: an image, and what the classifier makes of it.
 
 import { element, getJson, sendFile, sendJson, t, thumbnailImage, toast } from "./shell.js";
-import { keep, kept, onRun, percent, withRun } from "./run_choice.js";
+import { answering, keep, kept, onRun, percent, withRun } from "./run_choice.js";
 import { fillTeaching, startTeaching } from "./try_teaching.js";
 import { startWebcam } from "./try_webcam.js";
 import { talkAbout } from "./try_chat.js";
@@ -13,7 +13,7 @@ let run = null;
 let shown = null; // the answer that is in view
 let asked = 0;
 let within = 1; // the share of images like the validation ones that count as like them
-const least = () => Number(kept("from")) || 0;
+const least = () => answering().from;
 
 const listed = onRun(AREAS, async (name) => {
   run = name;

@@ -1,7 +1,7 @@
 // Step 6, Use it: exports, a server, and the lines that do all this without the app.
 
 import { element, getJson, sendJson, t, toast } from "./shell.js";
-import { keep, kept, onRun, percent } from "./run_choice.js";
+import { answering, choose, keep, kept, onRun, percent } from "./run_choice.js";
 
 const find = (id) => document.getElementById(id);
 const AREAS = ["abstain", "others", "programs", "lines"];
@@ -31,7 +31,10 @@ let language = kept("language") === "python" ? "python" : "command";
 let watching = null;
 let drawn = ""; // what is in view: drawn again only when it changed, so that the focus stays
 
-const query = () => ({ run, budget: kept("budget"), from: kept("budget") ? null : kept("from") });
+const query = () => {
+  const { budget, from } = answering();
+  return { run, budget, from: budget ? null : from };
+};
 
 onRun(AREAS, async (name) => {
   run = name;
@@ -50,20 +53,27 @@ async function showLines() {
   find("script").href = `/use/lines/script?${asked}`;
 }
 
+// Always; the threshold that was last set in step Results; and how much may be wrong, of which is grayed
+// what cannot be promised.
 function showBudgets(budgets) {
-  const own = kept("budget") ? null : kept("from");
-  const options = [["", t("always")], ...budgets.map((each) => [each, t("budget", { share: each })])];
-  if (own) options.push(["own", t("own", { share: percent(Number(own)) })]);
-  const chosen = kept("budget") ?? (own ? "own" : "");
-  find("budget").replaceChildren(
-    ...options.map(([value, text]) => element("option", { value, selected: value === chosen }, text)));
-  find("abstain-note").textContent = own ? t("own_note") : t("abstain_note");
+  const { budget, from, own } = answering();
+  const options = [["", t("always"), false]];
+  if (own) options.push(["own", t("own", { share: percent(own) }), false]);
+  for (const each of budgets) {
+    const share = each.budget.replace("%", "\u00a0%");
+    const possible = each.from !== null;
+    options.push([each.budget, possible ? t("budget", { share }) : t("budget_unknown", { share }), !possible]);
+  }
+  const chosen = budget ?? (from ? "own" : "");
+  find("budget").replaceChildren(...options.map(([value, text, disabled]) =>
+    element("option", { value, disabled, selected: value === chosen }, text)));
+  find("abstain-note").textContent = chosen === "own" ? t("own_note") : t("abstain_note");
 }
 
 find("budget").onchange = async () => {
   const value = find("budget").value;
-  if (value === "own") return;
-  keep({ budget: value, from: null });
+  const chosen = { "": { from: 0 }, own: { from: answering().own } }[value] ?? { budget: value };
+  await choose(run, chosen).catch(() => {});
   await showLines();
 };
 
@@ -146,7 +156,7 @@ function card(found, busy) {
     const stop = element("button", { type: "button", "aria-label": t("stop_named", { name }) }, t("stop_making"));
     stop.dataset.to = found.to;
     stop.onclick = () => sendJson("/api/use/stop-export").catch(() => {}).then(watch);
-    parts.push(element("progress", { "aria-label": name }), said(t("making")), element("div", {}, stop));
+    parts.push(element("progress", { "aria-label": name }), said(found.said ? t("making_now", { said: found.said }) : t("making")), element("div", {}, stop));
   } else {
     const button = element("button", { type: "button", disabled: busy, "aria-label": t("make_named", { name }) }, t("make"));
     button.dataset.to = found.to;
@@ -178,5 +188,5 @@ function showServing(found) {
   find("ask-line").replaceChildren(...(on ? [copyable(`curl --data-binary @photo.jpg ${where}`, t("serve"))] : []));
 }
 
-find("start").onclick = () => sendJson("/api/use/serve", { run, budget: kept("budget") }).catch(() => {}).then(watch);
+find("start").onclick = () => sendJson("/api/use/serve", { run, budget: answering().budget }).catch(() => {}).then(watch);
 find("stop").onclick = () => sendJson("/api/use/stop-serving").catch(() => {}).then(watch);
