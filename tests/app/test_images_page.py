@@ -171,7 +171,7 @@ def test_messages_are_two_at_most_and_not_over_a_dialog(page):
     counts(page, bowl=6)
     assert page.locator(".toast").count() <= 2
     page.keyboard.press("Escape")
-    assert page.locator("body > #toasts").count() == 1
+    api.expect(page.locator("body > #toasts")).to_have_count(1)
     page.mouse.move(0, 0)
     api.expect(page.locator(".toast")).to_have_count(0, timeout=9000)
 

@@ -250,6 +250,7 @@ def test_only_the_last_ones_are_kept(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 400])
 def test_a_browser_shows_answer_map_and_neighbors_and_talks(app, browser, image, noise_file, width):
+    app.json("/api/results/answering", {"run": "first", "from": 0})
     expected = graft.load(app.runs / "first").predict(image)
     with page_of(browser, app, "/try?run=first", width) as page:
         page.wait_for_selector("body[data-ready]")

@@ -14,8 +14,8 @@ function scale(values, least, most) {
   const low = Math.min(least ?? Infinity, ...values);
   const high = Math.max(most ?? -Infinity, ...values);
   const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10].find((s) => (high - low) / s <= 4) ?? high - low;
-  const from = Math.floor(low / step + 1e-9) * step;
-  const to = Math.max(Math.ceil(high / step - 1e-9) * step, from + step);
+  const to = Math.ceil(high / step - 1e-9) * step;
+  const from = Math.min(Math.floor(low / step + 1e-9) * step, to - step); // nothing is above 100 %
   const ticks = [];
   for (let tick = from; tick <= to + step / 2; tick += step) ticks.push(tick);
   return { from, to, ticks };

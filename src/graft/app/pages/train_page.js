@@ -92,7 +92,7 @@ function row(run) {
   box.hidden = run.state !== "finished";
   const { accuracy } = run;
   const interval = accuracy && t("interval", { value: percent(accuracy.value), interval: span([accuracy.low, accuracy.high]) });
-  const tools = element("td", { className: "toolbar" });
+  const tools = element("div", { className: "toolbar" }); // a cell that is a flex box loses its line
   if (run.state === "finished") tools.append(element("a", { className: "button", href: `/report/${run.name}`, target: "_blank" }, t("report")));
   if (run.state === "stopped") tools.append(element("button", { type: "button", onclick: () => resume(run.name) }, t("resume")));
   if (run.state !== "failed") {
@@ -108,7 +108,7 @@ function row(run) {
     cell(new Intl.NumberFormat(document.documentElement.lang).format(run.images), { name: t("images"), number: true }),
     cell(run.seconds ? duration(run.seconds) : "", { name: t("time"), number: true }),
     run.problem ? element("td", { className: "problem" }, run.problem) : cell(how),
-    tools,
+    element("td", {}, tools),
   );
   made.dataset.run = run.name;
   return made;
