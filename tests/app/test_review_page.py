@@ -142,6 +142,11 @@ def test_keys_decide_undo_takes_back_and_a_reload_loses_nothing(open_page, plant
     wait_for(lambda: len(standing(home)) == 2)
     shows(page, third)
     page.keyboard.press("s")
+    wait_for(lambda: not page.get_attribute("#image", "src").endswith(third))
+    page.keyboard.press("z")  # takes back the skip, and no decision
+    shows(page, third)
+    assert len(standing(home)) == 2
+    page.keyboard.press("s")
     left = page.text_content("#lead")
     now = page.get_attribute("#image", "src")
     page.reload()

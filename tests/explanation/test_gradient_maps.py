@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,14 @@ def test_in_place_layers_behind_a_stage_do_not_spoil_what_was_kept():
     assert np.abs(first).max() > 0
     # A ReLU passes on what it lets through: gradient × activation is the same before and after.
     assert first == pytest.approx(second, abs=1e-6)
+
+
+def test_threads_that_share_a_network_find_each_its_own_stages():
+    classifier = reading_every_stage(64)
+    images = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
+    alone = [stage_evidence(classifier, image, 1) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda image: stage_evidence(classifier, image, 1), images))
+    for expected, found in zip(alone, together, strict=True):
+        for one, other in zip(expected, found, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)

@@ -25,7 +25,7 @@ from graft.app.time_prediction import in_another_process
 from graft.app.training_process import Trainings
 from graft.app.training_stage import stage_of
 from graft.choices import DEFAULT_MODEL
-from graft.errors import UsageError
+from graft.errors import DataError, UsageError
 
 SETTINGS = ("model", "unfreeze", "image_size", "flip", "epochs", "seed")
 # A report has its styles in it and loads nothing.
@@ -107,7 +107,14 @@ def _compared(project: Project, body: Record) -> Record:
 
     names = json_routes.texts(body, "names")
     _check(project, names)
-    found = read_comparison([project.runs / name for name in names])
+    try:
+        found = read_comparison([project.runs / name for name in names])
+    except DataError as error:
+        raise DataError(
+            f"runs {' and '.join(names)} were tested on other images or labels: some were added, "
+            "left out or relabeled between them, so their numbers cannot be compared; train "
+            "both settings again"
+        ) from error
     verdicts = [the_verdict(pair, found.names) for pair in found.pairs]
     return {"sentences": [*the_conclusion(found), *verdicts, the_images(found)]}
 

@@ -49,8 +49,8 @@ def routes(project: Project) -> list[Route]:
         told("/api/try/ask", lambda body: _ask(project, talks, body)),
         told("/api/try/forget", lambda body: _forget(project, body)),
         told("/api/try/teach", lambda body: _teach(project, body)),
-        Route("/try/chat_talk.js", lambda request: FileResponse(TALK / "chat_talk.js")),
-        Route("/try/chat_talk.css", lambda request: FileResponse(TALK / "chat_talk.css")),
+        Route("/try/chat_talk.js", lambda request: _shared("chat_talk.js")),
+        Route("/try/chat_talk.css", lambda request: _shared("chat_talk.css")),
         Route("/try/image/{sha256}", lambda request: _image(project, request)),
     ]
 
@@ -65,6 +65,11 @@ class _Talks:
         from graft.app.try_talk import Talks
 
         return Talks()
+
+
+def _shared(name: str) -> Response:
+    # Asked again each time: after an upgrade an old script would not fit the page.
+    return FileResponse(TALK / name, headers={"cache-control": "no-cache"})
 
 
 def _page(request: Request) -> Response:

@@ -33,6 +33,7 @@ def app(folder: str | None, port: int | None, no_browser: bool, home: str | None
     from graft.app.project import Project
     from graft.app.project_folder import earlier_address, home_of
     from graft.app.step_page import read_texts
+    from graft.app.training_process import Trainings
 
     project = Project(home=home)
     kept = home or (home_of(folder) if folder is not None else None)
@@ -45,6 +46,8 @@ def app(folder: str | None, port: int | None, no_browser: bool, home: str | None
     print_line(f"{server.address}  Ctrl-C ends it{where}")
     try:
         server.serve_until_stopped(open_browser=not no_browser)
+        if project.is_open and (running := Trainings(project).running()):
+            print_line(f"run {running} is still being trained; the next start shows it")
     finally:
         project.close()
 

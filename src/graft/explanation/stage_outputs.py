@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
@@ -55,16 +56,18 @@ def _last(module: nn.Module) -> nn.Module:
 
 @contextmanager
 def kept_outputs(classifier: Classifier) -> Iterator[list[list[Tensor]]]:
-    """The outputs of each stage during whatever passes through the classifier meanwhile.
+    """The outputs of each stage during whatever passes through the classifier meanwhile, in this
+    thread.
 
     One list a stage: with one tensor, or two where the encoder sees the mirror image, too.
     """
+    own = get_ident()  # threads share a network, and each would find the others' outputs
     modules = stage_modules(classifier.encoder)
     kept: list[list[Tensor]] = [[] for _ in modules]
 
     def hook(place: int) -> Any:
         def keep(module: nn.Module, inputs: Any, output: Any) -> Any:
-            if not isinstance(output, Tensor):
+            if not isinstance(output, Tensor) or get_ident() != own:
                 return None  # branches of several resolutions are no map
             kept[place].append(output)
             # What follows may write into its input: the copy is its own.

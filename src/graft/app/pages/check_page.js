@@ -15,6 +15,7 @@ const gone = new Set(); // decided here; what the app said may be older
 let told = []; // of these, what the app knows by now
 let asked = 0;
 let answered = 0;
+const past = []; // what was done here: the images of a skip, null for decisions
 const ended = new Set(); // ways whose list was finished: what is new there is announced, not shown
 const skipped = new Set(JSON.parse(sessionStorage.getItem("check-skipped") || "[]"));
 
@@ -64,6 +65,7 @@ function show() {
   find("problem").hidden = !state.problem;
   find("problem").textContent = state.problem;
   find("work").hidden = !state.ready;
+  find("undo").disabled = !state.ready; // what would be taken back cannot be seen yet
   if (!state.ready) {
     find("lead").textContent = "";
     showReading(state.progress);
@@ -129,6 +131,7 @@ async function load() {
 function act(body) {
   const images = [...body.images, ...(body.kept ?? [])];
   for (const image of images) gone.add(image);
+  past.push(null);
   front = [];
   waiting += 1;
   show();
@@ -158,7 +161,17 @@ function skip() {
     skipped.add(item.sha256);
   }
   sessionStorage.setItem("check-skipped", JSON.stringify([...skipped]));
+  if (some.length) past.push(some.map((item) => item.sha256));
   front = [];
+  show();
+}
+
+// Takes images back that were skipped last.
+function unskip(images) {
+  for (const image of images) skipped.delete(image);
+  sessionStorage.setItem("check-skipped", JSON.stringify([...skipped]));
+  front = images;
+  toast(t("unskipped", { count: images.length }));
   show();
 }
 
@@ -170,6 +183,8 @@ function confirm() {
 }
 
 async function undo() {
+  const before = past.pop();
+  if (before) return unskip(before);
   await sent;
   const done = await sendJson("/api/check/undo").catch(() => null);
   if (!done) return;
@@ -221,7 +236,7 @@ onKeys({
   k: () => state && decide("keep"),
   x: () => state && decide("keep_out"),
   s: () => state && skip(),
-  z: undo,
+  z: () => state?.ready && undo(),
   Enter: (event) => (pressed(event) ? event.target.click() : confirm()),
 });
 onChange((project) => {
