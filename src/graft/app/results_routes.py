@@ -17,7 +17,7 @@ from graft.app.project import Project
 from graft.app.results_answering import choose_answering, probability
 from graft.app.results_runs import chosen_run, digests_of, listed_runs, results_of
 from graft.errors import UsageError
-from graft.report.glossary import GLOSSARY
+from graft.report.glossary import words
 from graft.report.run_sentences import against_baseline, headline
 from graft.report.thumbnails import link
 from graft.runs.run import Run
@@ -69,9 +69,7 @@ def summary(run: Run) -> Record:
         "headline": headline(metrics),
         # Where it is clearly better, the headline says enough.
         "baseline": "" if _is_clear(metrics) else against_baseline(metrics),
-        "words": [
-            {"name": GLOSSARY[key].name, "meaning": GLOSSARY[key].meaning} for key in EXPLAINED
-        ],
+        "words": words(EXPLAINED),
         "accuracy": metrics["accuracy"],
         "n": metrics["n"],
         "confusion": metrics["confusion"],

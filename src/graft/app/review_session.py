@@ -108,7 +108,7 @@ class ReviewSession:
             return {
                 "ready": self.left is not None,
                 "problem": self.problem,
-                "progress": self.progress,
+                "progress": self._read() or self.progress,
                 "classes": sorted(set(left["classes"]) | set(self.project.counts()) - {""}),
                 "suspects": [
                     self._shown(one, images)
@@ -177,6 +177,11 @@ class ReviewSession:
     def decided(self) -> dict[str, str]:
         """The labels of the images that were decided about here, "" for those kept out."""
         return {one.sha256: one.new for one in self._reviewed()}
+
+    def _read(self) -> Record:
+        """How many files were read, while that goes on; it comes before all else."""
+        index = self.project.index
+        return {} if index.done else {"done": len(index.files), "total": index.total, "files": True}
 
     def _labels(self) -> dict[str, str]:
         """The labels that decided images have now, "" for those kept out."""

@@ -26,8 +26,19 @@ from graft.app.training_process import Trainings
 from graft.app.training_stage import stage_of
 from graft.choices import DEFAULT_MODEL
 from graft.errors import DataError, UsageError
+from graft.report.glossary import words
 
 SETTINGS = ("model", "unfreeze", "image_size", "flip", "epochs", "seed")
+EXPLAINED = (
+    "train-validation-test",
+    "transfer-learning",
+    "epoch",
+    "loss",
+    "overfitting",
+    "fine-tuning",
+    "image-size",
+    "confidence-interval",
+)
 # A report has its styles in it and loads nothing.
 REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -37,7 +48,7 @@ def routes(project: Project) -> list[Route]:
     trainings, predictions = Trainings(project), Predictions(project)
     return [
         Route("/train", _page),
-        asked("/api/train/models", lambda query: {"models": _models()}),
+        asked("/api/train/models", lambda query: {"models": _models(), "words": words(EXPLAINED)}),
         asked("/api/train/runs", lambda query: _runs(trainings)),
         asked("/api/train/running", lambda query: _running(trainings)),
         asked("/api/train/curves/{name}", lambda query: _curves(project, query["name"])),

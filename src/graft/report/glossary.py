@@ -1,5 +1,6 @@
 """The terms that a page uses, each explained in two lines; docs/glossary.md says more of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -255,6 +256,11 @@ class TermsUsed:
     def explained(self) -> list[tuple[str, Term]]:
         """The terms used so far, in the order of their names."""
         return [(slug, GLOSSARY[slug]) for slug in sorted(self.slugs, key=_name)]
+
+
+def words(slugs: Iterable[str]) -> list[dict[str, str]]:
+    """Terms for a page of the app: their `name` and `meaning`."""
+    return [{"name": GLOSSARY[slug].name, "meaning": GLOSSARY[slug].meaning} for slug in slugs]
 
 
 def _name(slug: str) -> str:

@@ -11,7 +11,8 @@ let shown = "";
 export function showGroup(items, { open }) {
   const { label, suggested } = items[0];
   const some = items.slice(0, AT_ONCE);
-  find("group").textContent = t("group", { label, suggested, count: items.length });
+  const named = t("group", { label, suggested, count: items.length });
+  find("group").textContent = items.length > some.length ? t("group_first", { named, shown: some.length }) : named;
   const key = some.map((item) => item.sha256).join(" ");
   if (key !== shown) {
     shown = key;

@@ -71,7 +71,8 @@ function show() {
     showReading(state.progress);
     return;
   }
-  const [count, blind] = [inOrder([...state.suspects]).length, inOrder([...state.blind]).length];
+  const found = inOrder([...state.suspects]).length;
+  const [count, blind] = [ended.has("one") ? 0 : found, inOrder([...state.blind]).length];
   find("lead").textContent = t("lead", { count, decided: decided() });
   find("way-blind").textContent = t("way_blind", { left: blind });
   for (const button of document.querySelectorAll("[data-way]")) {
@@ -100,13 +101,14 @@ function show() {
   showAccuracy(state, decided(), blind);
 }
 
-function showReading({ done, total }) {
+function showReading({ done, total, files }) {
   const bar = find("reading-bar");
-  const last = Boolean(total) && done >= total; // how long the rest takes is not known
+  const last = Boolean(total) && done >= total && !files; // how long the rest takes is not known
   bar.max = total || 1;
   if (last) bar.removeAttribute("value");
   else bar.value = done;
-  find("reading-text").textContent = last ? t("comparing") : total ? t("reading", { done, total }) : t("reading_files");
+  find("reading-text").textContent = last ? t("comparing")
+    : files ? t("reading_files", { done, total }) : total ? t("reading", { done, total }) : t("loading");
 }
 
 async function load() {

@@ -97,4 +97,8 @@ function show({ test, val }) {
 const choosing = (value) => Promise.all([move(value), choose(run, { from: value }).catch(() => {})]);
 slider.oninput = () => move(Number(slider.value));
 slider.onchange = () => choosing(Number(slider.value));
-typed.onchange = () => choosing(Math.min(1, Math.max(0, Number(typed.value) / 100 || 0)));
+typed.onchange = () => {
+  const value = Math.min(1, Math.max(0, Number(typed.value) / 100 || 0));
+  typed.value = Number((100 * value).toFixed(2)); // what holds, where the box had something else
+  return choosing(value);
+};

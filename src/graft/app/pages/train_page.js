@@ -216,7 +216,9 @@ find("settings").onsubmit = (event) => event.preventDefault();
 
 async function showModels() {
   if (find("model").options.length) return;
-  const { models } = await getJson("/api/train/models");
+  const { models, words } = await getJson("/api/train/models");
+  find("word-list").replaceChildren(...words.map(({ name, meaning }) =>
+    element("div", {}, element("dt", {}, name), element("dd", {}, meaning))));
   const named = (each) => element("option", { value: each.name }, each.note ? `${each.name} – ${each.note}` : each.name);
   find("model").replaceChildren(...models.map(named));
 }

@@ -183,7 +183,8 @@ addEventListener("dragleave", (event) => {
 addEventListener("drop", async (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
-  const [file] = event.dataTransfer.files;
+  const [file, ...more] = event.dataTransfer.files;
+  if (more.length) toast(t("one_image", { name: file.name }));
   if (file) await tryImage(file, file.name);
   else toast(t("not_an_image"), { error: true });
 });
