@@ -33,10 +33,12 @@ def predicted_time(source: str | Path, digests: Sequence[str], **settings: Any) 
     `digests` are the SHA-256 of the images, in hexadecimal. Raises as `graft.train` for settings
     that are not possible.
     """
-    began = time.perf_counter()
+    # Of this process alone: others, such as step Check, use the cores meanwhile.
+    began = time.process_time()
     from graft.config import TrainConfig, configs_of
     from graft.data.sources import load_dataset
     from graft.training.defaults import network, resolve
+    from graft.training.head_fit import batch_size
     from graft.utils.cache_folder import cache_folder, sources_folder
 
     config, _ = configs_of(settings, TrainConfig)
@@ -46,24 +48,29 @@ def predicted_time(source: str | Path, digests: Sequence[str], **settings: Any) 
     rows = range(0, len(dataset.examples), max(1, len(dataset.examples) // SAMPLE))
     files = [dataset.examples[row].file for row in rows][:SAMPLE]
     count, classes = len(dataset.examples), len(dataset.classes)
-    train, cut = _what_is_trained(resolved, backbone, classes)
+    batch = BATCH
+    if resolved.unfreeze == "none" and backbone.weights is not None:
+        batch = batch_size(resolved.batch_size, round(count * TRAINED))
+    train, cut = _what_is_trained(resolved, backbone, classes, batch)
     views = 1 if resolved.augment == "none" else resolved.views
-    started = time.perf_counter() - began
+    started = time.process_time() - began
     encoder = _encoder(resolved, backbone, views, cut)
     new = count - sum(bytes.fromhex(each) in encoder.stores[0] for each in digests)
     each, compiled = _encoding(encoder, files)
     step = _seconds_of(train)
     encode = compiled + new * views * each
-    fit = resolved.epochs * count * TRAINED * step / BATCH
+    fit = resolved.epochs * count * TRAINED * step / batch
     if cut is not None or backbone.weights is None:
         fit *= 1 + 0.4 * (1 - TRAINED) / TRAINED  # the validation images, forward only
     total = started * (1 + AFTER) + encode + fit
     return {"seconds": total, "encode": encode, "fit": fit, "new": new, "images": count}
 
 
-def _what_is_trained(resolved: Any, backbone: Any, classes: int) -> tuple[Callable[[], Any], Any]:
-    """A function that gives the loss of one batch of what is trained, and where the network is cut:
-    None where it stays frozen, or is trained whole.
+def _what_is_trained(
+    resolved: Any, backbone: Any, classes: int, batch: int
+) -> tuple[Callable[[], Any], Any]:
+    """A function that trains on one batch of this many images, and where the network is cut: None
+    where it stays frozen, or is trained whole.
     """
     import torch
 
@@ -72,12 +79,12 @@ def _what_is_trained(resolved: Any, backbone: Any, classes: int) -> tuple[Callab
     from graft.models.split_point import find_split_point
     from graft.training.defaults import DROPOUT_HIDDEN, HIDDEN
 
-    labels = torch.zeros(BATCH, dtype=torch.int64)
-    shape = (BATCH, backbone.preprocess.height, backbone.preprocess.width, 3)
+    labels = torch.zeros(batch, dtype=torch.int64)
+    shape = (batch, backbone.preprocess.height, backbone.preprocess.width, 3)
     frozen = resolved.unfreeze == "none" and backbone.weights is not None
     head = Head(backbone.features, classes, HIDDEN if frozen else 0, 0.2, DROPOUT_HIDDEN)
     body: Any = torch.nn.Identity()
-    rows: Any = torch.randn(BATCH, backbone.features)
+    rows: Any = torch.randn(batch, backbone.features)
     cut = None
     if not frozen:
         encoder = backbone.build()
@@ -130,22 +137,27 @@ def _encoding(encoder: Any, files: Sequence[Path]) -> tuple[float, float]:
     decode = (time.perf_counter() - began) / max(1, len(files))
     if encoder.backend is None or not pixels:
         return decode, 0.0
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     list(encode_pixels(pixels, encoder.backend))
-    first = time.perf_counter() - began
-    began = time.perf_counter()
-    list(encode_pixels(pixels, encoder.backend))
-    again = time.perf_counter() - began
+    first = min(time.perf_counter() - began, time.process_time() - used)
+    again = _least_of(2, lambda: list(encode_pixels(pixels, encoder.backend)))
     # The cores decode while the network runs, but each has the other's work beside its own.
     return decode + again / len(pixels), max(0.0, first - again)
 
 
 def _seconds_of(train: Callable[[], None]) -> float:
     train()
-    began = time.perf_counter()
-    for _ in range(STEPS):
-        train()
-    return (time.perf_counter() - began) / STEPS
+    return _least_of(STEPS, train)
+
+
+def _least_of(times: int, act: Callable[[], Any]) -> float:
+    """The least of so many times that an act takes: what else runs can only lengthen one."""
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        act()
+        found.append(time.perf_counter() - began)
+    return min(found)
 
 
 def in_another_process(
