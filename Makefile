@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: setup demo test test-float32 test-all notebooks fmt check bench docs dist installed
+.PHONY: setup demo test test-float32 test-all pages notebooks fmt check bench docs dist installed
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]' && touch $@
@@ -20,6 +20,10 @@ test-float32: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -q -m ''
+
+# The steps of graft app in a real browser; step Images is part of `make test`.
+pages: setup
+	$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile tests/app -k 'browser or on_the_page or keys_decide'
 
 notebooks: setup
 	$(BIN)/python -m pytest -q -s -m '' tests/lessons/test_notebooks.py
