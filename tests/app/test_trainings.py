@@ -248,4 +248,6 @@ def test_a_training_is_begun_on_the_page_and_watched_to_its_end(browser, source)
         )
         run = command.json("/api/train/runs")["runs"][0]
         assert {"base_cnn", "--epochs", "3", "--no-flip"} <= set(run["command"])
+        # The report is called by the project, not by its table of images.
+        assert b", run 1</bdi></h1>" in command.ask("/report/1")[2]
         context.close()

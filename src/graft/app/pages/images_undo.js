@@ -18,6 +18,7 @@ async function takeBack(body) {
   if (done) {
     dropUndos(); // what an older message offers to undo is undone by now
     toast(done.undone ? SAID[done.what](done) : t("nothing_to_undo"));
+    if (done.what === "add") dispatchEvent(new Event("graft-add-undone"));
   }
   await refresh();
 }

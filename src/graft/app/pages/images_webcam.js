@@ -58,6 +58,12 @@ export function startWebcam(current) {
     while (find("last-frames").children.length > LAST) find("last-frames").lastChild.remove();
   }
 
+  // What was recorded last is gone; what is said of it goes, too.
+  addEventListener("graft-add-undone", () => {
+    known = { label: null, count: 0 };
+    find("recorded").textContent = "";
+    find("last-frames").replaceChildren();
+  });
   const stop = () => { recording = false; };
   const button = find("record");
   button.onpointerdown = (event) => { button.setPointerCapture(event.pointerId); record(); };
