@@ -43,8 +43,7 @@ def chat_application(subject: Subject, ask: Callable[[str], Answer]) -> Starlett
 
     def answered(sent: dict[str, Any]) -> dict[str, Any]:
         question = text(sent, "text")
-        if len(question) > LONGEST:
-            raise UsageError(f"the question is too long: at most {LONGEST:,} characters")
+        refuse_long(question)
         with lock:
             answer = ask(question)
         return answer_data(answer.to_json(), answer.shown)
@@ -59,6 +58,12 @@ def first_questions(subject: Subject) -> list[str]:
     """Questions to start a talk with: about an image only where there is one."""
     names = (n for n in OFFERED if subject.images or not INTENTS[n].needs_image)
     return [INTENTS[name].sample.format_map({"class": subject.classes[0]}) for name in names]
+
+
+def refuse_long(question: str) -> None:
+    """UsageError for a question of more than LONGEST characters."""
+    if len(question) > LONGEST:
+        raise UsageError(f"the question is too long: at most {LONGEST:,} characters")
 
 
 def _problem(request: Request, error: Exception) -> Response:

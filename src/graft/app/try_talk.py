@@ -4,13 +4,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
 
-from graft.app.chat_page_routes import LONGEST, first_questions
+from graft.app.chat_page_routes import first_questions, refuse_long
 from graft.app.json_routes import Record
 from graft.app.results_runs import predictor_of
 from graft.app.try_answer import explained
 from graft.app.try_images import TriedImage
 from graft.chat.conversation import Chat
-from graft.errors import UsageError
 from graft.report.chat_page import answer_data
 from graft.runs.run import Run
 
@@ -33,8 +32,7 @@ class Talks:
         `before` are the questions of this talk so far: after a restart the last of them are asked
         again, so that "and why?" still has something to be about.
         """
-        if len(text) > LONGEST:
-            raise UsageError(f"the question is too long: at most {LONGEST:,} characters")
+        refuse_long(text)
         chat, lock, new = self._talk(run, image, tab)
         with lock:  # one talk: a question at a time
             for earlier in before[-AGAIN:] if new else ():

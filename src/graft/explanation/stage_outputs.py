@@ -67,7 +67,9 @@ def kept_outputs(classifier: Classifier) -> Iterator[list[list[Tensor]]]:
 
     def hook(place: int) -> Any:
         def keep(module: nn.Module, inputs: Any, output: Any) -> Any:
-            if not isinstance(output, Tensor) or get_ident() != own:
+            if get_ident() != own:
+                return None
+            if not isinstance(output, Tensor):
                 return None  # branches of several resolutions are no map
             kept[place].append(output)
             # What follows may write into its input: the copy is its own.

@@ -39,7 +39,7 @@ function evidence(rows, word, open) {
 // A conversation in the list `talk`, with the questions of `form` and of the buttons in `offer`.
 // `ask(text)` resolves to an answer, {text, intent, rows, images}, or fails with what is said then.
 // One question at a time: until its answer has come, the next one stays in the box.
-// `words.going(seconds)` says how long it has been. `answered(text, answer)` is told of each answer.
+// `words.elapsed(seconds)` says how long it has been. `answered(text, answer)` is told of each answer.
 // Returns {show(text, answer), clear()}; after `clear` an answer that is under way is not shown.
 function conversation({ talk, form, offer, ask, words, openEvidence = true, answered = () => {} }) {
   const PATIENCE = 3; // seconds before it is said how long it takes
@@ -56,7 +56,7 @@ function conversation({ talk, form, offer, ask, words, openEvidence = true, answ
     reply.append(said);
     clock = setInterval(() => {
       const seconds = Math.round((Date.now() - started) / 1000);
-      if (seconds >= PATIENCE) passed.textContent = ` ${words.going(seconds)}`;
+      if (seconds >= PATIENCE) passed.textContent = ` ${words.elapsed(seconds)}`;
     }, 1000);
   }
 

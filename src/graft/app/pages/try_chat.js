@@ -14,7 +14,7 @@ const talk = window.conversation({
   talk: find("talk"),
   form: find("ask-form"),
   offer: find("offer"),
-  words: { computing: t("computing"), going: (seconds) => t("going", { seconds }), evidence: t("evidence_rows"), none: t("no_answer") },
+  words: { computing: t("computing"), elapsed: (seconds) => t("going", { seconds }), evidence: t("evidence_rows"), none: t("no_answer") },
   openEvidence: false, // it has names of files and of numbers, for those who want to know
   ask: async (text) => {
     const mine = about;
